@@ -1,0 +1,31 @@
+//! Certificates and Secrets of the system: who is who between operator, gateway and plugins.
+
+/// Secret in *system*: the CA of the plugins' server certificates (`tls.crt`, `tls.key`).
+pub const SERVERS_CA_SECRET: &str = "kite-ca-servers";
+/// Secret in *system*: the CA of gateway's and operator's client certificates (`tls.crt`, `tls.key`).
+pub const CLIENTS_CA_SECRET: &str = "kite-ca-clients";
+/// Secret in *system*: the CA of the gateway's serving certificate (`tls.crt`, `tls.key`).
+pub const SERVING_CA_SECRET: &str = "kite-ca-serving";
+/// Secret in *system*: the gateway's client certificate (`tls.crt`, `tls.key`) and the servers' CA (`ca.crt`).
+pub const GATEWAY_CLIENT_SECRET: &str = "kite-gateway-client";
+/// Secret in *system*: the gateway's serving certificate (`tls.crt`, `tls.key`) and its CA (`ca.crt`).
+pub const GATEWAY_SERVING_SECRET: &str = "kite-gateway-serving";
+/// The gateway's Service in *system*.
+pub const GATEWAY_SERVICE: &str = "kite-gateway";
+
+/// Keys of the Secrets above, and of a plugin's: certificate, private key and the CA that issued the other side's.
+pub const CERTIFICATE_KEY: &str = "tls.crt";
+/// See [`CERTIFICATE_KEY`].
+pub const PRIVATE_KEY_KEY: &str = "tls.key";
+/// See [`CERTIFICATE_KEY`].
+pub const CA_KEY: &str = "ca.crt";
+
+/// URI in the gateway's client certificate.
+pub const GATEWAY_URI: &str = "spiffe://kite.internal/gateway";
+/// URI in the operator's client certificate.
+pub const OPERATOR_URI: &str = "spiffe://kite.internal/operator";
+
+/// URI in the certificate of the plugin called `plugin`, for people; clients verify the DNS name.
+pub fn plugin_uri(plugin: &crate::PluginName) -> String {
+    format!("spiffe://kite.internal/plugin/{plugin}")
+}

@@ -1,0 +1,193 @@
+//! Names that cannot be wrong: of plugins and of their tools.
+
+use std::fmt;
+
+/// Most characters of a plugin's name: with `kite-plugin-` before it and a revision's number behind it, it is still a
+/// Service's name (63).
+pub const MAX_PLUGIN_NAME: usize = 40;
+/// Most characters of a tool's whole name: the limit that model providers set.
+pub const MAX_TOOL_NAME: usize = 64;
+/// Names that the gateway's own routes take.
+pub const RESERVED: [&str; 11] = [
+    "tools",
+    "frontends",
+    "manifests",
+    "events",
+    "install",
+    "static",
+    "resources",
+    "admin",
+    "session",
+    "settings",
+    "api",
+];
+
+/// Why a text is not a name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NameError {
+    #[error("the name is empty")]
+    Empty,
+    #[error("the name has more than {0} characters")]
+    TooLong(usize),
+    #[error("the name has other characters than it may have, or begins or ends with one that it may not")]
+    Characters,
+    #[error("the name is reserved, because a route of the gateway has it")]
+    Reserved,
+    #[error("the name is not of the form plugin_<plugin>_<tool>")]
+    NotATool,
+}
+
+/// The name of a plugin: an RFC 1123 label of at most [`MAX_PLUGIN_NAME`] characters that no route of the gateway takes.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PluginName(String);
+
+impl PluginName {
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if text.len() > MAX_PLUGIN_NAME {
+            return Err(NameError::TooLong(MAX_PLUGIN_NAME));
+        }
+        let label = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if !text.bytes().all(label) || text.starts_with('-') || text.ends_with('-') {
+            return Err(NameError::Characters);
+        }
+        if RESERVED.contains(&text) {
+            return Err(NameError::Reserved);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PluginName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name that a plugin gives a tool: a lower-case letter, then lower-case letters, digits and underscores.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ToolName(String);
+
+impl ToolName {
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let mut bytes = text.bytes();
+        let first = bytes.next().ok_or(NameError::Empty)?;
+        if text.len() > MAX_TOOL_NAME {
+            return Err(NameError::TooLong(MAX_TOOL_NAME));
+        }
+        let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        if !first.is_ascii_lowercase() || !bytes.all(rest) {
+            return Err(NameError::Characters);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ToolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A tool of a plugin. Written `plugin_<plugin>_<tool>`, at most [`MAX_TOOL_NAME`] characters; a plugin's name has no
+/// underscore, so the split is unambiguous.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct ToolReference {
+    pub plugin: PluginName,
+    pub tool: ToolName,
+}
+
+impl ToolReference {
+    /// `plugin`'s tool `tool`, unless the whole name would be too long.
+    pub fn new(plugin: PluginName, tool: ToolName) -> Result<Self, NameError> {
+        let reference = Self { plugin, tool };
+        if reference.to_string().len() > MAX_TOOL_NAME {
+            return Err(NameError::TooLong(MAX_TOOL_NAME));
+        }
+        Ok(reference)
+    }
+
+    /// Reads `plugin_<plugin>_<tool>`.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if text.len() > MAX_TOOL_NAME {
+            return Err(NameError::TooLong(MAX_TOOL_NAME));
+        }
+        let rest = text.strip_prefix("plugin_").ok_or(NameError::NotATool)?;
+        let (plugin, tool) = rest.split_once('_').ok_or(NameError::NotATool)?;
+        Self::new(PluginName::parse(plugin)?, ToolName::parse(tool)?)
+    }
+}
+
+impl fmt::Display for ToolReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "plugin_{}_{}", self.plugin, self.tool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_plugin_name_is_refused_for_each_of_its_reasons() {
+        let long = "a".repeat(41);
+        for (text, reason) in [
+            ("", NameError::Empty),
+            (long.as_str(), NameError::TooLong(40)),
+            ("Hello", NameError::Characters),
+            ("a.b", NameError::Characters),
+            ("a_b", NameError::Characters),
+            ("-a", NameError::Characters),
+            ("a-", NameError::Characters),
+            ("../a", NameError::Characters),
+            ("tools", NameError::Reserved),
+        ] {
+            assert_eq!(PluginName::parse(text), Err(reason), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_tool_reference_is_refused_for_each_of_its_reasons() {
+        let long = format!("plugin_a_{}", "b".repeat(60));
+        for (text, reason) in [
+            ("hello", NameError::NotATool),
+            ("plugin_hello", NameError::NotATool),
+            ("plugin__hello", NameError::Empty),
+            ("plugin_hello_", NameError::Empty),
+            ("plugin_Hello_x", NameError::Characters),
+            ("plugin_hello_X", NameError::Characters),
+            ("plugin_hello_x/y", NameError::Characters),
+            ("plugin_tools_x", NameError::Reserved),
+            (long.as_str(), NameError::TooLong(64)),
+        ] {
+            assert_eq!(ToolReference::parse(text), Err(reason), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_tool_reference_reads_what_it_writes(plugin in "[a-z]([a-z0-9-]{0,20}[a-z0-9])?", tool in "[a-z][a-z0-9_]{0,20}") {
+            let (Ok(plugin), Ok(tool)) = (PluginName::parse(&plugin), ToolName::parse(&tool)) else { return Ok(()); };
+            let reference = ToolReference::new(plugin, tool).unwrap();
+            prop_assert_eq!(ToolReference::parse(&reference.to_string()), Ok(reference));
+        }
+
+        #[test]
+        fn no_text_makes_parse_panic(text in ".{0,100}") {
+            let _ = PluginName::parse(&text);
+            let _ = ToolReference::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The plugin protocol `kite.plugin.v1`: the types generated from `plugin.proto`, and the constants that both sides share.
+
+#[rustfmt::skip]
+#[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, unused_qualifications, reason = "generated")]
+mod generated {
+    include!("generated/kite.plugin.v1.rs");
+}
+
+pub use generated::*;
+
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+
+/// Version of the protocol that this crate speaks.
+pub const PROTOCOL: u32 = 1;
+/// Port on which a plugin serves the protocol, with mutual TLS.
+pub const PORT: u16 = 9443;
+/// Plain-text port on which a plugin answers `grpc.health.v1.Health/Check`.
+pub const HEALTH_PORT: u16 = 9440;
+/// Folder in the plugin's container that holds its certificate, its key and the clients' CA.
+pub const MOUNT_PATH: &str = "/run/kite";
+/// File in [`MOUNT_PATH`]: the plugin's certificate, PEM.
+pub const CERTIFICATE_FILE: &str = "tls.crt";
+/// File in [`MOUNT_PATH`]: the private key of the certificate, PEM.
+pub const KEY_FILE: &str = "tls.key";
+/// File in [`MOUNT_PATH`]: the CA whose clients are to be believed, PEM.
+pub const CLIENTS_CA_FILE: &str = "clients-ca.crt";
+/// Environment variable that tells a plugin the name under which it serves.
+pub const NAME_VARIABLE: &str = "KITE_PLUGIN_NAME";
+/// Most bytes of one piece of a body, and so of one message's `data`.
+pub const MAX_CHUNK: usize = 64 * 1024;
+/// Most bytes of the serialized [`Definitions`].
+pub const MAX_DEFINITIONS: usize = 1024 * 1024;
+/// Most bytes of a tool's arguments.
+pub const MAX_ARGUMENTS: usize = 1024 * 1024;
+
+/// The DNS name in the certificate of the plugin called `plugin`, which a client verifies whatever address it dialled.
+pub fn server_name(plugin: &str) -> String {
+    format!("{plugin}.plugins.kite.internal")
+}
+
+/// The hash that pins what a revision offers: `sha256:` and the hexadecimal SHA-256 of the serialized [`Definitions`].
+pub fn definitions_hash(definitions: &[u8]) -> String {
+    sha256(definitions)
+}
+
+/// `sha256:` and the hexadecimal SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::from("sha256:"), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_of_exactly_the_bytes() {
+        // FIPS 180-4 test vector for the empty message.
+        assert_eq!(
+            definitions_hash(b""),
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+        assert_ne!(definitions_hash(b"a"), definitions_hash(b"b"));
+    }
+
+    #[test]
+    fn the_server_name_is_a_name_of_the_plugin_alone() {
+        assert_eq!(server_name("hello"), "hello.plugins.kite.internal");
+    }
+}
