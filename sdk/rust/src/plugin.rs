@@ -1,0 +1,28 @@
+//! What an author implements.
+
+use axum::Router;
+
+use crate::Tool;
+
+/// A plugin. Only [`manifest`](Plugin::manifest) must be given; whatever else is not given is not offered.
+///
+/// Each method is asked once, when the plugin starts.
+pub trait Plugin: Send + Sync + 'static {
+    /// The text of the author's `plugin.yaml`, usually `include_str!("../plugin.yaml")`. The version that the plugin
+    /// says it has comes from here, so that the two cannot differ.
+    fn manifest(&self) -> &str;
+
+    /// The plugin's HTTP routes. A request to `/api/v1/plugins/<name>/hello` comes in as `/hello`.
+    ///
+    /// Handlers find the caller by the extractor [`Caller`](crate::Caller), and the request's id by
+    /// [`RequestId`](crate::RequestId). A handler that panics answers 500 to that request alone; one whose caller goes
+    /// away, or whose time is up, is dropped at its next `.await`.
+    fn routes(&self) -> Router {
+        Router::new()
+    }
+
+    /// The plugin's tools, for people and models.
+    fn tools(&self) -> Vec<Tool> {
+        Vec::new()
+    }
+}

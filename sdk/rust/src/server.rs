@@ -1,0 +1,181 @@
+//! Serving a plugin: from its start to the end of its last request.
+
+mod config;
+mod health;
+mod signals;
+
+use std::{fmt, future::Future, io, path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+pub use config::Config;
+use kite_api::name::NameError;
+use kite_proto::{MAX_CHUNK, NAME_VARIABLE, plugin_server::PluginServer};
+use tokio::{sync::watch, time::timeout};
+use tonic::transport::{Certificate, Identity, ServerTlsConfig, server::TcpIncoming};
+use tracing::{info, warn};
+
+use crate::{
+    Plugin,
+    definitions::{self, DefinitionError},
+    manifest::{self, ManifestError},
+    service::{MAX_MESSAGE, Service},
+    telemetry,
+};
+
+/// How long requests may go on after the plugin was told to stop. The kubelet's own patience, 30 s by default, is longer.
+const GRACE: Duration = Duration::from_secs(25);
+/// Each gateway uses one connection, for all that it has for the plugin.
+const MAX_STREAMS: u32 = 1024;
+/// A caller's head travels in a message, so that little is left for HTTP/2's own.
+const MAX_HEADERS: u32 = 16 * 1024;
+/// Streams that were reset before they were begun, and those that were reset for what came too late for them. Both
+/// happen in good faith: callers go away. The limits are there for peers that do nothing else.
+const MAX_RESETS: usize = 4096;
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Why a plugin could not be served. Its `Debug` is a sentence too, so that `main` may return it.
+#[derive(thiserror::Error)]
+pub enum ServeError {
+    /// The environment does not say what the plugin is called.
+    #[error(
+        "failed to learn the plugin's name: the environment variable {NAME_VARIABLE} is not set; the operator sets it, by hand set it to the name of the KitePlugin"
+    )]
+    NameAbsent,
+    /// The environment says that the plugin is called what no plugin can be.
+    #[error("failed to accept the plugin's name {name:?} in the environment variable {NAME_VARIABLE}")]
+    Name { name: String, source: NameError },
+    /// A certificate or key is not there.
+    #[error("failed to read {path}: the operator mounts the plugin's certificate there, by hand put one there")]
+    ReadFile { path: PathBuf, source: io::Error },
+    /// The embedded `plugin.yaml` is no good.
+    #[error("failed to read the plugin.yaml that the plugin was built with")]
+    Manifest(#[from] ManifestError),
+    /// What the plugin offers is no good.
+    #[error("failed to check what the plugin offers")]
+    Definitions(#[from] DefinitionError),
+    /// A port is taken, for example.
+    #[error("failed to listen on port {port}")]
+    Listen { port: u16, source: io::Error },
+    /// Certificate, key and CA do not fit together.
+    #[error("failed to use the certificate, its key and the clients' CA")]
+    Tls(#[source] tonic::transport::Error),
+    /// The process cannot be told to stop.
+    #[error("failed to listen for signals")]
+    Signals(#[source] io::Error),
+    /// The plugin's port broke.
+    #[error("failed to serve the plugin")]
+    Serve(#[source] tonic::transport::Error),
+    /// The health port broke.
+    #[error("failed to serve the health port")]
+    ServeHealth(#[source] tonic::transport::Error),
+}
+
+impl fmt::Debug for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(source) = cause {
+            write!(f, ": {source}")?;
+            cause = source.source();
+        }
+        Ok(())
+    }
+}
+
+/// Serves `plugin` as the operator runs it, until SIGTERM or SIGINT.
+///
+/// The plugin's name is in the environment variable `KITE_PLUGIN_NAME`; certificate, key and the clients' CA are in
+/// `/run/kite`. The protocol is served on port 9443, to clients with a certificate of that CA only; health on port 9440.
+/// Logs go to stderr, as JSON, by `tracing`. Told to stop, it takes no new requests and ends when those under way have
+/// ended, after 25 seconds at the latest.
+pub async fn serve(plugin: impl Plugin) -> Result<(), ServeError> {
+    telemetry::install();
+    let stop = signals::stop().map_err(ServeError::Signals)?;
+    serve_with(plugin, Config::of_environment().await?, stop).await
+}
+
+/// Serves `plugin` as `config` says, until `stop` completes: for tests, and for programs that are more than a plugin.
+///
+/// It installs rustls's ring provider as the process's default, unless there is one.
+pub async fn serve_with(
+    plugin: impl Plugin,
+    config: Config,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    // Fails only if there is a provider already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let Config {
+        name,
+        listener,
+        health_listener,
+        certificate,
+        key,
+        clients_ca,
+    } = config;
+    let version = manifest::version(plugin.manifest())?;
+    let (tools, definitions) = definitions::check(&name, plugin.tools())?;
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(certificate, key))
+        .client_ca_root(Certificate::from_pem(clients_ca))
+        .timeout(HANDSHAKE);
+    info!(plugin = %name, %version, tools = tools.len(), "serving");
+    let service = Service {
+        name,
+        version,
+        definitions,
+        tools,
+        routes: plugin.routes(),
+    };
+    let router = limits(tls)?.add_service(PluginServer::new(service).max_decoding_message_size(MAX_MESSAGE));
+
+    // True while the plugin takes requests.
+    let (serving, stopping) = watch::channel(true);
+    let mut told = stopping.clone();
+    let until_told = async move {
+        // Fails only if the sender is gone, which is the end too.
+        let _ = told.wait_for(|serving| !serving).await;
+    };
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let mut protocol = std::pin::pin!(router.serve_with_incoming_shutdown(incoming, until_told));
+    let mut health = std::pin::pin!(health::serve(health_listener, stopping));
+    tokio::select! {
+        ended = &mut protocol => return ended.map_err(ServeError::Serve),
+        ended = &mut health => return ended.map_err(ServeError::ServeHealth),
+        () = stop => {}
+    }
+
+    info!("stopping");
+    serving.send_replace(false);
+    tokio::select! {
+        ended = timeout(GRACE, protocol) => {
+            if let Ok(ended) = ended {
+                ended.map_err(ServeError::Serve)?;
+            } else {
+                warn!("requests that did not end in {} s were dropped", GRACE.as_secs());
+            }
+        }
+        ended = health => return ended.map_err(ServeError::ServeHealth),
+    }
+    info!("stopped");
+    Ok(())
+}
+
+fn limits(tls: ServerTlsConfig) -> Result<tonic::transport::Server, ServeError> {
+    tonic::transport::Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_header_list_size(MAX_HEADERS)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
+        .http2_max_local_error_reset_streams(Some(MAX_RESETS))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(u32::try_from(MAX_CHUNK).ok())
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .tls_config(tls)
+        .map_err(ServeError::Tls)
+}
+
+/// PEM, as it stands in a file.
+type Pem = Bytes;

@@ -1,0 +1,66 @@
+//! The protocol's service, over an author's routes and tools.
+
+mod headers;
+mod http;
+mod reply;
+mod request;
+mod tools;
+
+use axum::Router;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use kite_api::PluginName;
+use kite_proto::{
+    CallToolRequest, CallToolResponse, DescribeRequest, DescribeResponse, HttpRequest, HttpResponse, MAX_ARGUMENTS,
+    PROTOCOL, plugin_server::Plugin,
+};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::definitions::Tools;
+
+/// Most bytes of a message: a tool's arguments, the largest thing that one may hold, and room for what stands beside.
+pub(crate) const MAX_MESSAGE: usize = MAX_ARGUMENTS + 256 * 1024;
+
+/// A plugin as the host sees it.
+pub(crate) struct Service {
+    pub(crate) name: PluginName,
+    pub(crate) version: semver::Version,
+    pub(crate) definitions: Bytes,
+    pub(crate) tools: Tools,
+    pub(crate) routes: Router,
+}
+
+#[tonic::async_trait]
+impl Plugin for Service {
+    async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
+        Ok(Response::new(DescribeResponse {
+            name: self.name.to_string(),
+            version: self.version.to_string(),
+            protocol: PROTOCOL,
+            definitions: self.definitions.clone(),
+        }))
+    }
+
+    type HttpStream = BoxStream<'static, Result<HttpResponse, Status>>;
+
+    async fn http(&self, request: Request<Streaming<HttpRequest>>) -> Result<Response<Self::HttpStream>, Status> {
+        http::exchange(self.routes.clone(), request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    type CallToolStream = BoxStream<'static, Result<CallToolResponse, Status>>;
+
+    async fn call_tool(&self, request: Request<CallToolRequest>) -> Result<Response<Self::CallToolStream>, Status> {
+        tools::call(&self.tools, request.into_inner()).await.map(Response::new)
+    }
+}
+
+/// What a panic was about, for the log.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without a text")
+}

@@ -1,0 +1,157 @@
+//! A plugin for the tests: a route and a tool for each thing that may happen.
+
+use std::{convert::Infallible, sync::Arc};
+
+use futures::{StreamExt as _, stream};
+use kite_plugin_sdk::{
+    Caller, Plugin, RequestId, Tool, ToolContext, ToolError, ToolOutput,
+    axum::{
+        Router,
+        body::{Body, Bytes},
+        http::{HeaderMap, HeaderName, StatusCode},
+        response::IntoResponse,
+        routing::{get, post},
+    },
+    schemars::JsonSchema,
+    serde::Deserialize,
+    serde_json::json,
+};
+use tokio::sync::{Notify, mpsc};
+
+pub(crate) const MANIFEST: &str = "\
+apiVersion: kite.dev/v1alpha1
+kind: KitePlugin
+metadata: {name: hello}
+spec: {version: 0.1.0, image: hello}
+";
+
+/// What a test sees and does beside the plugin.
+#[derive(Clone)]
+pub(crate) struct Beside {
+    /// Told when a slow handler begins (`true`) and when it is dropped before its end (`false`).
+    pub(crate) slow: mpsc::UnboundedSender<bool>,
+    /// Lets a slow handler end.
+    pub(crate) go_on: Arc<Notify>,
+}
+
+pub(crate) struct TestPlugin {
+    pub(crate) manifest: &'static str,
+    pub(crate) beside: Beside,
+}
+
+impl TestPlugin {
+    pub(crate) fn new() -> (Self, Beside, mpsc::UnboundedReceiver<bool>) {
+        let (slow, told) = mpsc::unbounded_channel();
+        let beside = Beside {
+            slow,
+            go_on: Arc::new(Notify::new()),
+        };
+        (
+            Self {
+                manifest: MANIFEST,
+                beside: beside.clone(),
+            },
+            beside,
+            told,
+        )
+    }
+}
+
+impl Plugin for TestPlugin {
+    fn manifest(&self) -> &str {
+        self.manifest
+    }
+
+    fn routes(&self) -> Router {
+        let beside = self.beside.clone();
+        Router::new()
+            .route(
+                "/hello",
+                get(|caller: Caller, id: RequestId| async move { format!("{} {id}", caller.name) }),
+            )
+            .route(
+                "/echo",
+                post(|headers: HeaderMap, body: Body| async { (headers, body) }),
+            )
+            .route("/length", post(|body: Result<Bytes, _>| async { length(body) }))
+            .route("/ignore", post(|| async { "done" }))
+            .route("/panic", get(panics))
+            .route("/broken", get(|| async { Body::from_stream(broken()) }))
+            .route("/slow", get(move || slow(beside)))
+            .route("/repeat", get(repeat))
+    }
+
+    fn tools(&self) -> Vec<Tool> {
+        let beside = self.beside.clone();
+        vec![
+            Tool::new("hello", "Says hello", hello),
+            Tool::new("fail", "Fails", |_, _: Nothing| async {
+                Ok("x".parse::<u8>()?.to_string())
+            }),
+            Tool::new("panic", "Panics", |_, _: Nothing| async { Ok(panics().await) }),
+            Tool::new("slow", "Waits", move |_, _: Nothing| {
+                let beside = beside.clone();
+                async { Ok(slow(beside).await) }
+            }),
+        ]
+    }
+}
+
+async fn panics() -> String {
+    panic!("on purpose")
+}
+
+fn length<E: IntoResponse>(body: Result<Bytes, E>) -> (StatusCode, String) {
+    match body {
+        Ok(body) => (StatusCode::OK, body.len().to_string()),
+        Err(_) => (StatusCode::BAD_REQUEST, "the body broke off".to_owned()),
+    }
+}
+
+fn broken() -> impl stream::Stream<Item = Result<Bytes, std::io::Error>> {
+    stream::iter([Ok(Bytes::from("a")), Err(std::io::Error::other("broken"))])
+}
+
+async fn repeat(headers: HeaderMap) -> (HeaderMap, Body) {
+    let mut answer = HeaderMap::new();
+    for value in headers.get_all("x-many") {
+        answer.append(HeaderName::from_static("x-seen"), value.clone());
+    }
+    let empty = stream::empty::<Result<Bytes, Infallible>>().boxed();
+    (answer, Body::from_stream(empty))
+}
+
+async fn slow(beside: Beside) -> String {
+    struct Running(Beside, bool);
+    impl Drop for Running {
+        fn drop(&mut self) {
+            if !self.1 {
+                let _ = self.0.slow.send(false);
+            }
+        }
+    }
+    let mut running = Running(beside.clone(), false);
+    beside.slow.send(true).unwrap();
+    beside.go_on.notified().await;
+    running.1 = true;
+    "slow".to_owned()
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(crate = "kite_plugin_sdk::serde")]
+#[schemars(crate = "kite_plugin_sdk::schemars")]
+struct Nothing {}
+
+/// Whom to greet.
+#[derive(Deserialize, JsonSchema)]
+#[serde(crate = "kite_plugin_sdk::serde")]
+#[schemars(crate = "kite_plugin_sdk::schemars")]
+struct Hello {
+    /// The name to greet.
+    name: String,
+}
+
+async fn hello(context: ToolContext, Hello { name }: Hello) -> Result<ToolOutput, ToolError> {
+    let text = format!("{} greets {name} in {}", context.caller()?.name, context.request_id());
+    Ok(ToolOutput::text(text).with_structured(json!({"name": name})))
+}

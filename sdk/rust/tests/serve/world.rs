@@ -1,0 +1,245 @@
+//! A plugin that is served on loopback, with CAs and certificates of its own, and clients for it.
+
+use std::{collections::HashMap, future::Future, net::SocketAddr, time::Duration};
+
+use kite_plugin_sdk::{Config, Plugin, PluginName, ServeError, serve_with};
+use kite_proto::{
+    CallContext, CallToolRequest, Header, HttpRequest, HttpRequestHead, HttpResponse, ToolResult, User,
+    call_tool_response::Part, plugin_client::PluginClient,
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
+use tonic::{
+    Status,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+
+/// How long anything may take before a test has failed.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What `future` gives, or a failure that says what was waited for.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(LIMIT, future)
+        .await
+        .unwrap_or_else(|_| panic!("{what} took longer than {LIMIT:?}"))
+}
+
+pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+impl Ca {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Certificate and key for `name`.
+    pub(crate) fn issue(&self, name: &str, purpose: ExtendedKeyUsagePurpose) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.extended_key_usages = vec![purpose];
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+
+    pub(crate) fn client(&self) -> Identity {
+        let (certificate, key) = self.issue("gateway", ExtendedKeyUsagePurpose::ClientAuth);
+        Identity::from_pem(certificate, key)
+    }
+}
+
+/// A plugin that is being served.
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) health: SocketAddr,
+    servers: Ca,
+    pub(crate) clients: Ca,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<Result<(), ServeError>>,
+}
+
+impl World {
+    pub(crate) async fn serve(plugin: impl Plugin) -> Self {
+        let (servers, clients) = (Ca::new(), Ca::new());
+        let (certificate, key) = servers.issue(&kite_proto::server_name("hello"), ExtendedKeyUsagePurpose::ServerAuth);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let health_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, health) = (listener.local_addr().unwrap(), health_listener.local_addr().unwrap());
+        let config = Config {
+            name: PluginName::parse("hello").unwrap(),
+            listener,
+            health_listener,
+            certificate: certificate.into(),
+            key: key.into(),
+            clients_ca: clients.pem().into(),
+        };
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(serve_with(plugin, config, async {
+            let _ = stopped.await;
+        }));
+        Self {
+            address,
+            health,
+            servers,
+            clients,
+            stop: Some(stop),
+            serving,
+        }
+    }
+
+    /// Connects as who `identity` is.
+    pub(crate) async fn connect_as(&self, identity: Option<Identity>) -> Result<Channel, tonic::transport::Error> {
+        let mut tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(self.servers.pem()))
+            .domain_name(kite_proto::server_name("hello"));
+        if let Some(identity) = identity {
+            tls = tls.identity(identity);
+        }
+        Endpoint::from_shared(format!("https://{}", self.address))?
+            .tls_config(tls)?
+            .connect()
+            .await
+    }
+
+    pub(crate) async fn client(&self) -> PluginClient<Channel> {
+        PluginClient::new(self.connect_as(Some(self.clients.client())).await.unwrap())
+    }
+
+    /// Tells the plugin to stop.
+    pub(crate) fn stop(&mut self) {
+        let _ = self.stop.take().unwrap().send(());
+    }
+
+    /// What serving ended with.
+    pub(crate) async fn ended(self) -> Result<(), ServeError> {
+        within("the end of the plugin", self.serving).await.unwrap()
+    }
+}
+
+pub(crate) fn context() -> CallContext {
+    CallContext {
+        user: Some(User {
+            name: "anna".into(),
+            groups: vec!["a".into()],
+            ..User::default()
+        }),
+        request_id: "request-1".into(),
+        ..CallContext::default()
+    }
+}
+
+pub(crate) fn head(method: &str, path: &str) -> HttpRequestHead {
+    HttpRequestHead {
+        context: Some(context()),
+        method: method.into(),
+        path_and_query: path.into(),
+        headers: Vec::new(),
+    }
+}
+
+pub(crate) fn field(name: &str, value: &str) -> Header {
+    Header {
+        name: name.into(),
+        value: value.as_bytes().to_vec().into(),
+    }
+}
+
+/// A request of one message.
+pub(crate) fn small(head: HttpRequestHead, data: &'static [u8]) -> Vec<HttpRequest> {
+    vec![HttpRequest {
+        head: Some(head),
+        data: data.into(),
+        trailers: Vec::new(),
+        end: true,
+    }]
+}
+
+/// A whole answer, and in how many messages it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u32,
+    pub(crate) headers: HashMap<String, Vec<String>>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Vec<Header>,
+    pub(crate) messages: usize,
+}
+
+/// Sends the messages of a request, and reads the answer to its end.
+pub(crate) async fn exchange(
+    client: &mut PluginClient<Channel>,
+    messages: impl IntoIterator<Item = HttpRequest, IntoIter: Send + 'static>,
+) -> Result<Answer, Status> {
+    let exchange = async {
+        let mut stream = client.http(tokio_stream::iter(messages)).await?.into_inner();
+        let mut answer = Answer {
+            status: 0,
+            headers: HashMap::new(),
+            body: Vec::new(),
+            trailers: Vec::new(),
+            messages: 0,
+        };
+        let mut end = false;
+        while let Some(HttpResponse {
+            head,
+            data,
+            trailers,
+            end: last,
+        }) = stream.message().await?
+        {
+            assert!(!end, "a message came after the last");
+            assert_eq!(
+                head.is_some(),
+                answer.messages == 0,
+                "the head is in the first message and only there"
+            );
+            if let Some(head) = head {
+                answer.status = head.status;
+                for Header { name, value } in head.headers {
+                    answer
+                        .headers
+                        .entry(name)
+                        .or_default()
+                        .push(String::from_utf8(value.to_vec()).unwrap());
+                }
+            }
+            assert!(
+                data.len() <= kite_proto::MAX_CHUNK,
+                "a message has {} bytes",
+                data.len()
+            );
+            answer.body.extend_from_slice(&data);
+            answer.trailers = trailers;
+            answer.messages += 1;
+            end = last;
+        }
+        assert!(end, "the answer ended without its end");
+        Ok(answer)
+    };
+    within("the exchange", exchange).await
+}
+
+/// Calls a tool and reads the result.
+pub(crate) async fn call(
+    client: &mut PluginClient<Channel>,
+    tool: &str,
+    arguments: &str,
+) -> Result<ToolResult, Status> {
+    let arguments = arguments.as_bytes().to_vec().into();
+    let request = CallToolRequest {
+        context: Some(context()),
+        tool: tool.into(),
+        arguments,
+    };
+    let call = async {
+        let mut stream = client.call_tool(request).await?.into_inner();
+        let Some(Part::Result(result)) = stream.message().await?.unwrap().part else {
+            panic!("no result")
+        };
+        assert!(stream.message().await?.is_none(), "the result is the last message");
+        Ok(result)
+    };
+    within("the tool", call).await
+}
