@@ -1,0 +1,3 @@
+//! One file per command: typed arguments and a printer in, an exit status out.
+
+pub(crate) mod package;

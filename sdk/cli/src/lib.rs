@@ -1,0 +1,7 @@
+//! The command of plugin authors, and the writer of their images.
+
+pub mod cli;
+mod commands;
+pub mod image;
+pub mod manifest;
+pub mod printer;
