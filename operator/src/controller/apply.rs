@@ -1,0 +1,218 @@
+//! Makes the cluster so: what is no longer granted goes first, then everything is applied, in one order.
+
+use std::{collections::BTreeSet, fmt::Debug};
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    },
+};
+use kite_api::labels;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+    core::ClusterResourceScope,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{build::Desired, gather::GrantRef};
+
+/// An object that could not be deleted.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to delete {grant:?}")]
+pub struct WithdrawError {
+    grant: GrantRef,
+    source: Box<kube::Error>,
+}
+
+/// An object that could not be applied.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to apply {kind} {name}")]
+pub struct ApplyError {
+    kind: String,
+    name: String,
+    source: Box<kube::Error>,
+}
+
+impl ApplyError {
+    /// What the API server says, if it refused the object and did not merely fail to answer.
+    pub fn refusal(&self) -> Option<String> {
+        let kube::Error::Api(status) = self.source.as_ref() else {
+            return None;
+        };
+        // Of the client errors, these are about the moment and not about the object: no valid token, a namespace that has
+        // just gone, a conflict, too many requests.
+        let refused = matches!(status.code, 400..500) && !matches!(status.code, 401 | 404 | 408 | 409 | 429);
+        refused.then(|| format!("the API server refused {} {}: {}", self.kind, self.name, status.message))
+    }
+
+    /// Whether it was refused because of what stands in the cluster already and cannot be changed in place.
+    fn is_invalid(&self) -> bool {
+        matches!(self.source.as_ref(), kube::Error::Api(status) if status.code == 422)
+    }
+}
+
+/// What the API server has accepted. Only [`apply`] makes it, so that a status cannot be told from wishes.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    deployment: Deployment,
+}
+
+impl Applied {
+    /// The Deployment as the API server has it, with its status.
+    pub fn deployment(&self) -> &Deployment {
+        &self.deployment
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(deployment: Deployment) -> Self {
+        Self { deployment }
+    }
+}
+
+/// Deletes the roles and bindings among `found` that are not wanted any longer, bindings first.
+pub async fn withdraw(client: &Client, found: &BTreeSet<GrantRef>, desired: &Desired) -> Result<(), WithdrawError> {
+    for grant in found.difference(&desired.grants()) {
+        let result = match grant {
+            GrantRef::ClusterRoleBinding { name } => delete(Api::<ClusterRoleBinding>::all(client.clone()), name).await,
+            GrantRef::RoleBinding { namespace, name } => {
+                delete(Api::<RoleBinding>::namespaced(client.clone(), namespace), name).await
+            }
+            GrantRef::ClusterRole { name } => delete(Api::<ClusterRole>::all(client.clone()), name).await,
+            GrantRef::Role { namespace, name } => {
+                delete(Api::<Role>::namespaced(client.clone(), namespace), name).await
+            }
+        };
+        result.map_err(|source| WithdrawError {
+            grant: grant.clone(),
+            source: source.into(),
+        })?;
+        tracing::info!(?grant, "withdrawn");
+    }
+    Ok(())
+}
+
+async fn delete<K>(api: Api<K>, name: &str) -> Result<(), kube::Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    match api.delete(name, &DeleteParams::background()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Applies all of `desired`. The order is that in which each needs the others: an account before its bindings, roles
+/// before the bindings that name them, all that a pod mounts before the pod.
+pub async fn apply(client: &Client, desired: &Desired) -> Result<Applied, ApplyError> {
+    namespaced(client, &desired.service_account).await?;
+    for role in &desired.roles {
+        namespaced(client, role).await?;
+    }
+    if let Some(role) = &desired.cluster_role {
+        one(&Api::all(client.clone()), role).await?;
+    }
+    for binding in &desired.role_bindings {
+        let namespace = binding.metadata.namespace.as_deref().unwrap_or_default();
+        replaceable(&Api::namespaced(client.clone(), namespace), binding).await?;
+    }
+    if let Some(binding) = &desired.cluster_role_binding {
+        replaceable(&cluster_api(client), binding).await?;
+    }
+    let namespace = desired.secret.metadata.namespace.as_deref().unwrap_or_default();
+    replaceable(&Api::namespaced(client.clone(), namespace), &desired.secret).await?;
+    namespaced(client, &desired.service).await?;
+    let deployment = namespaced(client, &desired.deployment).await?;
+    Ok(Applied { deployment })
+}
+
+fn cluster_api<K: Resource<DynamicType = (), Scope = ClusterResourceScope>>(client: &Client) -> Api<K> {
+    Api::all(client.clone())
+}
+
+async fn namespaced<K>(client: &Client, object: &K) -> Result<K, ApplyError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
+{
+    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+    one(&Api::namespaced(client.clone(), namespace), object).await
+}
+
+/// Applies an object with a field that cannot be changed (what a binding binds, a Secret's type). If somebody made one
+/// under its name that differs there, it is deleted and made anew.
+async fn replaceable<K>(api: &Api<K>, object: &K) -> Result<K, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+{
+    match one(api, object).await {
+        Err(error) if error.is_invalid() => {
+            let name = object.name_any();
+            tracing::warn!(kind = error.kind, name, "replaced, because a fixed field of it differs");
+            delete(api.clone(), &name)
+                .await
+                .map_err(|source| failed(object, source))?;
+            one(api, object).await
+        }
+        result => result,
+    }
+}
+
+/// Server-side apply. Where nothing differs, the API server writes nothing.
+async fn one<K>(api: &Api<K>, object: &K) -> Result<K, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+{
+    let params = PatchParams::apply(labels::OPERATOR).force();
+    api.patch(&object.name_any(), &params, &Patch::Apply(object))
+        .await
+        .map_err(|source| failed(object, source))
+}
+
+fn failed<K: Resource<DynamicType = ()>>(object: &K, source: kube::Error) -> ApplyError {
+    let name = match object.meta().namespace.as_deref() {
+        Some(namespace) => format!("{namespace}/{}", object.name_any()),
+        None => object.name_any(),
+    };
+    ApplyError {
+        kind: K::kind(&()).into_owned(),
+        name,
+        source: source.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn error(code: u16) -> ApplyError {
+        let status = Status {
+            code,
+            message: String::from("no"),
+            ..Status::default()
+        };
+        ApplyError {
+            kind: "Role".into(),
+            name: "a/b".into(),
+            source: Box::new(kube::Error::Api(status.boxed())),
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_a_failure() {
+        for code in [400, 403, 422] {
+            assert_eq!(
+                error(code).refusal().as_deref(),
+                Some("the API server refused Role a/b: no"),
+                "{code}"
+            );
+        }
+        for code in [401, 404, 408, 409, 429, 500, 503] {
+            assert_eq!(error(code).refusal(), None, "{code}");
+        }
+    }
+}

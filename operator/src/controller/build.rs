@@ -1,0 +1,122 @@
+//! From a validated plugin to the objects that should exist.
+
+pub mod identity;
+pub mod rbac;
+pub mod workload;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{Secret, Service, ServiceAccount},
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use kite_api::{KitePlugin, labels};
+use kube::{Resource, api::ObjectMeta};
+
+use super::{
+    gather::{GrantRef, Surroundings},
+    validate::ValidatedPlugin,
+};
+use crate::identity::{Identity, certificate::Certified};
+
+/// The one revision of a plugin.
+pub const REVISION: i64 = 1;
+
+/// The objects that should exist for a plugin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    pub service_account: ServiceAccount,
+    pub roles: Vec<Role>,
+    pub role_bindings: Vec<RoleBinding>,
+    pub cluster_role: Option<ClusterRole>,
+    pub cluster_role_binding: Option<ClusterRoleBinding>,
+    pub secret: Secret,
+    pub service: Service,
+    pub deployment: Deployment,
+    /// Hash of the pods' template, which each pod carries.
+    pub template: String,
+}
+
+impl Desired {
+    /// The roles and bindings among them.
+    pub fn grants(&self) -> BTreeSet<GrantRef> {
+        let place = |meta: &ObjectMeta| {
+            (
+                meta.namespace.clone().unwrap_or_default(),
+                meta.name.clone().unwrap_or_default(),
+            )
+        };
+        let mut grants = BTreeSet::new();
+        grants.extend(self.roles.iter().map(|role| {
+            let (namespace, name) = place(&role.metadata);
+            GrantRef::Role { namespace, name }
+        }));
+        grants.extend(self.role_bindings.iter().map(|binding| {
+            let (namespace, name) = place(&binding.metadata);
+            GrantRef::RoleBinding { namespace, name }
+        }));
+        grants.extend(self.cluster_role.iter().map(|role| GrantRef::ClusterRole {
+            name: place(&role.metadata).1,
+        }));
+        grants.extend(
+            self.cluster_role_binding
+                .iter()
+                .map(|binding| GrantRef::ClusterRoleBinding {
+                    name: place(&binding.metadata).1,
+                }),
+        );
+        grants
+    }
+}
+
+/// What should exist for `plugin`, given what was found.
+pub fn build(
+    plugin: &ValidatedPlugin,
+    found: &Surroundings,
+    namespace: &str,
+    certificate: Certified,
+    identity: &Identity,
+) -> Desired {
+    let rbac = rbac::build(plugin, &found.namespaces, namespace);
+    let (deployment, template) = workload::deployment(plugin, namespace, found.token_is_mounted());
+    Desired {
+        service_account: rbac.service_account,
+        roles: rbac.roles,
+        role_bindings: rbac.role_bindings,
+        cluster_role: rbac.cluster_role,
+        cluster_role_binding: rbac.cluster_role_binding,
+        secret: identity::secret(plugin, namespace, certificate, identity.clients.certificate()),
+        service: workload::service(plugin, namespace),
+        deployment,
+        template,
+    }
+}
+
+/// Metadata of an object of the plugin's: its labels, and the owner whose end is its end.
+fn metadata(plugin: &ValidatedPlugin, name: String, namespace: Option<&str>) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: namespace.map(str::to_owned),
+        labels: Some(plugin_labels(plugin)),
+        owner_references: Some(vec![OwnerReference {
+            api_version: KitePlugin::api_version(&()).into_owned(),
+            kind: KitePlugin::kind(&()).into_owned(),
+            name: plugin.name.to_string(),
+            uid: plugin.uid.clone(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        }]),
+        ..ObjectMeta::default()
+    }
+}
+
+fn plugin_labels(plugin: &ValidatedPlugin) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (labels::PLUGIN.to_owned(), plugin.name.to_string()),
+        (labels::MANAGED_BY.to_owned(), labels::OPERATOR.to_owned()),
+    ])
+}

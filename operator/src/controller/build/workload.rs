@@ -1,0 +1,288 @@
+//! What runs: the Deployment of the plugin's revision, and the Service by which its ready pods are found.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{
+            Capabilities, Container, ContainerPort, EnvVar, GRPCAction, KeyToPath, PodSecurityContext, PodSpec,
+            PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Service,
+            ServicePort, ServiceSpec, Volume, VolumeMount,
+        },
+    },
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+};
+use kite_api::{Quantity, Resources, labels, object_names};
+use kite_proto::{CERTIFICATE_FILE, CLIENTS_CA_FILE, HEALTH_PORT, KEY_FILE, MOUNT_PATH, NAME_VARIABLE, PORT};
+use kube::api::ObjectMeta;
+
+use super::{REVISION, metadata, plugin_labels};
+use crate::controller::{object::TEMPLATE, validate::ValidatedPlugin};
+
+/// Name of the protocol's port.
+const GRPC: &str = "grpc";
+/// Name of the kubelet's port.
+const HEALTH: &str = "health";
+/// Name of the container, for `kubectl logs -c`.
+const CONTAINER: &str = "plugin";
+const IDENTITY_VOLUME: &str = "kite";
+/// The group that may read the mounted files. Any number does that is not root's: the kubelet gives the files to it and
+/// the container's processes become members of it.
+const FILES_GROUP: i64 = 65_532;
+/// Owner and group may read the mounted files.
+const FILES_MODE: i32 = 0o440;
+/// On a pod: the version that the object said when the pod was made, so that another version means other pods.
+const VERSION: &str = "kite.dev/version";
+
+/// The Deployment, and the hash of its pods' template. `token_is_mounted` tells whether the pods have a token already: they
+/// keep it when the last permission goes, because taking it away would restart them, and without rights it opens nothing.
+pub fn deployment(plugin: &ValidatedPlugin, namespace: &str, token_is_mounted: bool) -> (Deployment, String) {
+    let mounts_token = token_is_mounted || !plugin.grant.is_empty();
+    let (pod_template, hash) = template(plugin, mounts_token);
+    let mut metadata = metadata(plugin, object_names::revision(&plugin.name, REVISION), Some(namespace));
+    metadata.labels = Some(revision_labels(plugin));
+    let deployment = Deployment {
+        metadata,
+        spec: Some(DeploymentSpec {
+            replicas: Some(if plugin.enabled { plugin.replicas } else { 0 }),
+            revision_history_limit: Some(2),
+            selector: LabelSelector {
+                match_labels: Some(selector(plugin)),
+                ..LabelSelector::default()
+            },
+            strategy: Some(DeploymentStrategy {
+                type_: Some(String::from("RollingUpdate")),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::Int(1)),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            template: pod_template,
+            ..DeploymentSpec::default()
+        }),
+        status: None,
+    };
+    (deployment, hash)
+}
+
+/// The Service. It is headless: whoever calls a plugin chooses among its endpoints, and nobody dials its address.
+pub fn service(plugin: &ValidatedPlugin, namespace: &str) -> Service {
+    let mut metadata = metadata(plugin, object_names::revision(&plugin.name, REVISION), Some(namespace));
+    metadata.labels = Some(revision_labels(plugin));
+    Service {
+        metadata,
+        spec: Some(ServiceSpec {
+            cluster_ip: Some(String::from("None")),
+            selector: Some(selector(plugin)),
+            ports: Some(vec![ServicePort {
+                name: Some(GRPC.to_owned()),
+                port: i32::from(PORT),
+                protocol: Some(String::from("TCP")),
+                target_port: Some(IntOrString::String(GRPC.to_owned())),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn selector(plugin: &ValidatedPlugin) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (labels::PLUGIN.to_owned(), plugin.name.to_string()),
+        (labels::REVISION.to_owned(), REVISION.to_string()),
+    ])
+}
+
+fn revision_labels(plugin: &ValidatedPlugin) -> BTreeMap<String, String> {
+    let mut labels = plugin_labels(plugin);
+    labels.extend(selector(plugin));
+    labels
+}
+
+fn template(plugin: &ValidatedPlugin, mounts_token: bool) -> (PodTemplateSpec, String) {
+    let spec = pod(plugin, mounts_token);
+    let version = plugin.version.to_string();
+    // Serializing such a value cannot fail; if it did, the hash would only tell fewer templates apart.
+    let hash = kite_proto::sha256(&serde_json::to_vec(&(&version, &spec)).unwrap_or_default());
+    let template = PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(revision_labels(plugin)),
+            annotations: Some(BTreeMap::from([
+                (TEMPLATE.to_owned(), hash.clone()),
+                (VERSION.to_owned(), version),
+                (
+                    String::from("kubectl.kubernetes.io/default-container"),
+                    CONTAINER.to_owned(),
+                ),
+            ])),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(spec),
+    };
+    (template, hash)
+}
+
+fn pod(plugin: &ValidatedPlugin, mounts_token: bool) -> PodSpec {
+    PodSpec {
+        service_account_name: Some(object_names::base(&plugin.name)),
+        automount_service_account_token: Some(mounts_token),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(30),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            fs_group: Some(FILES_GROUP),
+            seccomp_profile: Some(SeccompProfile {
+                type_: String::from("RuntimeDefault"),
+                ..SeccompProfile::default()
+            }),
+            ..PodSecurityContext::default()
+        }),
+        volumes: Some(vec![Volume {
+            name: IDENTITY_VOLUME.to_owned(),
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(object_names::certificate(&plugin.name)),
+                default_mode: Some(FILES_MODE),
+                items: Some([CERTIFICATE_FILE, KEY_FILE, CLIENTS_CA_FILE].map(file).into()),
+                optional: Some(false),
+            }),
+            ..Volume::default()
+        }]),
+        containers: vec![container(plugin)],
+        ..PodSpec::default()
+    }
+}
+
+fn file(name: &str) -> KeyToPath {
+    KeyToPath {
+        key: name.to_owned(),
+        path: name.to_owned(),
+        mode: None,
+    }
+}
+
+fn container(plugin: &ValidatedPlugin) -> Container {
+    let port = |name: &str, number: u16| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(number),
+        protocol: Some(String::from("TCP")),
+        ..ContainerPort::default()
+    };
+    Container {
+        name: CONTAINER.to_owned(),
+        image: Some(plugin.image.clone()),
+        image_pull_policy: Some(plugin.image_pull_policy.as_str().to_owned()),
+        env: Some(vec![EnvVar {
+            name: NAME_VARIABLE.to_owned(),
+            value: Some(plugin.name.to_string()),
+            value_from: None,
+        }]),
+        ports: Some(vec![port(GRPC, PORT), port(HEALTH, HEALTH_PORT)]),
+        // A start may take a minute; from then on an answer is due soon, and a plugin that hangs for half a minute is
+        // started again.
+        startup_probe: Some(probe(1, 60)),
+        readiness_probe: Some(probe(5, 2)),
+        liveness_probe: Some(probe(10, 3)),
+        resources: plugin.resources.as_ref().map(resources),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities {
+                add: None,
+                drop: Some(vec![String::from("ALL")]),
+            }),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(vec![VolumeMount {
+            name: IDENTITY_VOLUME.to_owned(),
+            mount_path: MOUNT_PATH.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        }]),
+        ..Container::default()
+    }
+}
+
+fn probe(period_seconds: i32, failure_threshold: i32) -> Probe {
+    Probe {
+        grpc: Some(GRPCAction {
+            port: i32::from(HEALTH_PORT),
+            service: None,
+        }),
+        period_seconds: Some(period_seconds),
+        timeout_seconds: Some(3),
+        failure_threshold: Some(failure_threshold),
+        ..Probe::default()
+    }
+}
+
+fn resources(resources: &Resources) -> ResourceRequirements {
+    let list = |list: &BTreeMap<String, Quantity>| {
+        (!list.is_empty()).then(|| {
+            list.iter()
+                .map(|(name, quantity)| (name.clone(), quantity.into()))
+                .collect()
+        })
+    };
+    ResourceRequirements {
+        limits: list(&resources.limits),
+        requests: list(&resources.requests),
+        claims: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::controller::validate::tests::plugin;
+
+    fn template_hash(change: impl FnOnce(&mut serde_json::Value), token_is_mounted: bool) -> String {
+        deployment(&plugin(change), "kite-plugins", token_is_mounted).1
+    }
+
+    #[test]
+    fn the_deployment_is_restricted() {
+        let plugin =
+            plugin(|o| o["spec"]["resources"] = json!({"limits": {"memory": "128Mi"}, "requests": {"cpu": 1}}));
+        let (deployment, hash) = deployment(&plugin, "kite-plugins", false);
+        let mut value = serde_json::to_value(deployment).unwrap();
+        let annotation = value.pointer_mut("/spec/template/metadata/annotations").unwrap();
+        assert_eq!(annotation["kite.dev/template"].take(), json!(hash));
+        insta::assert_yaml_snapshot!(value);
+    }
+
+    #[test]
+    fn the_service_selects_the_revision() {
+        insta::assert_yaml_snapshot!(service(&plugin(|_| {}), "kite-plugins"));
+    }
+
+    #[test]
+    fn a_disabled_plugin_has_no_pods() {
+        let (deployment, _) = deployment(&plugin(|o| o["spec"]["enabled"] = json!(false)), "kite-plugins", false);
+        assert_eq!(deployment.spec.unwrap().replicas, Some(0));
+    }
+
+    #[test]
+    fn withdrawing_the_last_permission_restarts_nothing() {
+        let none = |o: &mut serde_json::Value| o["spec"]["permissions"] = json!([]);
+        assert_eq!(template_hash(|_| {}, false), template_hash(none, true));
+        assert_ne!(
+            template_hash(|_| {}, false),
+            template_hash(none, false),
+            "a first right needs a token"
+        );
+    }
+
+    #[test]
+    fn what_pods_run_makes_another_template_and_their_number_does_not() {
+        let base = template_hash(|_| {}, false);
+        assert_eq!(base, template_hash(|o| o["spec"]["replicas"] = json!(3), false));
+        assert_eq!(base, template_hash(|o| o["spec"]["enabled"] = json!(false), false));
+        assert_ne!(base, template_hash(|o| o["spec"]["image"] = json!("other"), false));
+        assert_ne!(base, template_hash(|o| o["spec"]["version"] = json!("0.1.1"), false));
+    }
+}

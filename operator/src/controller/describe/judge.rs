@@ -1,0 +1,229 @@
+//! Whether what the pods answered is what the object says.
+
+use std::sync::Arc;
+
+use kite_api::{ToolStatus, conditions::reasons};
+
+use super::ask::{Answer, AskError};
+use crate::{controller::validate::ValidatedPlugin, telemetry::chain};
+
+/// What one pod said, or why it said nothing.
+pub struct PodAnswer {
+    pub pod: String,
+    pub result: Result<Arc<Answer>, AskError>,
+}
+
+/// What came of asking.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// No pod was ready to be asked.
+    NotAsked,
+    /// Every pod that answered is what the object says, and all offer the same. `unanswered` tells of the others.
+    Described {
+        hash: String,
+        tools: Vec<ToolStatus>,
+        unanswered: Option<String>,
+    },
+    /// No pod answered.
+    Unreachable { message: String },
+    /// The pods are not what the object says, or not the same. It takes a change to end that.
+    Mismatch {
+        reason: &'static str,
+        message: String,
+        version: Option<String>,
+        hashes: Vec<String>,
+    },
+}
+
+impl Verdict {
+    /// Whether it is worth asking again soon.
+    pub fn unanswered(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Described {
+                    unanswered: Some(_),
+                    ..
+                }
+        )
+    }
+}
+
+/// Judges the answers of the pods of `plugin`.
+pub fn judge(plugin: &ValidatedPlugin, answers: &[PodAnswer]) -> Verdict {
+    let mut good: Vec<(&str, &Arc<Answer>, &Vec<ToolStatus>)> = Vec::new();
+    let mut silent = Vec::new();
+    for PodAnswer { pod, result } in answers {
+        match result {
+            Ok(answer) => match differs(plugin, pod, answer) {
+                Ok(tools) => good.push((pod, answer, tools)),
+                Err(verdict) => return verdict,
+            },
+            Err(error) => silent.push(format!("pod {pod} could not be asked: {}", chain(error))),
+        }
+    }
+    let unanswered = (!silent.is_empty()).then(|| silent.join("; "));
+    let Some((first_pod, first, tools)) = good.first() else {
+        return unanswered.map_or(Verdict::NotAsked, |message| Verdict::Unreachable { message });
+    };
+    if let Some((other_pod, other, _)) = good.iter().find(|(_, answer, _)| answer.hash != first.hash) {
+        let message = format!(
+            "pods {first_pod} ({}) and {other_pod} ({}) offer different things though they run the same image: what a \
+             plugin offers may not depend on where or when it starts",
+            first.hash, other.hash,
+        );
+        let hashes = good.iter().map(|(_, answer, _)| answer.hash.clone()).collect();
+        return Verdict::Mismatch {
+            reason: reasons::REPLICA_MISMATCH,
+            message,
+            version: Some(first.version.clone()),
+            hashes,
+        };
+    }
+    Verdict::Described {
+        hash: first.hash.clone(),
+        tools: (*tools).clone(),
+        unanswered,
+    }
+}
+
+/// The tools of a pod that is what the object says.
+fn differs<'a>(plugin: &ValidatedPlugin, pod: &str, answer: &'a Answer) -> Result<&'a Vec<ToolStatus>, Verdict> {
+    let mismatch = |reason, message| Verdict::Mismatch {
+        reason,
+        message,
+        // Of another plugin, or in another protocol, the version says nothing.
+        version: (reason == reasons::VERSION_MISMATCH || reason == reasons::TOOL_INVALID)
+            .then(|| shown(&answer.version)),
+        hashes: Vec::new(),
+    };
+    if answer.protocol != kite_proto::PROTOCOL {
+        let message = format!(
+            "pod {pod} speaks version {} of the plugin protocol, this operator version {}: use an image that was built \
+             with a matching SDK",
+            answer.protocol,
+            kite_proto::PROTOCOL,
+        );
+        return Err(mismatch(reasons::PROTOCOL_MISMATCH, message));
+    }
+    if answer.name != plugin.name.as_str() {
+        let message = format!(
+            "pod {pod} says that it is {:?}: a plugin answers the name that {} tells it",
+            shown(&answer.name),
+            kite_proto::NAME_VARIABLE,
+        );
+        return Err(mismatch(reasons::NAME_MISMATCH, message));
+    }
+    let wanted = plugin.version.to_string();
+    if answer.version != wanted {
+        let message = format!(
+            "pod {pod} says that its version is {:?}, spec.version says {wanted:?}: correct spec.version or spec.image",
+            shown(&answer.version),
+        );
+        return Err(mismatch(reasons::VERSION_MISMATCH, message));
+    }
+    answer
+        .tools
+        .as_ref()
+        .map_err(|error| mismatch(reasons::TOOL_INVALID, format!("pod {pod}: {}", chain(error))))
+}
+
+/// The beginning of a text of any length, for a message.
+fn shown(text: &str) -> String {
+    text.chars()
+        .filter(|character| !character.is_control())
+        .take(80)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kite_proto::{Definitions, DescribeResponse, Tool};
+    use prost::Message;
+
+    use super::*;
+    use crate::controller::{describe::tools::tests::tool, validate::tests::plugin};
+
+    fn answer(pod: &str, change: impl FnOnce(&mut DescribeResponse)) -> PodAnswer {
+        let mut response = DescribeResponse {
+            name: String::from("hello"),
+            version: String::from("0.1.0"),
+            protocol: 1,
+            definitions: Definitions { tools: vec![tool()] }.encode_to_vec().into(),
+        };
+        change(&mut response);
+        PodAnswer {
+            pod: pod.to_owned(),
+            result: Ok(Arc::new(Answer::of(&plugin(|_| {}).name, response))),
+        }
+    }
+
+    fn silent() -> PodAnswer {
+        PodAnswer {
+            pod: String::from("silent"),
+            result: Err(AskError::Deadline),
+        }
+    }
+
+    fn other_tools(response: &mut DescribeResponse) {
+        let tool = Tool {
+            name: String::from("other"),
+            ..tool()
+        };
+        response.definitions = Definitions { tools: vec![tool] }.encode_to_vec().into();
+    }
+
+    fn reason(change: impl FnOnce(&mut DescribeResponse)) -> &'static str {
+        match judge(&plugin(|_| {}), &[answer("a", change)]) {
+            Verdict::Mismatch { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn pods_that_agree_describe_the_plugin() {
+        let verdict = judge(&plugin(|_| {}), &[answer("a", |_| {}), answer("b", |_| {})]);
+        assert!(
+            matches!(&verdict, Verdict::Described { tools, unanswered: None, .. } if tools.len() == 1),
+            "{verdict:?}"
+        );
+    }
+
+    #[test]
+    fn a_plugin_is_not_described_for_each_of_its_reasons() {
+        assert_eq!(reason(|response| response.name = String::from("other")), "NameMismatch");
+        assert_eq!(
+            reason(|response| response.version = String::from("0.1.1")),
+            "VersionMismatch"
+        );
+        assert_eq!(reason(|response| response.protocol = 2), "ProtocolMismatch");
+        assert_eq!(
+            reason(|response| response.definitions = b"garbage".as_slice().into()),
+            "ToolInvalid"
+        );
+    }
+
+    #[test]
+    fn pods_that_differ_are_a_mismatch() {
+        let verdict = judge(&plugin(|_| {}), &[answer("a", |_| {}), answer("b", other_tools)]);
+        let Verdict::Mismatch { reason, hashes, .. } = verdict else {
+            panic!("{verdict:?}")
+        };
+        assert_eq!((reason, hashes.len()), ("ReplicaMismatch", 2));
+    }
+
+    #[test]
+    fn silence_is_told_and_asked_again() {
+        assert_eq!(judge(&plugin(|_| {}), &[]), Verdict::NotAsked);
+        let none = judge(&plugin(|_| {}), &[silent()]);
+        assert!(
+            matches!(none, Verdict::Unreachable { .. }) && none.unanswered(),
+            "{none:?}"
+        );
+        let some = judge(&plugin(|_| {}), &[silent(), answer("a", |_| {})]);
+        assert!(
+            matches!(some, Verdict::Described { .. }) && some.unanswered(),
+            "{some:?}"
+        );
+    }
+}

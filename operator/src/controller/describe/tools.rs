@@ -1,0 +1,157 @@
+//! What a plugin's definitions may hold: tools with bounded names, descriptions and schemas.
+
+use std::collections::BTreeSet;
+
+use kite_api::{
+    PluginName, ToolName, ToolReference, ToolStatus,
+    name::NameError,
+    tool_rules::{self, MAX_TOOLS, ToolRuleError},
+};
+use kite_proto::{Definitions, MAX_DEFINITIONS, Tool};
+use prost::Message;
+
+/// What is wrong with a plugin's definitions.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ToolsError {
+    #[error("failed to take the definitions: they have {0} bytes, the limit is {MAX_DEFINITIONS}")]
+    TooLarge(usize),
+    #[error("failed to decode the definitions")]
+    Decode(#[source] prost::DecodeError),
+    #[error("failed to take the tools: there are {0}, the limit is {MAX_TOOLS}")]
+    TooMany(usize),
+    #[error("failed to take the tool {0:?}")]
+    Name(String, #[source] NameError),
+    #[error("failed to take the tool {0}: it is there twice")]
+    Twice(ToolName),
+    #[error("failed to take the tool {tool}")]
+    Tool { tool: ToolName, source: ToolRuleError },
+}
+
+/// The tools of `plugin` in its serialized `definitions`.
+pub fn read(plugin: &PluginName, definitions: &[u8]) -> Result<Vec<ToolStatus>, ToolsError> {
+    if definitions.len() > MAX_DEFINITIONS {
+        return Err(ToolsError::TooLarge(definitions.len()));
+    }
+    let tools = Definitions::decode(definitions).map_err(ToolsError::Decode)?.tools;
+    if tools.len() > MAX_TOOLS {
+        return Err(ToolsError::TooMany(tools.len()));
+    }
+    let mut names = BTreeSet::new();
+    tools
+        .into_iter()
+        .map(|tool| {
+            let wrong_name = |error| ToolsError::Name(shown(&tool.name), error);
+            let name = ToolName::parse(&tool.name).map_err(wrong_name)?;
+            let reference = ToolReference::new(plugin.clone(), name.clone()).map_err(wrong_name)?;
+            if !names.insert(tool.name.clone()) {
+                return Err(ToolsError::Twice(name));
+            }
+            tool_rules::check(&tool.description, &tool.input_schema)
+                .map_err(|source| ToolsError::Tool { tool: name, source })?;
+            Ok(ToolStatus {
+                name: reference.to_string(),
+                hash: hash(&tool),
+                description: tool.description,
+            })
+        })
+        .collect()
+}
+
+/// The beginning of a name that may be of any length.
+fn shown(name: &str) -> String {
+    name.chars().take(80).collect()
+}
+
+/// Hash of name, description and schema, each behind its length, so that no two tools are written alike.
+fn hash(tool: &Tool) -> String {
+    let mut bytes = Vec::new();
+    for part in [tool.name.as_bytes(), tool.description.as_bytes(), &tool.input_schema] {
+        bytes.extend((part.len() as u64).to_be_bytes());
+        bytes.extend(part);
+    }
+    kite_proto::sha256(&bytes)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn tool() -> Tool {
+        Tool {
+            name: String::from("hello"),
+            description: String::from("Greets.\nPolitely."),
+            input_schema: br##"{"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {}}}"##
+                .as_slice()
+                .into(),
+        }
+    }
+
+    fn read_tools(tools: Vec<Tool>) -> Result<Vec<ToolStatus>, ToolsError> {
+        read(
+            &PluginName::parse("greeter").unwrap(),
+            &Definitions { tools }.encode_to_vec(),
+        )
+    }
+
+    #[test]
+    fn a_good_tool_has_its_whole_name_and_a_hash() {
+        let tools = read_tools(vec![tool()]).unwrap();
+        assert_eq!(tools[0].name, "plugin_greeter_hello");
+        assert_eq!(tools[0].description, "Greets.\nPolitely.");
+        assert_eq!(tools[0].hash, hash(&tool()));
+    }
+
+    #[test]
+    fn definitions_are_refused_for_each_of_their_reasons() {
+        let greeter = PluginName::parse("greeter").unwrap();
+        assert_eq!(
+            read(&greeter, &vec![0; MAX_DEFINITIONS + 1]),
+            Err(ToolsError::TooLarge(MAX_DEFINITIONS + 1))
+        );
+        assert!(matches!(read(&greeter, b"garbage"), Err(ToolsError::Decode(_))));
+        assert_eq!(read_tools(vec![tool(); 65]), Err(ToolsError::TooMany(65)));
+        let named = |name: &str| {
+            read_tools(vec![Tool {
+                name: name.to_owned(),
+                ..tool()
+            }])
+        };
+        assert!(matches!(
+            named("Hello"),
+            Err(ToolsError::Name(_, NameError::Characters))
+        ));
+        assert!(matches!(
+            named(&"a".repeat(50)),
+            Err(ToolsError::Name(_, NameError::TooLong(64)))
+        ));
+        assert!(matches!(read_tools(vec![tool(), tool()]), Err(ToolsError::Twice(_))));
+    }
+
+    #[test]
+    fn a_tool_that_breaks_the_rules_is_named() {
+        let silent = Tool {
+            description: String::new(),
+            ..tool()
+        };
+        let refused = ToolsError::Tool {
+            tool: ToolName::parse("hello").unwrap(),
+            source: ToolRuleError::NoDescription,
+        };
+        assert_eq!(read_tools(vec![silent]), Err(refused));
+    }
+
+    #[test]
+    fn the_hash_tells_where_one_part_ends() {
+        let a = Tool {
+            name: String::from("ab"),
+            description: String::from("c"),
+            ..tool()
+        };
+        let b = Tool {
+            name: String::from("a"),
+            description: String::from("bc"),
+            ..tool()
+        };
+        assert_ne!(hash(&a), hash(&b));
+    }
+}

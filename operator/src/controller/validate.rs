@@ -1,0 +1,240 @@
+//! From an object to a plugin that can be built, or the one thing that is wrong with it.
+
+use std::collections::BTreeMap;
+
+use kite_api::{ImagePullPolicy, KitePlugin, Permission, PluginName, Resources, Verb, name::NameError};
+use kube::core::error_boundary::InvalidObject;
+use semver::Version;
+
+use super::object::Object;
+
+/// What is wrong with an object. The CRD's schema refuses most of it already; an object may be older than the schema.
+#[derive(Debug, thiserror::Error)]
+pub enum ValidationError {
+    #[error(
+        "failed to read the object: this operator does not understand it; correct the field, or update the operator"
+    )]
+    Read(#[source] Box<InvalidObject>),
+    #[error("failed to use the object: it has no uid or no generation, as every object of an API server has")]
+    Metadata,
+    #[error("failed to use metadata.name")]
+    Name(#[source] NameError),
+    #[error("failed to read spec.version {0:?}")]
+    Version(String, #[source] semver::Error),
+    #[error("failed to use spec.image: it is empty")]
+    Image,
+    #[error("failed to use spec.replicas: {0} is less than 1; to stop a plugin, set spec.enabled to false")]
+    Replicas(i32),
+    #[error("failed to use spec.permissions[{0}]: apiGroups, resources and verbs each need at least one entry")]
+    EmptyPermission(usize),
+    #[error(
+        "failed to use spec.permissions[{0}].namespaces: the list is empty; leave it out to mean the plugins' namespace"
+    )]
+    NoNamespace(usize),
+    #[error("failed to use spec.permissions[{0}].namespaces: \"*\" stands alone")]
+    WildcardBeside(usize),
+    #[error("failed to use spec.permissions[{0}].namespaces: {1:?} is not the name of a namespace")]
+    Namespace(usize, String),
+}
+
+/// A plugin that can be built: nothing about it is in doubt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidatedPlugin {
+    pub name: PluginName,
+    pub uid: String,
+    pub version: Version,
+    pub image: String,
+    pub image_pull_policy: ImagePullPolicy,
+    pub enabled: bool,
+    pub replicas: i32,
+    pub resources: Option<Resources>,
+    pub grant: Grant,
+}
+
+/// All that a plugin may do, sorted by where.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Grant {
+    /// In the whole cluster.
+    pub cluster: Vec<Rule>,
+    /// In one namespace, by its name.
+    pub namespaces: BTreeMap<String, Vec<Rule>>,
+}
+
+impl Grant {
+    pub fn is_empty(&self) -> bool {
+        self.cluster.is_empty() && self.namespaces.is_empty()
+    }
+}
+
+/// One rule of a Role.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rule {
+    pub api_groups: Vec<String>,
+    pub resources: Vec<String>,
+    pub resource_names: Vec<String>,
+    pub verbs: Vec<Verb>,
+}
+
+/// Reads `object`; a permission without namespaces speaks of `plugins_namespace`.
+pub fn validate(object: &Object, plugins_namespace: &str) -> Result<ValidatedPlugin, ValidationError> {
+    let KitePlugin { metadata, spec, .. } = object
+        .0
+        .as_ref()
+        .map_err(|error| ValidationError::Read(Box::new(error.clone())))?;
+    if metadata.generation.is_none() {
+        return Err(ValidationError::Metadata);
+    }
+    let uid = metadata.uid.clone().ok_or(ValidationError::Metadata)?;
+    let name = PluginName::parse(metadata.name.as_deref().unwrap_or_default()).map_err(ValidationError::Name)?;
+    let version =
+        Version::parse(&spec.version).map_err(|error| ValidationError::Version(spec.version.clone(), error))?;
+    if spec.image.trim().is_empty() {
+        return Err(ValidationError::Image);
+    }
+    if spec.wanted_replicas() < 1 {
+        return Err(ValidationError::Replicas(spec.wanted_replicas()));
+    }
+    Ok(ValidatedPlugin {
+        name,
+        uid,
+        version,
+        image: spec.image.clone(),
+        image_pull_policy: spec.image_pull_policy.unwrap_or_default(),
+        enabled: spec.is_enabled(),
+        replicas: spec.wanted_replicas(),
+        resources: spec.resources.clone(),
+        grant: grant(&spec.permissions, plugins_namespace)?,
+    })
+}
+
+fn grant(permissions: &[Permission], plugins_namespace: &str) -> Result<Grant, ValidationError> {
+    let mut grant = Grant::default();
+    for (index, permission) in permissions.iter().enumerate() {
+        let Permission {
+            api_groups,
+            resources,
+            verbs,
+            resource_names,
+            namespaces,
+        } = permission;
+        if api_groups.is_empty() || resources.is_empty() || verbs.is_empty() {
+            return Err(ValidationError::EmptyPermission(index));
+        }
+        let rule = Rule {
+            api_groups: api_groups.clone(),
+            resources: resources.clone(),
+            resource_names: resource_names.clone(),
+            verbs: verbs.clone(),
+        };
+        let own = [plugins_namespace.to_owned()];
+        match namespaces.as_deref().unwrap_or(&own) {
+            [] => return Err(ValidationError::NoNamespace(index)),
+            [all] if all == "*" => grant.cluster.push(rule),
+            names => {
+                for name in names {
+                    if name == "*" {
+                        return Err(ValidationError::WildcardBeside(index));
+                    }
+                    if !is_label(name) {
+                        return Err(ValidationError::Namespace(index, name.clone()));
+                    }
+                    let rules = grant.namespaces.entry(name.clone()).or_default();
+                    // A namespace that is named twice gets the rule once.
+                    if rules.last() != Some(&rule) {
+                        rules.push(rule.clone());
+                    }
+                }
+            }
+        }
+    }
+    Ok(grant)
+}
+
+/// RFC 1123. The name becomes a segment of an address at the API server.
+fn is_label(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    pub(crate) fn hello() -> Value {
+        json!({
+            "apiVersion": "kite.dev/v1alpha1",
+            "kind": "KitePlugin",
+            "metadata": {"name": "hello", "uid": "u-1", "generation": 1},
+            "spec": {
+                "version": "0.1.0",
+                "image": "registry.example/hello:0.1.0",
+                "permissions": [
+                    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
+                    {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"], "namespaces": ["shop", "pay"]},
+                    {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"], "namespaces": ["*"]},
+                ],
+            },
+        })
+    }
+
+    /// A valid plugin after `change`.
+    pub(crate) fn plugin(change: impl FnOnce(&mut Value)) -> ValidatedPlugin {
+        spoiled(change).unwrap()
+    }
+
+    fn spoiled(change: impl FnOnce(&mut Value)) -> Result<ValidatedPlugin, ValidationError> {
+        let mut object = hello();
+        change(&mut object);
+        validate(&serde_json::from_value(object).unwrap(), "kite-plugins")
+    }
+
+    #[test]
+    fn a_good_object_is_sorted_by_where_it_grants() {
+        let plugin = plugin(|_| {});
+        assert_eq!(
+            plugin.grant.namespaces.keys().collect::<Vec<_>>(),
+            ["kite-plugins", "pay", "shop"]
+        );
+        assert_eq!(plugin.grant.cluster.len(), 1);
+        assert!(plugin.enabled);
+        assert_eq!(plugin.replicas, 1);
+    }
+
+    #[test]
+    fn an_object_is_refused_for_each_of_its_reasons() {
+        macro_rules! refused {
+            ($spoil:expr, $error:pat) => {
+                let result = spoiled($spoil);
+                assert!(matches!(result, Err($error)), "{result:?}");
+            };
+        }
+        refused!(|o| o["spec"]["version"] = json!(1), ValidationError::Read(_));
+        refused!(|o| o["metadata"]["uid"] = Value::Null, ValidationError::Metadata);
+        refused!(|o| o["metadata"]["generation"] = Value::Null, ValidationError::Metadata);
+        refused!(
+            |o| o["metadata"]["name"] = json!("tools"),
+            ValidationError::Name(NameError::Reserved)
+        );
+        refused!(|o| o["spec"]["version"] = json!("1"), ValidationError::Version(..));
+        refused!(|o| o["spec"]["image"] = json!(" "), ValidationError::Image);
+        refused!(|o| o["spec"]["replicas"] = json!(0), ValidationError::Replicas(0));
+        refused!(
+            |o| o["spec"]["permissions"][0]["verbs"] = json!([]),
+            ValidationError::EmptyPermission(0)
+        );
+        refused!(
+            |o| o["spec"]["permissions"][1]["namespaces"] = json!([]),
+            ValidationError::NoNamespace(1)
+        );
+        refused!(
+            |o| o["spec"]["permissions"][1]["namespaces"] = json!(["a", "*"]),
+            ValidationError::WildcardBeside(1)
+        );
+        refused!(
+            |o| o["spec"]["permissions"][1]["namespaces"] = json!(["../a"]),
+            ValidationError::Namespace(1, _)
+        );
+    }
+}

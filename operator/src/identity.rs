@@ -1,0 +1,106 @@
+//! Who is who: the operator's CAs and the certificates that they issue.
+
+pub mod authority;
+pub mod certificate;
+pub mod gateway;
+pub mod secrets;
+
+use std::time::SystemTime;
+
+use kite_api::{PluginName, identity as names};
+
+use self::{
+    authority::{Authority, AuthorityError},
+    certificate::{Certified, Names},
+};
+
+/// The CAs, and the operator's own client certificate, which exists in memory only.
+#[derive(Debug)]
+pub struct Identity {
+    pub servers: Authority,
+    pub clients: Authority,
+    pub serving: Authority,
+    pub operator: Certified,
+}
+
+impl Identity {
+    /// The identity that these CAs give.
+    pub fn new(
+        servers: Authority,
+        clients: Authority,
+        serving: Authority,
+        now: SystemTime,
+    ) -> Result<Self, AuthorityError> {
+        let operator = clients.issue(&Names::uri("kite-operator", names::OPERATOR_URI), now)?;
+        Ok(Self {
+            servers,
+            clients,
+            serving,
+            operator,
+        })
+    }
+
+    /// The certificate of `plugin`: `existing`, if a client would accept it now, or else a new one.
+    pub fn plugin_certificate(
+        &self,
+        plugin: &PluginName,
+        existing: Option<Certified>,
+        now: SystemTime,
+    ) -> Result<Certified, AuthorityError> {
+        let names = plugin_names(plugin);
+        match existing.filter(|existing| self.servers.accepts(existing, &names, now)) {
+            Some(existing) => Ok(existing),
+            None => self.servers.issue(&names, now),
+        }
+    }
+}
+
+/// The DNS name that clients verify, and the URI that people read.
+fn plugin_names(plugin: &PluginName) -> Names {
+    let mut names = Names::uri(plugin.as_str(), &names::plugin_uri(plugin));
+    names.dns.insert(kite_proto::server_name(plugin.as_str()));
+    names
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{authority::Purpose, *};
+
+    pub(crate) fn identity() -> Identity {
+        let now = SystemTime::now();
+        let make = |purpose| Authority::create(purpose, now).unwrap();
+        Identity::new(
+            make(Purpose::Servers),
+            make(Purpose::Clients),
+            make(Purpose::Serving),
+            now,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_plugins_certificate_is_kept_while_it_is_valid() {
+        let identity = identity();
+        let hello = PluginName::parse("hello").unwrap();
+        let now = SystemTime::now();
+        let first = identity.plugin_certificate(&hello, None, now).unwrap();
+        assert_eq!(
+            identity.plugin_certificate(&hello, Some(first.clone()), now).unwrap(),
+            first
+        );
+    }
+
+    #[test]
+    fn another_plugins_certificate_is_replaced() {
+        let identity = identity();
+        let now = SystemTime::now();
+        let other = identity
+            .plugin_certificate(&PluginName::parse("other").unwrap(), None, now)
+            .unwrap();
+        let hello = PluginName::parse("hello").unwrap();
+        assert_ne!(
+            identity.plugin_certificate(&hello, Some(other.clone()), now).unwrap(),
+            other
+        );
+    }
+}

@@ -1,0 +1,354 @@
+//! A CA of the operator's own: made, read back, issuing, and judging what was issued.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType, SerialNumber,
+};
+use rustls::{
+    RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::WebPkiClientVerifier,
+};
+use uuid::Uuid;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::certificate::{self, Certified, Names};
+
+/// How long a CA is valid.
+const AUTHORITY_LIFE: Duration = Duration::from_hours(10 * 365 * 24);
+/// How long a certificate is valid.
+const CERTIFICATE_LIFE: Duration = Duration::from_hours(365 * 24);
+/// How far back validity begins, for clocks that run behind the operator's.
+const CLOCK_SKEW: Duration = Duration::from_mins(5);
+
+/// What a CA's certificates are for. They are for one thing only, so that none passes in another's place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// Server certificates of plugins.
+    Servers,
+    /// Client certificates of gateway and operator: having one is all that a plugin asks.
+    Clients,
+    /// The gateway's own serving certificate.
+    Serving,
+}
+
+impl Purpose {
+    fn common_name(self) -> &'static str {
+        match self {
+            Self::Servers => "Kite plugins: servers CA",
+            Self::Clients => "Kite plugins: clients CA",
+            Self::Serving => "Kite plugins: serving CA",
+        }
+    }
+
+    fn usage(self) -> ExtendedKeyUsagePurpose {
+        match self {
+            Self::Servers | Self::Serving => ExtendedKeyUsagePurpose::ServerAuth,
+            Self::Clients => ExtendedKeyUsagePurpose::ClientAuth,
+        }
+    }
+
+    /// What the CA can vouch for at most, held by every verifier. The serving CA's names are the cluster's to choose.
+    fn constraints(self) -> Option<NameConstraints> {
+        let every_address = || {
+            vec![
+                GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])),
+                GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),
+            ]
+        };
+        match self {
+            Self::Servers => Some(NameConstraints {
+                permitted_subtrees: vec![GeneralSubtree::DnsName(
+                    kite_proto::server_name("").trim_matches('.').to_owned(),
+                )],
+                excluded_subtrees: every_address(),
+            }),
+            Self::Clients => {
+                let mut excluded = every_address();
+                // The empty name is above all others: no certificate of this CA names a host.
+                excluded.push(GeneralSubtree::DnsName(String::new()));
+                Some(NameConstraints {
+                    permitted_subtrees: Vec::new(),
+                    excluded_subtrees: excluded,
+                })
+            }
+            Self::Serving => None,
+        }
+    }
+}
+
+/// Why a CA could not be had or could not issue.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    #[error("failed to make a key")]
+    Key(#[source] rcgen::Error),
+    #[error("failed to sign a certificate")]
+    Sign(#[source] rcgen::Error),
+    #[error("failed to write the name {0:?} into a certificate")]
+    Name(String, #[source] rcgen::Error),
+    #[error("failed to read the CA's certificate and key: they are not PEM, or do not belong together")]
+    Pair,
+    #[error("failed to use the certificate as a CA: it is none")]
+    NotAnAuthority,
+    #[error("failed to use the CA: it has expired")]
+    Expired,
+    #[error("failed to read the CA's certificate")]
+    Read(#[source] rcgen::Error),
+    #[error("failed to trust the CA's certificate")]
+    Trust(#[source] rustls::Error),
+}
+
+/// A CA: its certificate and its key.
+pub struct Authority {
+    purpose: Purpose,
+    certified: Certified,
+    issuer: Issuer<'static, KeyPair>,
+    roots: Arc<RootCertStore>,
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("purpose", &self.purpose)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Authority {
+    /// A new CA.
+    pub fn create(purpose: Purpose, now: SystemTime) -> Result<Self, AuthorityError> {
+        let key = KeyPair::generate().map_err(AuthorityError::Key)?;
+        let mut params = template(purpose.common_name(), AUTHORITY_LIFE, now);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.extended_key_usages = vec![purpose.usage()];
+        params.name_constraints = purpose.constraints();
+        let certificate = params.self_signed(&key).map_err(AuthorityError::Sign)?;
+        Self::read(
+            purpose,
+            Certified {
+                certificate: certificate.pem(),
+                key: key.serialize_pem(),
+            },
+            now,
+        )
+    }
+
+    /// The CA that was kept as `certified`.
+    pub fn read(purpose: Purpose, certified: Certified, now: SystemTime) -> Result<Self, AuthorityError> {
+        let der = certified.matching().ok_or(AuthorityError::Pair)?;
+        let facts = certificate::read(&der).ok_or(AuthorityError::Pair)?;
+        if !facts.is_ca {
+            return Err(AuthorityError::NotAnAuthority);
+        }
+        if facts.not_after <= now {
+            return Err(AuthorityError::Expired);
+        }
+        let key = KeyPair::from_pem(&certified.key).map_err(AuthorityError::Read)?;
+        let issuer = Issuer::from_ca_cert_der(&der, key).map_err(AuthorityError::Read)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(der).map_err(AuthorityError::Trust)?;
+        Ok(Self {
+            purpose,
+            certified,
+            issuer,
+            roots: Arc::new(roots),
+        })
+    }
+
+    /// Certificate and key of the CA itself.
+    pub fn certified(&self) -> &Certified {
+        &self.certified
+    }
+
+    /// The CA's certificate, PEM.
+    pub fn certificate(&self) -> &str {
+        &self.certified.certificate
+    }
+
+    /// A certificate for `names`, with a key of its own.
+    pub fn issue(&self, names: &Names, now: SystemTime) -> Result<Certified, AuthorityError> {
+        let key = KeyPair::generate().map_err(AuthorityError::Key)?;
+        let mut params = template(&names.common_name, CERTIFICATE_LIFE, now);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![self.purpose.usage()];
+        let ia5 = |name: &String| {
+            name.clone()
+                .try_into()
+                .map_err(|error| AuthorityError::Name(name.clone(), error))
+        };
+        for domain in &names.dns {
+            params.subject_alt_names.push(SanType::DnsName(ia5(domain)?));
+        }
+        for uri in &names.uris {
+            params.subject_alt_names.push(SanType::URI(ia5(uri)?));
+        }
+        params
+            .subject_alt_names
+            .extend(names.addresses.iter().copied().map(SanType::IpAddress));
+        let certificate = params.signed_by(&key, &self.issuer).map_err(AuthorityError::Sign)?;
+        Ok(Certified {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
+    }
+
+    /// Whether `certified` is a certificate of this CA for exactly `names` that the other side would accept now.
+    pub fn accepts(&self, certified: &Certified, names: &Names, now: SystemTime) -> bool {
+        let Some(der) = certified.matching() else { return false };
+        let is_named_so =
+            X509Certificate::from_der(&der).is_ok_and(|(_, certificate)| names.are_those_of(&certificate));
+        is_named_so && self.verifies(&der, names, now).is_some()
+    }
+
+    /// Asks the verifier that clients, or servers, use.
+    fn verifies(&self, der: &CertificateDer<'_>, names: &Names, now: SystemTime) -> Option<()> {
+        let provider = Arc::new(ring::default_provider());
+        let now = UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).ok()?);
+        match self.purpose {
+            Purpose::Clients => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), provider)
+                    .build()
+                    .ok()?;
+                verifier.verify_client_cert(der, &[], now).ok()?;
+            }
+            Purpose::Servers | Purpose::Serving => {
+                let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(&self.roots), provider)
+                    .build()
+                    .ok()?;
+                let name = ServerName::try_from(names.dns.first()?.as_str()).ok()?;
+                verifier.verify_server_cert(der, &[], &name, &[], now).ok()?;
+            }
+        }
+        Some(())
+    }
+}
+
+fn template(common_name: &str, life: Duration, now: SystemTime) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.not_before = (now - CLOCK_SKEW).into();
+    params.not_after = (now + life).into();
+    params.serial_number = Some(SerialNumber::from_slice(Uuid::new_v4().as_bytes()));
+    params
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn names(host: &str) -> Names {
+        let mut names = Names::uri("x", "spiffe://kite.internal/x");
+        names.dns.insert(host.to_owned());
+        names
+    }
+
+    #[test]
+    fn what_is_issued_is_accepted_and_expires() {
+        let servers = Authority::create(Purpose::Servers, now()).unwrap();
+        let names = names("hello.plugins.kite.internal");
+        let issued = servers.issue(&names, now()).unwrap();
+        assert!(servers.accepts(&issued, &names, now()));
+        assert!(!servers.accepts(&issued, &names, now() + CERTIFICATE_LIFE + CLOCK_SKEW));
+    }
+
+    #[test]
+    fn a_certificate_is_refused_for_each_of_its_reasons() {
+        let servers = Authority::create(Purpose::Servers, now()).unwrap();
+        let names_of = names("hello.plugins.kite.internal");
+        let good = servers.issue(&names_of, now()).unwrap();
+        let other = servers.issue(&names_of, now()).unwrap();
+        let stranger = Authority::create(Purpose::Servers, now())
+            .unwrap()
+            .issue(&names_of, now())
+            .unwrap();
+        let for_clients = Authority::read(Purpose::Clients, servers.certified().clone(), now()).unwrap();
+        for (what, spoiled) in [
+            (
+                "key of another",
+                Certified {
+                    key: other.key,
+                    ..good.clone()
+                },
+            ),
+            ("another CA", stranger),
+            ("another usage", for_clients.issue(&names_of, now()).unwrap()),
+            (
+                "another name",
+                servers.issue(&names("other.plugins.kite.internal"), now()).unwrap(),
+            ),
+            (
+                "no PEM",
+                Certified {
+                    certificate: String::from("x"),
+                    ..good.clone()
+                },
+            ),
+        ] {
+            assert!(!servers.accepts(&spoiled, &names_of, now()), "{what}");
+        }
+    }
+
+    #[test]
+    fn the_servers_ca_cannot_vouch_for_other_hosts() {
+        let servers = Authority::create(Purpose::Servers, now()).unwrap();
+        let names = names("kubernetes.default.svc");
+        let issued = servers.issue(&names, now()).unwrap();
+        assert!(!servers.accepts(&issued, &names, now()));
+    }
+
+    #[test]
+    fn the_clients_ca_vouches_for_uris_and_for_no_host() {
+        let clients = Authority::create(Purpose::Clients, now()).unwrap();
+        let gateway = Names::uri("gateway", kite_api::identity::GATEWAY_URI);
+        assert!(clients.accepts(&clients.issue(&gateway, now()).unwrap(), &gateway, now()));
+        let host = names("hello.plugins.kite.internal");
+        assert!(!clients.accepts(&clients.issue(&host, now()).unwrap(), &host, now()));
+    }
+
+    #[test]
+    fn a_kept_ca_is_read_back() {
+        let made = Authority::create(Purpose::Clients, now()).unwrap();
+        let read = Authority::read(Purpose::Clients, made.certified().clone(), now()).unwrap();
+        let gateway = Names::uri("gateway", kite_api::identity::GATEWAY_URI);
+        assert!(made.accepts(&read.issue(&gateway, now()).unwrap(), &gateway, now()));
+    }
+
+    #[test]
+    fn a_kept_ca_is_refused_for_each_of_its_reasons() {
+        let made = Authority::create(Purpose::Servers, now()).unwrap();
+        let good = made.certified().clone();
+        let leaf = made.issue(&names("hello.plugins.kite.internal"), now()).unwrap();
+        let read = |certified, at| Authority::read(Purpose::Servers, certified, at).map(|_| ());
+        let garbled = Certified {
+            certificate: String::from("garbage"),
+            ..good.clone()
+        };
+        assert!(matches!(read(garbled, now()), Err(AuthorityError::Pair)));
+        let mixed = Certified {
+            key: leaf.key.clone(),
+            ..good.clone()
+        };
+        assert!(matches!(read(mixed, now()), Err(AuthorityError::Pair)));
+        assert!(matches!(read(leaf, now()), Err(AuthorityError::NotAnAuthority)));
+        assert!(matches!(
+            read(good, now() + AUTHORITY_LIFE * 2),
+            Err(AuthorityError::Expired)
+        ));
+    }
+}

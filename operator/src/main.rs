@@ -1,0 +1,19 @@
+//! The operator's process: its arguments, its logs, and the run until it is told to stop.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use kite_operator::{Options, run, telemetry};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    telemetry::install();
+    match run::until_signal(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = telemetry::chain(&error), "the operator ends");
+            ExitCode::FAILURE
+        }
+    }
+}

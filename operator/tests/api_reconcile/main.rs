@@ -1,0 +1,328 @@
+//! The controller against a real API server, without a kubelet: what it makes, puts back, withdraws and leaves alone.
+
+#[cfg(test)]
+mod support;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Namespace, Secret, Service, ServiceAccount},
+    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+};
+use kite_api::{KitePlugin, Phase, identity as names};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, ObjectMeta, PostParams},
+};
+use serde_json::{Value, json};
+use support::{World, is_owned, world};
+
+/// A grant in the plugins' namespace.
+fn pods() -> Value {
+    json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}])
+}
+
+#[test]
+fn a_plugin_gets_its_objects_with_owner_and_labels() {
+    world().run(async |w: &World| {
+        let plugin = w.apply("made", json!({"permissions": pods()})).await;
+        w.observed("made", 1).await;
+        is_owned(&w.get::<ServiceAccount>("kite-plugin-made").await, &plugin);
+        is_owned(&w.get::<Role>("kite-plugin-made").await, &plugin);
+        is_owned(&w.get::<RoleBinding>("kite-plugin-made").await, &plugin);
+        is_owned(&w.get::<Deployment>("kite-plugin-made-1").await, &plugin);
+        is_owned(&w.get::<Service>("kite-plugin-made-1").await, &plugin);
+        let secret: Secret = w.get("kite-plugin-made-tls").await;
+        is_owned(&secret, &plugin);
+        assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/tls"));
+        assert_eq!(
+            secret.data.unwrap().into_keys().collect::<Vec<_>>(),
+            ["clients-ca.crt", "tls.crt", "tls.key"]
+        );
+        let status = w.plugin("made").await.status.unwrap();
+        assert_eq!((status.phase, status.active_revision), (Some(Phase::Pending), None));
+    });
+}
+
+#[test]
+fn a_permission_that_is_taken_out_takes_role_and_binding_with_it() {
+    world().run(async |w: &World| {
+        w.apply("withdrawn", json!({"permissions": pods()})).await;
+        w.observed("withdrawn", 1).await;
+        w.get::<RoleBinding>("kite-plugin-withdrawn").await;
+        let before: Deployment = w.get("kite-plugin-withdrawn-1").await;
+        w.apply("withdrawn", json!({})).await;
+        w.gone(&w.plugins::<RoleBinding>(), "kite-plugin-withdrawn").await;
+        w.gone(&w.plugins::<Role>(), "kite-plugin-withdrawn").await;
+        w.observed("withdrawn", 2).await;
+        let after: Deployment = w.get("kite-plugin-withdrawn-1").await;
+        assert_eq!(
+            after.metadata.generation, before.metadata.generation,
+            "nothing is restarted"
+        );
+    });
+}
+
+#[test]
+fn a_role_that_was_edited_or_deleted_by_hand_is_put_back() {
+    world().run(async |w: &World| {
+        w.apply("edited", json!({"permissions": pods()})).await;
+        w.observed("edited", 1).await;
+        let roles = w.plugins::<Role>();
+        let good: Role = w.get("kite-plugin-edited").await;
+        let wider = json!({"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]});
+        w.merge(&roles, "kite-plugin-edited", wider).await;
+        w.seen(&roles, "kite-plugin-edited", |role| role.rules == good.rules)
+            .await;
+        roles
+            .delete("kite-plugin-edited", &DeleteParams::default())
+            .await
+            .unwrap();
+        w.seen(&roles, "kite-plugin-edited", |role| {
+            role.rules == good.rules && role.uid() != good.uid()
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_binding_that_was_made_for_another_role_is_replaced() {
+    world().run(async |w: &World| {
+        w.apply("rebound", json!({"permissions": pods()})).await;
+        w.observed("rebound", 1).await;
+        let bindings = w.plugins::<RoleBinding>();
+        let mut other: RoleBinding = w.get("kite-plugin-rebound").await;
+        bindings
+            .delete("kite-plugin-rebound", &DeleteParams::default())
+            .await
+            .unwrap();
+        other.role_ref.kind = String::from("ClusterRole");
+        other.role_ref.name = String::from("cluster-admin");
+        other.metadata.resource_version = None;
+        other.metadata.uid = None;
+        // Where the operator was quicker, what it made stands already, and that is as good.
+        let _ = bindings.create(&PostParams::default(), &other).await;
+        w.seen(&bindings, "kite-plugin-rebound", |binding| {
+            binding.role_ref.kind == "Role"
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_disabled_plugin_is_scaled_to_zero_and_loses_its_bindings() {
+    world().run(async |w: &World| {
+        let mut permissions = pods();
+        permissions
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"], "namespaces": ["*"]}));
+        w.apply("disabled", json!({"permissions": permissions.clone()})).await;
+        w.observed("disabled", 1).await;
+        w.apply("disabled", json!({"permissions": permissions, "enabled": false}))
+            .await;
+        w.gone(&w.plugins::<RoleBinding>(), "kite-plugin-disabled").await;
+        w.gone(&w.everywhere::<ClusterRoleBinding>(), "kite-plugin-disabled")
+            .await;
+        let scaled = |deployment: &Deployment| deployment.spec.as_ref().unwrap().replicas == Some(0);
+        w.seen(&w.plugins(), "kite-plugin-disabled-1", scaled).await;
+        let status = w.observed("disabled", 2).await.status.unwrap();
+        assert_eq!(status.phase, Some(Phase::Disabled));
+        let ready = &status.conditions[0];
+        assert_eq!(
+            (ready.type_.as_str(), ready.status.as_str(), ready.reason.as_str()),
+            ("Ready", "True", "Disabled")
+        );
+    });
+}
+
+#[test]
+fn a_grant_for_the_whole_cluster_is_a_cluster_role() {
+    world().run(async |w: &World| {
+        let nodes = json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"], "namespaces": ["*"]}]);
+        let plugin = w.apply("wide", json!({"permissions": nodes})).await;
+        w.observed("wide", 1).await;
+        let role = w.everywhere::<ClusterRole>().get("kite-plugin-wide").await.unwrap();
+        is_owned(&role, &plugin);
+        let binding = w
+            .everywhere::<ClusterRoleBinding>()
+            .get("kite-plugin-wide")
+            .await
+            .unwrap();
+        is_owned(&binding, &plugin);
+        assert_eq!(
+            binding.subjects.unwrap()[0].namespace.as_deref(),
+            Some(w.plugins_namespace())
+        );
+        assert!(w.plugins::<Role>().get_opt("kite-plugin-wide").await.unwrap().is_none());
+        w.apply("wide", json!({})).await;
+        w.gone(&w.everywhere::<ClusterRoleBinding>(), "kite-plugin-wide").await;
+        w.gone(&w.everywhere::<ClusterRole>(), "kite-plugin-wide").await;
+    });
+}
+
+#[test]
+fn a_namespace_that_appears_later_gets_its_role_then() {
+    world().run(async |w: &World| {
+        let later = format!("later-{}", w.plugins_namespace());
+        let there = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "namespaces": [later]}]);
+        let plugin = w.apply("later", json!({"permissions": there})).await;
+        w.observed("later", 1).await;
+        let metadata = ObjectMeta {
+            name: Some(later.clone()),
+            ..ObjectMeta::default()
+        };
+        let namespace = Namespace {
+            metadata,
+            ..Namespace::default()
+        };
+        w.everywhere::<Namespace>()
+            .create(&PostParams::default(), &namespace)
+            .await
+            .unwrap();
+        let role = w.seen(&w.within::<Role>(&later), "kite-plugin-later", |_| true).await;
+        is_owned(&role, &plugin);
+        w.seen(&w.within::<RoleBinding>(&later), "kite-plugin-later", |_| true)
+            .await;
+    });
+}
+
+#[test]
+fn a_second_look_writes_nothing() {
+    world().run(async |w: &World| {
+        let nodes = json!({"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"], "namespaces": ["*"]});
+        let mut permissions = pods();
+        permissions.as_array_mut().unwrap().push(nodes);
+        let limits = json!({"limits": {"cpu": "1000m", "memory": "128Mi"}});
+        w.apply(
+            "steady",
+            json!({"permissions": permissions.clone(), "resources": limits.clone()}),
+        )
+        .await;
+        w.observed("steady", 1).await;
+        let versions = async || {
+            let name = "kite-plugin-steady";
+            let version = |meta: &ObjectMeta| meta.resource_version.clone().unwrap();
+            BTreeMap::from([
+                ("account", version(&w.get::<ServiceAccount>(name).await.metadata)),
+                ("role", version(&w.get::<Role>(name).await.metadata)),
+                ("binding", version(&w.get::<RoleBinding>(name).await.metadata)),
+                (
+                    "cluster role",
+                    version(&w.everywhere::<ClusterRole>().get(name).await.unwrap().metadata),
+                ),
+                (
+                    "cluster binding",
+                    version(&w.everywhere::<ClusterRoleBinding>().get(name).await.unwrap().metadata),
+                ),
+                (
+                    "secret",
+                    version(&w.get::<Secret>("kite-plugin-steady-tls").await.metadata),
+                ),
+                (
+                    "service",
+                    version(&w.get::<Service>("kite-plugin-steady-1").await.metadata),
+                ),
+                (
+                    "deployment",
+                    version(&w.get::<Deployment>("kite-plugin-steady-1").await.metadata),
+                ),
+            ])
+        };
+        let before = versions().await;
+        // The same number of pods in other words: another generation, which the status shows when it was looked at.
+        w.apply(
+            "steady",
+            json!({"permissions": permissions, "resources": limits, "replicas": 1}),
+        )
+        .await;
+        w.observed("steady", 2).await;
+        assert_eq!(versions().await, before);
+    });
+}
+
+#[test]
+fn a_restart_replaces_no_ca_and_no_certificate() {
+    world().run(async |w: &World| {
+        let secrets = [
+            names::SERVERS_CA_SECRET,
+            names::CLIENTS_CA_SECRET,
+            names::SERVING_CA_SECRET,
+            names::GATEWAY_CLIENT_SECRET,
+        ];
+        let versions = async || {
+            let mut versions = Vec::new();
+            for name in secrets {
+                let secret = w.seen(&w.system::<Secret>(), name, |_| true).await;
+                assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/tls"), "{name}");
+                versions.push(secret.resource_version());
+            }
+            versions
+        };
+        let before = versions().await;
+        w.start_identity_again().await;
+        assert_eq!(versions().await, before);
+    });
+}
+
+#[test]
+fn the_gateways_certificate_follows_its_service() {
+    world().run(async |w: &World| {
+        let secrets = w.system::<Secret>();
+        let before = w.seen(&secrets, names::GATEWAY_SERVING_SECRET, |_| true).await;
+        let service = json!({
+            "metadata": {"name": names::GATEWAY_SERVICE},
+            "spec": {"ports": [{"port": 443}], "selector": {"app": "kite-gateway"}},
+        });
+        let service = serde_json::from_value(service).unwrap();
+        w.system::<Service>()
+            .create(&PostParams::default(), &service)
+            .await
+            .unwrap();
+        w.seen(&secrets, names::GATEWAY_SERVING_SECRET, |secret| {
+            secret.data != before.data
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_plugin_that_answers_as_it_should_is_loaded_and_one_that_does_not_is_failed() {
+    world().run(async |w: &World| {
+        w.apply("asked", json!({})).await;
+        w.observed("asked", 1).await;
+        let running = support::plugin::start(w, "asked", "0.1.0").await;
+        let phase = |wanted| move |plugin: &KitePlugin| plugin.status.as_ref().and_then(|it| it.phase) == Some(wanted);
+        let loaded = w
+            .seen(&w.everywhere(), "asked", phase(Phase::Loaded))
+            .await
+            .status
+            .unwrap();
+        assert_eq!(
+            (loaded.version.as_deref(), loaded.active_revision),
+            (Some("0.1.0"), Some(1))
+        );
+        assert_eq!(
+            loaded.active().unwrap().definitions_hash,
+            Some(running.definitions_hash.clone())
+        );
+        assert_eq!(loaded.tools[0].name, "plugin_asked_hello");
+        running.replace(w, "0.2.0").await;
+        let failed = w
+            .seen(&w.everywhere(), "asked", phase(Phase::Failed))
+            .await
+            .status
+            .unwrap();
+        assert_eq!(failed.active_revision, None);
+        let ready = failed
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "Ready")
+            .unwrap();
+        assert_eq!(
+            (ready.status.as_str(), ready.reason.as_str()),
+            ("False", "VersionMismatch")
+        );
+    });
+}

@@ -1,0 +1,239 @@
+//! One operator for all tests of this program, and words for what the tests ask of the cluster.
+
+pub(crate) mod plugin;
+
+use std::{fmt::Debug, pin::pin, sync::LazyLock, time::Duration};
+
+use k8s_openapi::{
+    ClusterResourceScope, NamespaceResourceScope, api::core::v1::Namespace,
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kite_api::{KitePlugin, labels};
+use kite_operator::{Namespaces, Options, identity, run};
+use kube::{
+    Api, Client, Config, Resource, ResourceExt,
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    runtime::wait::{await_condition, conditions::is_crd_established},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+/// "Within seconds."
+const LIMIT: Duration = Duration::from_secs(30);
+
+static WORLD: LazyLock<World> = LazyLock::new(World::make);
+
+/// The cluster with the operator in it. `KitePlugin` is cluster-scoped, so two operators would fight: there is one, in
+/// namespaces of this run's own, on a runtime that outlives each test.
+pub(crate) fn world() -> &'static World {
+    &WORLD
+}
+
+pub(crate) struct World {
+    runtime: Runtime,
+    pub(crate) client: Client,
+    namespaces: Namespaces,
+}
+
+impl World {
+    fn make() -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        run::install_crypto();
+        let (client, namespaces) = runtime.block_on(async {
+            let path =
+                std::env::var_os("KITE_TEST_KUBECONFIG").expect("KITE_TEST_KUBECONFIG is set: run through `make test`");
+            let kubeconfig = Kubeconfig::read_from(path).expect("the kubeconfig");
+            let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .expect("a config");
+            let client = Client::try_from(config).expect("a client");
+            install_crd(&client).await;
+            let run = uuid::Uuid::new_v4().simple().to_string();
+            let namespaces = Namespaces {
+                system: format!("system-{run}"),
+                plugins: format!("plugins-{run}"),
+            };
+            for name in [&namespaces.system, &namespaces.plugins] {
+                let metadata = ObjectMeta {
+                    name: Some(name.clone()),
+                    ..ObjectMeta::default()
+                };
+                let namespace = Namespace {
+                    metadata,
+                    ..Namespace::default()
+                };
+                Api::all(client.clone())
+                    .create(&PostParams::default(), &namespace)
+                    .await
+                    .expect("a namespace");
+            }
+            (client, namespaces)
+        });
+        let listen = "127.0.0.1:0".parse().expect("an address");
+        let options = Options {
+            namespaces: namespaces.clone(),
+            listen,
+        };
+        runtime.spawn(run::run(client.clone(), options, CancellationToken::new()));
+        Self {
+            runtime,
+            client,
+            namespaces,
+        }
+    }
+
+    /// Runs one test.
+    pub(crate) fn run(&'static self, test: impl AsyncFnOnce(&'static World)) {
+        self.runtime.block_on(test(self));
+    }
+
+    pub(crate) fn plugins_namespace(&self) -> &str {
+        &self.namespaces.plugins
+    }
+
+    /// Applies the plugin, whole, with these fields beside the required ones.
+    pub(crate) async fn apply(&self, plugin: &str, fields: Value) -> KitePlugin {
+        let mut spec = json!({"version": "0.1.0", "image": "registry.invalid/hello:0.1.0"});
+        spec.as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        let object = json!({
+            "apiVersion": "kite.dev/v1alpha1", "kind": "KitePlugin", "metadata": {"name": plugin}, "spec": spec,
+        });
+        let api: Api<KitePlugin> = self.everywhere();
+        api.patch(plugin, &PatchParams::apply("test").force(), &Patch::Apply(object))
+            .await
+            .expect("the plugin is applied")
+    }
+
+    pub(crate) async fn plugin(&self, plugin: &str) -> KitePlugin {
+        self.everywhere().get(plugin).await.expect("the plugin")
+    }
+
+    /// The plugin, once its status speaks of this generation.
+    pub(crate) async fn observed(&self, plugin: &str, generation: i64) -> KitePlugin {
+        let seen = |plugin: &KitePlugin| {
+            plugin.status.as_ref().and_then(|status| status.observed_generation) == Some(generation)
+        };
+        self.seen(&self.everywhere(), plugin, seen).await
+    }
+
+    /// The object in the plugins' namespace.
+    pub(crate) async fn get<K>(&self, name: &str) -> K
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        self.plugins()
+            .get(name)
+            .await
+            .unwrap_or_else(|error| panic!("{} {name}: {error}", K::kind(&())))
+    }
+
+    pub(crate) async fn merge<K>(&self, api: &Api<K>, name: &str, patch: Value)
+    where
+        K: Clone + Debug + DeserializeOwned + Serialize,
+    {
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .expect("the object is changed");
+    }
+
+    /// The object, once `holds`.
+    pub(crate) async fn seen<K>(&self, api: &Api<K>, name: &str, holds: impl Fn(&K) -> bool) -> K
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        let wait = await_condition(api.clone(), name, |object: Option<&K>| object.is_some_and(&holds));
+        if let Ok(found) = tokio::time::timeout(LIMIT, pin!(wait)).await {
+            return found.expect("the watch").expect("the object");
+        }
+        panic!(
+            "{} {name} did not come to be so; last seen: {:#?}",
+            K::kind(&()),
+            api.get_opt(name).await
+        );
+    }
+
+    /// Waits until there is no such object.
+    pub(crate) async fn gone<K>(&self, api: &Api<K>, name: &str)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        let wait = await_condition(api.clone(), name, |object: Option<&K>| object.is_none());
+        let went = tokio::time::timeout(LIMIT, pin!(wait)).await.is_ok();
+        assert!(
+            went,
+            "{} {name} is still there: {:#?}",
+            K::kind(&()),
+            api.get_opt(name).await
+        );
+    }
+
+    /// What a new process of the operator does before all else.
+    pub(crate) async fn start_identity_again(&self) {
+        let system = &self.namespaces.system;
+        let identity = identity::secrets::load_or_make(&self.client, system)
+            .await
+            .expect("the CAs");
+        identity::secrets::put_back(&identity, &self.client, system)
+            .await
+            .expect("the CAs are there");
+    }
+
+    pub(crate) fn plugins<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+        self.within(&self.namespaces.plugins)
+    }
+
+    pub(crate) fn system<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+        self.within(&self.namespaces.system)
+    }
+
+    pub(crate) fn within<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
+        &self,
+        namespace: &str,
+    ) -> Api<K> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(crate) fn everywhere<K: Resource<DynamicType = (), Scope = ClusterResourceScope>>(&self) -> Api<K> {
+        Api::all(self.client.clone())
+    }
+}
+
+/// Asserts that `object` carries the labels of `plugin`'s objects and has it as its one owner.
+pub(crate) fn is_owned<K: Resource>(object: &K, plugin: &KitePlugin) {
+    let meta = object.meta();
+    let label = |key| {
+        meta.labels
+            .as_ref()
+            .and_then(|labels| labels.get(key))
+            .map(String::as_str)
+    };
+    assert_eq!(label(labels::PLUGIN), plugin.metadata.name.as_deref(), "{meta:?}");
+    assert_eq!(label(labels::MANAGED_BY), Some(labels::OPERATOR), "{meta:?}");
+    let [owner] = meta.owner_references.as_deref().unwrap_or_default() else {
+        panic!("one owner: {meta:?}")
+    };
+    assert_eq!(
+        (Some(&owner.name), Some(&owner.uid)),
+        (plugin.metadata.name.as_ref(), plugin.metadata.uid.as_ref())
+    );
+    assert_eq!((owner.controller, owner.block_owner_deletion), (Some(true), Some(true)));
+}
+
+async fn install_crd(client: &Client) {
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let crd = kite_api::crd();
+    let name = crd.name_any();
+    crds.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(crd))
+        .await
+        .expect("the CRD is applied");
+    let established = await_condition(crds, &name, is_crd_established());
+    tokio::time::timeout(LIMIT, established)
+        .await
+        .expect("the CRD is established in time")
+        .expect("the watch");
+}

@@ -1,0 +1,156 @@
+//! A plugin on an address of its own, with the pod that says it is there: what kubelet and controllers would make.
+
+use std::{
+    net::Ipv4Addr,
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Pod, Secret},
+};
+use kite_proto::{
+    CLIENTS_CA_FILE, CallToolRequest, CallToolResponse, Definitions, DescribeRequest, DescribeResponse, HttpRequest,
+    HttpResponse, PORT, PROTOCOL, Tool,
+    plugin_server::{Plugin, PluginServer},
+};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use prost::Message;
+use serde_json::json;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_stream::{Empty, wrappers::TcpListenerStream};
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Certificate, Identity, Server, ServerTlsConfig},
+};
+
+use super::World;
+
+/// Each plugin listens on the protocol's port, so each needs another address of the loopback network.
+static NEXT: AtomicU8 = AtomicU8::new(1);
+
+/// A plugin that runs until it is replaced.
+pub(crate) struct Running {
+    plugin: String,
+    pub(crate) definitions_hash: String,
+    server: JoinHandle<()>,
+}
+
+struct Answers {
+    name: String,
+    version: String,
+}
+
+fn definitions() -> Vec<u8> {
+    let tool = Tool {
+        name: String::from("hello"),
+        description: String::from("Greets."),
+        input_schema: br#"{"type": "object"}"#.as_slice().into(),
+    };
+    Definitions { tools: vec![tool] }.encode_to_vec()
+}
+
+#[tonic::async_trait]
+impl Plugin for Answers {
+    type HttpStream = Empty<Result<HttpResponse, Status>>;
+    type CallToolStream = Empty<Result<CallToolResponse, Status>>;
+
+    async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
+        Ok(Response::new(DescribeResponse {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            protocol: PROTOCOL,
+            definitions: definitions().into(),
+        }))
+    }
+
+    async fn http(&self, _: Request<Streaming<HttpRequest>>) -> Result<Response<Self::HttpStream>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn call_tool(&self, _: Request<CallToolRequest>) -> Result<Response<Self::CallToolStream>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+}
+
+/// Starts the plugin as the cluster would: with the Secret that the operator made, in a pod of the Deployment's template.
+pub(crate) async fn start(world: &World, plugin: &str, version: &str) -> Running {
+    let address = Ipv4Addr::new(
+        127,
+        94,
+        std::process::id().to_be_bytes()[3],
+        NEXT.fetch_add(1, Ordering::Relaxed),
+    );
+    let secret: Secret = world.get(&format!("kite-plugin-{plugin}-tls")).await;
+    let data = secret.data.expect("the Secret's data");
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(&data["tls.crt"].0, &data["tls.key"].0))
+        .client_ca_root(Certificate::from_pem(&data[CLIENTS_CA_FILE].0));
+    let answers = Answers {
+        name: plugin.to_owned(),
+        version: version.to_owned(),
+    };
+    let listener = TcpListener::bind((address, PORT)).await.expect("the plugin's port");
+    let server = Server::builder()
+        .tls_config(tls)
+        .expect("the plugin's certificate")
+        .add_service(PluginServer::new(answers))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    let server = tokio::spawn(async move { server.await.expect("the plugin serves") });
+    make_pod(world, plugin, address).await;
+    Running {
+        plugin: plugin.to_owned(),
+        definitions_hash: kite_proto::definitions_hash(&definitions()),
+        server,
+    }
+}
+
+impl Running {
+    /// Another pod, of this version, in the place of this one.
+    pub(crate) async fn replace(self, world: &World, version: &str) {
+        self.server.abort();
+        let now = DeleteParams {
+            grace_period_seconds: Some(0),
+            ..DeleteParams::default()
+        };
+        world
+            .plugins::<Pod>()
+            .delete(&format!("{}-pod", self.plugin), &now)
+            .await
+            .expect("the pod is deleted");
+        start(world, &self.plugin, version).await;
+    }
+}
+
+async fn make_pod(world: &World, plugin: &str, address: Ipv4Addr) {
+    let deployment: Deployment = world.get(&format!("kite-plugin-{plugin}-1")).await;
+    let template = deployment.spec.expect("the Deployment's spec").template;
+    let mut pod = Pod {
+        metadata: template.metadata.unwrap_or_default(),
+        spec: template.spec,
+        status: None,
+    };
+    let name = format!("{plugin}-pod");
+    pod.metadata.name = Some(name.clone());
+    let pods = world.plugins::<Pod>();
+    pods.create(&PostParams::default(), &pod).await.expect("the pod");
+    let status = json!({"status": {
+        "phase": "Running",
+        "podIP": address,
+        "podIPs": [{"ip": address}],
+        "conditions": [{"type": "Ready", "status": "True"}],
+    }});
+    pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .expect("the pod's status");
+    let status = json!({"status": {
+        "observedGeneration": deployment.metadata.generation,
+        "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
+    }});
+    let deployments = world.plugins::<Deployment>();
+    let name = format!("kite-plugin-{plugin}-1");
+    deployments
+        .patch_status(&name, &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .expect("the Deployment's status");
+}
