@@ -1,0 +1,19 @@
+//! The gateway's program: arguments, log, run.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use kite_gateway::{flags::Flags, start};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let flags = Flags::parse();
+    start::log();
+    match start::run(flags).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = kite_gateway::chain(&error), "the gateway ends");
+            ExitCode::FAILURE
+        }
+    }
+}

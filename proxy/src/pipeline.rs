@@ -1,0 +1,250 @@
+//! The way of a request through the gateway: the one place that has the whole order of checks.
+
+pub mod authenticate;
+pub mod authorize;
+pub mod forward;
+pub mod headers;
+pub mod list;
+pub mod location;
+pub mod path;
+pub mod route;
+pub mod tool;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use kite_api::{PluginName, ToolReference, Verb};
+use serde::Serialize;
+
+use self::{
+    authenticate::{Authenticator, BearerToken, Caller, CredentialError},
+    authorize::{Access, Authorizer, Part},
+    forward::{BodyError, Forwarded},
+    path::NormalPath,
+    route::Route,
+};
+use crate::{
+    BoxError,
+    directory::{Active, Directory, Entry, Table},
+    problem::Refusal,
+    request_id::{self, RequestId},
+    upstream::{Connected, Upstream},
+};
+
+/// The body of a request, of whatever server read it.
+pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
+/// The body of an answer.
+pub type ResponseBody = UnsyncBoxBody<Bytes, BodyError>;
+type Answer = Result<Response<ResponseBody>, Refusal>;
+
+/// All that answering requests needs. It has no state of its own, so that any replica answers any request.
+pub struct Gateway<N, Z, D> {
+    pub authenticator: N,
+    pub authorizer: Z,
+    pub directory: D,
+    pub upstream: Arc<Upstream>,
+    /// How long a plugin may take to begin an answer, and a tool to end.
+    pub answer_timeout: Duration,
+    /// Set when the gateway is about to end, so that no new traffic comes.
+    pub ending: Arc<AtomicBool>,
+}
+
+impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
+    /// Answers one request, whatever becomes of it.
+    pub async fn answer(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let id = RequestId::of(request.headers());
+        let mut response = match self.pass(request, &id).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.answer(&id),
+        };
+        response.headers_mut().insert(request_id::HEADER, id.header());
+        response
+    }
+
+    async fn pass(&self, request: Request<RequestBody>, id: &RequestId) -> Answer {
+        // 1. The path, before all else: every later step and the plugin itself must mean the same by it.
+        let path = NormalPath::parse(request.uri().path()).map_err(Refusal::Path)?;
+        let route = Route::of(&path);
+        // What is open before login, and what is not ours to speak of at all, ends here.
+        match route {
+            Route::Health | Route::Ready => {
+                route
+                    .verb(request.method())
+                    .map_err(|allow| Refusal::Method { allow })?;
+                return self.own_state(route);
+            }
+            Route::Outside => return Err(Refusal::NoRoute),
+            Route::Plugins | Route::Manifests | Route::Tool { .. } | Route::Plugin { .. } | Route::Unknown => {}
+        }
+
+        // 2. Who calls, before anything is said about what there is and what there is not.
+        let caller = self.authenticate(request.headers()).await?;
+
+        // 3. Whether there is such a route and method, which is the same for everybody.
+        if route == Route::Unknown {
+            return Err(Refusal::NoRoute);
+        }
+        let verb = route
+            .verb(request.method())
+            .map_err(|allow| Refusal::Method { allow })?;
+        match route {
+            Route::Plugins => self.plugins(&caller).await,
+            Route::Manifests => Ok(json::<[(); 0]>(&[])),
+            Route::Tool { name } => self.tool(name, caller, verb, request, id).await,
+            Route::Plugin { name, below } => self.plugin(name, below, caller, verb, request, id).await,
+            Route::Health | Route::Ready | Route::Unknown | Route::Outside => Err(Refusal::NoRoute),
+        }
+    }
+
+    /// A plugin's own route.
+    async fn plugin(
+        &self,
+        name: &str,
+        below: &str,
+        caller: Caller,
+        verb: Verb,
+        request: Request<RequestBody>,
+        id: &RequestId,
+    ) -> Answer {
+        // 4. The syntax of the name, before it becomes part of a question to the API server.
+        let plugin = PluginName::parse(name).map_err(Refusal::Name)?;
+        // A connection that is upgraded can change what it likes, whatever its method says.
+        let upgrade = is_upgrade(&request);
+        // 5. The caller's right on that name, existing or not: nobody learns of plugins that they may not use.
+        self.authorize(&caller, Part::Proxy, if upgrade { Verb::Create } else { verb }, &plugin)
+            .await?;
+        // 6. The plugin, now that its existence is no secret, and whether it takes traffic.
+        let table = self.table()?;
+        let (_, active) = serving(&table, &plugin)?;
+        if upgrade {
+            return Err(Refusal::Upgrade);
+        }
+        // 7. A pod that is what the operator recorded. Until here nothing of the request has begun.
+        let connected = self.connect(&plugin, active).await?;
+        // 8. The exchange itself, with the path that was authorized.
+        let forwarded = Forwarded {
+            plugin: &plugin,
+            below,
+            caller,
+            id,
+            limit: self.answer_timeout,
+        };
+        forward::exchange(connected, forwarded, request)
+            .await
+            .map_err(Refusal::Forward)
+    }
+
+    /// A tool call: the same steps, with the right on tools, and the body read before the plugin is bothered.
+    async fn tool(
+        &self,
+        name: &str,
+        caller: Caller,
+        verb: Verb,
+        request: Request<RequestBody>,
+        id: &RequestId,
+    ) -> Answer {
+        let ToolReference { plugin, tool } = ToolReference::parse(name).map_err(Refusal::Name)?;
+        self.authorize(&caller, Part::Tools, verb, &plugin).await?;
+        let table = self.table()?;
+        let (entry, active) = serving(&table, &plugin)?;
+        if !entry.tools.contains(&tool) {
+            return Err(Refusal::NoTool);
+        }
+        let arguments = tool::arguments(request.into_body()).await.map_err(Refusal::Arguments)?;
+        let connected = self.connect(&plugin, active).await?;
+        tool::call(connected, &tool, arguments, caller, id, self.answer_timeout)
+            .await
+            .map_err(Refusal::Tool)
+    }
+
+    async fn plugins(&self, caller: &Caller) -> Answer {
+        let table = self.table()?;
+        let visible = list::visible(&table, &self.authorizer, caller)
+            .await
+            .map_err(Refusal::Authorize)?;
+        Ok(json(&visible))
+    }
+
+    /// What the kubelet asks.
+    fn own_state(&self, route: Route<'_>) -> Answer {
+        if route == Route::Ready && (self.ending.load(Ordering::Relaxed) || self.directory.table().is_none()) {
+            return Err(Refusal::NotReady);
+        }
+        Ok(json(&serde_json::json!({"status": "ok"})))
+    }
+
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        let token = BearerToken::of(headers).map_err(Refusal::Credential)?;
+        let caller = self
+            .authenticator
+            .authenticate(&token)
+            .await
+            .map_err(Refusal::Authenticate)?;
+        caller.ok_or(Refusal::Credential(CredentialError::Refused))
+    }
+
+    async fn authorize(&self, caller: &Caller, part: Part, verb: Verb, plugin: &PluginName) -> Result<(), Refusal> {
+        let access = Access { part, verb, plugin };
+        let allowed = self
+            .authorizer
+            .allows(caller, access)
+            .await
+            .map_err(Refusal::Authorize)?;
+        if allowed {
+            Ok(())
+        } else {
+            Err(Refusal::Forbidden { verb })
+        }
+    }
+
+    fn table(&self) -> Result<Arc<Table>, Refusal> {
+        self.directory.table().ok_or(Refusal::NotReady)
+    }
+
+    async fn connect(&self, plugin: &PluginName, active: &Active) -> Result<Connected, Refusal> {
+        let connected = self.upstream.connect(plugin, active).await;
+        connected.map_err(|exhausted| Refusal::NoEndpoint {
+            tried: exhausted.tried,
+            last: exhausted.last,
+        })
+    }
+}
+
+/// The plugin, and the revision of it that takes traffic.
+fn serving<'a>(table: &'a Table, plugin: &PluginName) -> Result<(&'a Entry, &'a Active), Refusal> {
+    let entry = table.get(plugin).ok_or(Refusal::NoPlugin)?;
+    Ok((entry, entry.serving().ok_or(Refusal::NotLoaded)?))
+}
+
+/// Whether the caller wants to speak another protocol on the connection, as by WebSocket.
+fn is_upgrade(request: &Request<RequestBody>) -> bool {
+    request.headers().contains_key(header::UPGRADE) && *request.method() == Method::GET
+}
+
+/// An answer of the gateway's own, as JSON.
+fn json<T: Serialize + ?Sized>(value: &T) -> Response<ResponseBody> {
+    let mut response = Response::new(full(serde_json::to_vec(value).unwrap_or_default()));
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Each answer depends on who asks.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A body that is all there.
+pub(crate) fn full(body: impl Into<Bytes>) -> ResponseBody {
+    Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests;

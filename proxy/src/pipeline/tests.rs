@@ -1,0 +1,400 @@
+//! The whole pipeline in memory: each way in which a request ends, and which of several ways comes first.
+
+use std::{collections::BTreeSet, sync::Mutex};
+
+use kite_api::{Phase, ToolName};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    directory::DefinitionsHash,
+    pipeline::{authenticate::AuthenticateError, authorize::AuthorizeError},
+};
+
+/// Authenticator and Authorizer in one, by the caller's name: `admin` may all, `viewer` may see plugins, `user` may use
+/// hello, `stranger` nothing; of `unchecked` nobody can say, and with the token `down` nobody can say who it is.
+#[derive(Default)]
+struct Fake {
+    asked: Mutex<Vec<String>>,
+}
+
+impl Authenticator for Arc<Fake> {
+    async fn authenticate(&self, token: &BearerToken) -> Result<Option<Caller>, AuthenticateError> {
+        self.asked.lock().unwrap().push("who".to_owned());
+        match token.secret() {
+            "down" => Err(AuthenticateError("the API server is down".into())),
+            "junk" => Ok(None),
+            name => Ok(Some(Caller {
+                name: name.to_owned(),
+                ..Caller::default()
+            })),
+        }
+    }
+}
+
+impl Authorizer for Arc<Fake> {
+    async fn allows(&self, caller: &Caller, access: Access<'_>) -> Result<bool, AuthorizeError> {
+        let Access { part, verb, plugin } = access;
+        let verb = verb.as_str();
+        self.asked.lock().unwrap().push(format!("{part:?} {verb} {plugin}"));
+        match caller.name.as_str() {
+            "admin" => Ok(true),
+            "viewer" => Ok(part == Part::Object),
+            "user" => Ok(part != Part::Object && plugin.as_str() == "hello"),
+            "unchecked" => Err(AuthorizeError("the API server is down".into())),
+            _ => Ok(false),
+        }
+    }
+}
+
+struct Fixed(Option<Arc<Table>>);
+
+impl Directory for Fixed {
+    fn table(&self) -> Option<Arc<Table>> {
+        self.0.clone()
+    }
+}
+
+/// hello is loaded without endpoints, off is disabled, young has no revision yet, wrecked has failed.
+fn table() -> Table {
+    let hello = Entry {
+        version: "1.0.0".to_owned(),
+        enabled: true,
+        phase: Phase::Loaded,
+        trouble: None,
+        active: Some(Active {
+            hash: DefinitionsHash::recorded("sha256:x"),
+            endpoints: vec![],
+        }),
+        tools: BTreeSet::from([ToolName::parse("greet").unwrap()]),
+    };
+    let off = Entry {
+        enabled: false,
+        phase: Phase::Disabled,
+        ..hello.clone()
+    };
+    let young = Entry {
+        phase: Phase::Pending,
+        active: None,
+        tools: BTreeSet::new(),
+        ..hello.clone()
+    };
+    let wrecked = Entry {
+        phase: Phase::Failed,
+        trouble: Some("no image".to_owned()),
+        ..young.clone()
+    };
+    let name = |name| PluginName::parse(name).unwrap();
+    Table::from([
+        (name("hello"), hello),
+        (name("off"), off),
+        (name("young"), young),
+        (name("wrecked"), wrecked),
+    ])
+}
+
+struct Asking {
+    fake: Arc<Fake>,
+    gateway: Gateway<Arc<Fake>, Arc<Fake>, Fixed>,
+}
+
+/// What came back.
+struct Seen {
+    status: u16,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Seen {
+    /// The last part of the problem's type.
+    fn slug(&self) -> &str {
+        self.body["type"]
+            .as_str()
+            .unwrap_or_default()
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+    }
+}
+
+fn asking(table: Option<Table>) -> Asking {
+    let fake = Arc::new(Fake::default());
+    let gateway = Gateway {
+        authenticator: Arc::clone(&fake),
+        authorizer: Arc::clone(&fake),
+        directory: Fixed(table.map(Arc::new)),
+        upstream: Arc::new(Upstream::new("/nonexistent".into())),
+        answer_timeout: Duration::from_secs(30),
+        ending: Arc::default(),
+    };
+    Asking { fake, gateway }
+}
+
+fn request(method: &str, path: &str, token: &str, body: &str) -> Request<RequestBody> {
+    let body = Full::new(Bytes::copy_from_slice(body.as_bytes()))
+        .map_err(|never| match never {})
+        .boxed_unsync();
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
+    *request.uri_mut() = path.parse().unwrap();
+    if !token.is_empty() {
+        let value = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+    }
+    request
+}
+
+impl Asking {
+    async fn send(&self, request: Request<RequestBody>) -> Seen {
+        let (parts, body) = self.gateway.answer(request).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Seen {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: serde_json::from_slice(&body).unwrap(),
+        }
+    }
+
+    async fn ask(&self, method: &str, path: &str, token: &str, body: &str) -> Seen {
+        self.send(request(method, path, token, body)).await
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.fake.asked.lock().unwrap())
+    }
+}
+
+/// Method, path, token, body; then status and problem.
+type Row = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    u16,
+    &'static str,
+);
+
+#[rustfmt::skip]
+const ENDS: &[Row] = &[
+    // The path comes before the caller.
+    ("GET", "/api/v1/plugins/hello/%2e%2e/x", "", "", 400, "ambiguous-path"),
+    ("GET", "/api/v1//plugins/", "", "", 400, "ambiguous-path"),
+    ("GET", "/api/v1/plugins/hello%2fx", "admin", "", 400, "ambiguous-path"),
+    // The caller comes before names, routes and methods.
+    ("GET", "/api/v1/plugins/", "", "", 401, "unauthenticated"),
+    ("GET", "/api/v1/plugins/", "junk", "", 401, "unauthenticated"),
+    ("GET", "/api/v1/plugins/Bad_Name/", "", "", 401, "unauthenticated"),
+    ("GET", "/api/v1/plugins/events", "", "", 401, "unauthenticated"),
+    ("TRACE", "/api/v1/plugins/hello/", "", "", 401, "unauthenticated"),
+    ("GET", "/api/v1/plugins/hello/", "down", "", 503, "authentication-unavailable"),
+    ("GET", "/api/v1/plugins/events", "stranger", "", 404, "no-such-route"),
+    ("GET", "/api/v1/plugins/hello/static/x", "stranger", "", 404, "no-such-route"),
+    ("GET", "/api/v1/clusters", "admin", "", 404, "no-such-route"),
+    ("POST", "/api/v1/plugins/", "admin", "", 405, "method-not-allowed"),
+    ("GET", "/api/v1/plugins/tools/plugin_hello_greet", "admin", "", 405, "method-not-allowed"),
+    ("TRACE", "/api/v1/plugins/hello/", "admin", "", 405, "method-not-allowed"),
+    ("CONNECT", "/api/v1/plugins/hello/", "admin", "", 405, "method-not-allowed"),
+    // The name comes before the right, and needs none.
+    ("GET", "/api/v1/plugins/Bad_Name/", "stranger", "", 400, "invalid-name"),
+    ("POST", "/api/v1/plugins/tools/greet", "stranger", "{}", 400, "invalid-name"),
+    ("POST", "/api/v1/plugins/tools/plugin_hello", "admin", "{}", 400, "invalid-name"),
+    // The right comes before existence.
+    ("GET", "/api/v1/plugins/hello/", "stranger", "", 403, "forbidden"),
+    ("GET", "/api/v1/plugins/unknown/", "stranger", "", 403, "forbidden"),
+    ("GET", "/api/v1/plugins/off/", "user", "", 403, "forbidden"),
+    ("GET", "/api/v1/plugins/hello/", "viewer", "", 403, "forbidden"),
+    ("GET", "/api/v1/plugins/hello/", "unchecked", "", 503, "authorization-unavailable"),
+    ("GET", "/api/v1/plugins/", "unchecked", "", 503, "authorization-unavailable"),
+    ("POST", "/api/v1/plugins/tools/plugin_hello_greet", "stranger", "", 403, "forbidden"),
+    ("POST", "/api/v1/plugins/tools/plugin_unknown_greet", "stranger", "", 403, "forbidden"),
+    // Existence, then whether it takes traffic.
+    ("GET", "/api/v1/plugins/unknown/", "admin", "", 404, "no-such-plugin"),
+    ("POST", "/api/v1/plugins/tools/plugin_unknown_greet", "admin", "junk", 404, "no-such-plugin"),
+    ("GET", "/api/v1/plugins/off/", "admin", "", 503, "not-loaded"),
+    ("GET", "/api/v1/plugins/young/", "admin", "", 503, "not-loaded"),
+    ("POST", "/api/v1/plugins/tools/plugin_off_greet", "admin", "junk", 503, "not-loaded"),
+    ("POST", "/api/v1/plugins/tools/plugin_hello_other", "admin", "junk", 404, "no-such-tool"),
+    // The body comes last.
+    ("POST", "/api/v1/plugins/tools/plugin_hello_greet", "user", "junk", 400, "invalid-body"),
+    ("POST", "/api/v1/plugins/tools/plugin_hello_greet", "user", "{}", 503, "no-endpoint"),
+    ("GET", "/api/v1/plugins/hello/x", "user", "", 503, "no-endpoint"),
+    // Outside of /api/.
+    ("GET", "/", "", "", 404, "no-such-route"),
+    ("GET", "/mcp", "admin", "", 404, "no-such-route"),
+    ("POST", "/healthz", "", "", 405, "method-not-allowed"),
+];
+
+#[tokio::test]
+async fn each_request_ends_at_the_first_check_that_it_fails() {
+    let asking = asking(Some(table()));
+    for &(method, path, token, body, status, slug) in ENDS {
+        let seen = asking.ask(method, path, token, body).await;
+        assert_eq!(
+            (seen.status, seen.slug()),
+            (status, slug),
+            "{method} {path} as {token:?}"
+        );
+        assert_eq!(seen.headers["content-type"], "application/problem+json");
+        assert_eq!(seen.body["requestId"].as_str().unwrap(), seen.headers["x-request-id"]);
+        assert_eq!(seen.body["error"], seen.body["detail"]);
+        assert_eq!(seen.headers.contains_key("www-authenticate"), status == 401);
+        assert_eq!(seen.headers.contains_key("retry-after"), status == 503);
+        assert_eq!(seen.headers.contains_key("allow"), status == 405);
+    }
+}
+
+#[tokio::test]
+async fn a_problem_is_a_whole_document() {
+    let mut request = request("GET", "/api/v1/plugins/unknown/x?secret=1", "admin", "");
+    request
+        .headers_mut()
+        .insert("x-request-id", HeaderValue::from_static("r-1"));
+    let expected = json!({
+        "type": "https://kite.dev/problems/no-such-plugin",
+        "title": "There is no such plugin",
+        "status": 404,
+        "detail": "there is no plugin of this name",
+        "requestId": "r-1",
+        "error": "there is no plugin of this name",
+    });
+    assert_eq!(asking(Some(table())).send(request).await.body, expected);
+}
+
+#[tokio::test]
+async fn nobody_learns_of_plugins_that_they_may_not_use() {
+    let asking = asking(Some(table()));
+    let mut texts = BTreeSet::new();
+    for name in ["hello", "off", "young", "unknown"] {
+        let mut request = request("GET", &format!("/api/v1/plugins/{name}/x"), "stranger", "");
+        request
+            .headers_mut()
+            .insert("x-request-id", HeaderValue::from_static("r-1"));
+        let seen = asking.send(request).await;
+        texts.insert((seen.status, seen.body.to_string(), format!("{:?}", seen.headers)));
+    }
+    assert_eq!(texts.len(), 1, "{texts:?}");
+}
+
+#[tokio::test]
+async fn every_route_below_api_asks_who_calls() {
+    let asking = asking(Some(table()));
+    for path in [
+        "/api/",
+        "/api/v1",
+        "/api/v1/plugins",
+        "/api/v1/plugins/",
+        "/api/v1/plugins/manifests",
+        "/api/v1/plugins/frontends/",
+        "/api/v1/plugins/tools",
+        "/api/v1/plugins/tools/plugin_hello_greet",
+        "/api/v1/plugins/events",
+        "/api/v1/plugins/hello",
+        "/api/v1/plugins/hello/x",
+        "/api/v1/plugins/hello/static/x",
+        "/api/v1/plugins/unknown/x",
+        "/api/v1/plugins/Bad/x",
+        "/api/v1/session",
+        "/api/v1/admin/plugins/",
+        "/api/v1/clusters/home/k8s/api/v1/pods",
+        "/api/other",
+    ] {
+        for method in [
+            "GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND",
+        ] {
+            let seen = asking.ask(method, path, "junk", "").await;
+            assert_eq!(
+                (seen.status, asking.asked()),
+                (401, vec!["who".to_owned()]),
+                "{method} {path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_method_is_the_verb_and_an_upgrade_is_create() {
+    let asking = asking(Some(table()));
+    for (method, verb) in [
+        ("GET", "get"),
+        ("HEAD", "get"),
+        ("OPTIONS", "get"),
+        ("POST", "create"),
+        ("PUT", "update"),
+        ("PATCH", "patch"),
+        ("DELETE", "delete"),
+    ] {
+        asking
+            .ask(method, "/api/v1/plugins/hello/hello/admin", "user", "")
+            .await;
+        assert_eq!(asking.asked(), ["who".to_owned(), format!("Proxy {verb} hello")]);
+    }
+    asking
+        .ask("POST", "/api/v1/plugins/tools/plugin_hello_greet", "user", "{}")
+        .await;
+    assert_eq!(asking.asked(), ["who", "Tools create hello"]);
+
+    let mut upgrade = request("GET", "/api/v1/plugins/hello/ws", "user", "");
+    upgrade
+        .headers_mut()
+        .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let seen = asking.send(upgrade).await;
+    assert_eq!((seen.status, seen.slug()), (501, "upgrade-unsupported"));
+    assert_eq!(asking.asked(), ["who", "Proxy create hello"]);
+}
+
+#[tokio::test]
+async fn a_body_of_more_than_a_mebibyte_is_too_large() {
+    let body = format!(r#"{{"arguments": {{"a": "{}"}}}}"#, "x".repeat(1024 * 1024));
+    let seen = asking(Some(table()))
+        .ask("POST", "/api/v1/plugins/tools/plugin_hello_greet", "user", &body)
+        .await;
+    assert_eq!((seen.status, seen.slug()), (413, "body-too-large"));
+}
+
+#[tokio::test]
+async fn a_caller_lists_the_plugins_that_they_may_see_or_use() {
+    let asking = asking(Some(table()));
+    let all = json!([
+        {"name": "hello", "version": "1.0.0", "description": "", "state": "loaded"},
+        {"name": "off", "version": "1.0.0", "description": "", "state": "disabled"},
+        {"name": "wrecked", "version": "1.0.0", "description": "", "state": "failed", "error": "no image"},
+        {"name": "young", "version": "1.0.0", "description": "", "state": "pending"},
+    ]);
+    for (token, path, expected) in [
+        ("admin", "/api/v1/plugins/", all.clone()),
+        ("viewer", "/api/v1/plugins", all.clone()),
+        ("user", "/api/v1/plugins/", json!([all[0]])),
+        ("stranger", "/api/v1/plugins/", json!([])),
+    ] {
+        let seen = asking.ask("GET", path, token, "").await;
+        assert_eq!((seen.status, seen.body), (200, expected), "{token}");
+    }
+}
+
+#[tokio::test]
+async fn manifests_are_empty_for_everybody_who_is_known() {
+    let asking = asking(Some(table()));
+    for path in ["manifests", "manifests/", "frontends", "frontends/"] {
+        let seen = asking
+            .ask("GET", &format!("/api/v1/plugins/{path}"), "stranger", "")
+            .await;
+        assert_eq!((seen.status, seen.body), (200, json!([])));
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_is_ready_between_its_first_list_and_its_end() {
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(asking(Some(table())).ask("GET", path, "", "").await.status, 200);
+    }
+    let starting = asking(None);
+    assert_eq!(starting.ask("GET", "/healthz", "", "").await.status, 200);
+    for path in ["/readyz", "/api/v1/plugins/", "/api/v1/plugins/hello/"] {
+        let seen = starting.ask("GET", path, "admin", "").await;
+        assert_eq!((seen.status, seen.slug()), (503, "not-ready"), "{path}");
+    }
+    let ending = asking(Some(table()));
+    ending.gateway.ending.store(true, Ordering::Relaxed);
+    assert_eq!(ending.ask("GET", "/readyz", "", "").await.status, 503);
+    assert_eq!(ending.ask("GET", "/api/v1/plugins/", "admin", "").await.status, 200);
+}

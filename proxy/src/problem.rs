@@ -1,0 +1,239 @@
+//! The one table from what went wrong to what the caller is told (RFC 9457) and what the log is told.
+
+use std::borrow::Cow;
+
+use http::{HeaderValue, Response, StatusCode, header};
+use kite_api::{Verb, name::NameError};
+use serde::Serialize;
+use tonic::Code;
+
+use crate::{
+    chain,
+    pipeline::{
+        ResponseBody,
+        authenticate::{AuthenticateError, CredentialError},
+        authorize::AuthorizeError,
+        forward::ForwardError,
+        full,
+        path::PathError,
+        tool::{ArgumentsError, ToolError},
+    },
+    request_id::RequestId,
+    upstream::EndpointError,
+};
+
+/// Where the types of problems are named.
+const TYPES: &str = "https://kite.dev/problems/";
+/// Seconds after which to come again, where the trouble passes by itself.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+/// Most bytes of a plugin's text that are passed on in a problem.
+const MAX_TEXT: usize = 8 * 1024;
+
+const NO_TOOL: &str = "the plugin offers no tool of this name";
+/// Kinds of problems that several refusals share.
+const TIMEOUT: (StatusCode, &str, &str) = (
+    StatusCode::GATEWAY_TIMEOUT,
+    "plugin-timeout",
+    "The plugin did not answer in time",
+);
+const FAILED: (StatusCode, &str, &str) = (StatusCode::BAD_GATEWAY, "plugin-failed", "The plugin failed");
+const INVALID: (StatusCode, &str, &str) = (
+    StatusCode::BAD_GATEWAY,
+    "plugin-answer-invalid",
+    "The plugin's answer is not valid",
+);
+
+/// Every way in which a request ends without a plugin's answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("failed to read the path")]
+    Path(#[source] PathError),
+    #[error("failed to find a credential")]
+    Credential(#[source] CredentialError),
+    #[error("failed to ask who calls")]
+    Authenticate(#[source] AuthenticateError),
+    #[error("failed to find a route")]
+    NoRoute,
+    #[error("failed to find the method among {allow}")]
+    Method { allow: &'static str },
+    #[error("failed to read the name")]
+    Name(#[source] NameError),
+    #[error("failed to upgrade the connection")]
+    Upgrade,
+    #[error("failed to ask what the caller may do")]
+    Authorize(#[source] AuthorizeError),
+    #[error("failed to find the caller's right to {}", verb.as_str())]
+    Forbidden { verb: Verb },
+    #[error("failed to find the gateway ready")]
+    NotReady,
+    #[error("failed to find the plugin")]
+    NoPlugin,
+    #[error("failed to find the tool")]
+    NoTool,
+    #[error("failed to find a revision that takes traffic")]
+    NotLoaded,
+    #[error("failed to use any of {tried} endpoints")]
+    NoEndpoint {
+        tried: usize,
+        #[source]
+        last: Option<EndpointError>,
+    },
+    #[error("failed to read the tool's arguments")]
+    Arguments(#[source] ArgumentsError),
+    #[error("failed to forward to the plugin")]
+    Forward(#[source] ForwardError),
+    #[error("failed to call the tool")]
+    Tool(#[source] ToolError),
+}
+
+/// What sort of problem it is.
+struct Kind {
+    status: StatusCode,
+    /// Last part of the problem's type. Stable.
+    slug: &'static str,
+    /// The same for every problem of a type.
+    title: &'static str,
+}
+
+/// The body of a problem.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    request_id: &'a str,
+    /// The detail again, for clients that know no problem documents.
+    error: &'a str,
+}
+
+impl Refusal {
+    /// The answer that tells the caller, after the log was told.
+    pub fn answer(&self, id: &RequestId) -> Response<ResponseBody> {
+        let (kind, detail) = (self.kind(), self.detail());
+        self.log(&kind, id);
+        let document = Document {
+            r#type: format!("{TYPES}{}", kind.slug),
+            title: kind.title,
+            status: kind.status.as_u16(),
+            detail: &detail,
+            request_id: id.as_str(),
+            error: &detail,
+        };
+        let mut response = Response::new(full(serde_json::to_vec(&document).unwrap_or_default()));
+        *response.status_mut() = kind.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if kind.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if kind.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        if let Self::Method { allow } = self {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+
+    /// Tells the log what the caller is not told. A caller's own mistakes are of no interest to a cluster's admin.
+    fn log(&self, kind: &Kind, id: &RequestId) {
+        let (status, problem, error) = (kind.status.as_u16(), kind.slug, chain(self));
+        if kind.status.is_server_error() {
+            tracing::warn!(request_id = %id, status, problem, error, "request refused");
+        } else {
+            tracing::debug!(request_id = %id, status, problem, error, "request refused");
+        }
+    }
+
+    #[rustfmt::skip]
+    fn kind(&self) -> Kind {
+        use StatusCode as S;
+        let (status, slug, title) = match self {
+            Self::Path(_) => (S::BAD_REQUEST, "ambiguous-path", "The path can be read in more than one way"),
+            Self::Credential(_) => (S::UNAUTHORIZED, "unauthenticated", "The caller is not known"),
+            Self::Authenticate(_) => (S::SERVICE_UNAVAILABLE, "authentication-unavailable", "The caller could not be checked"),
+            Self::NoRoute => (S::NOT_FOUND, "no-such-route", "There is no such route"),
+            Self::Method { .. } => (S::METHOD_NOT_ALLOWED, "method-not-allowed", "The route does not take this method"),
+            Self::Name(_) => (S::BAD_REQUEST, "invalid-name", "The name is malformed"),
+            Self::Upgrade => (S::NOT_IMPLEMENTED, "upgrade-unsupported", "The connection cannot be upgraded"),
+            Self::Authorize(_) => (S::SERVICE_UNAVAILABLE, "authorization-unavailable", "The caller's rights could not be checked"),
+            Self::Forbidden { .. } => (S::FORBIDDEN, "forbidden", "The caller may not do this"),
+            Self::NotReady => (S::SERVICE_UNAVAILABLE, "not-ready", "The gateway is not ready"),
+            Self::NoPlugin => (S::NOT_FOUND, "no-such-plugin", "There is no such plugin"),
+            Self::NoTool => (S::NOT_FOUND, "no-such-tool", "There is no such tool"),
+            Self::NotLoaded => (S::SERVICE_UNAVAILABLE, "not-loaded", "The plugin is not loaded"),
+            Self::NoEndpoint { .. } => (S::SERVICE_UNAVAILABLE, "no-endpoint", "No pod of the plugin can be reached"),
+            Self::Arguments(ArgumentsError::TooLarge) => (S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
+            Self::Arguments(ArgumentsError::Read(_)) => (S::BAD_REQUEST, "broken-body", "The body broke off"),
+            Self::Arguments(ArgumentsError::NotObject | ArgumentsError::Parse(_)) => (S::BAD_REQUEST, "invalid-body", "The body is malformed"),
+            Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => TIMEOUT,
+            Self::Forward(ForwardError::Call(_)) => FAILED,
+            Self::Forward(ForwardError::Answer(_)) | Self::Tool(ToolError::NoResult | ToolError::Structured(_)) => INVALID,
+            Self::Tool(ToolError::Failed(_)) => (S::BAD_GATEWAY, "tool-failed", "The tool failed"),
+            Self::Tool(ToolError::Call(status)) => match status.code() {
+                Code::InvalidArgument => (S::UNPROCESSABLE_ENTITY, "arguments-refused", "The tool refuses the arguments"),
+                Code::PermissionDenied => (S::FORBIDDEN, "tool-forbidden", "The plugin refuses the caller"),
+                Code::NotFound => (S::NOT_FOUND, "no-such-tool", "There is no such tool"),
+                Code::ResourceExhausted => (S::SERVICE_UNAVAILABLE, "plugin-busy", "The plugin is busy"),
+                Code::DeadlineExceeded => TIMEOUT,
+                Code::Ok | Code::Cancelled | Code::Unknown | Code::AlreadyExists | Code::FailedPrecondition
+                | Code::Aborted | Code::OutOfRange | Code::Unimplemented | Code::Internal | Code::Unavailable
+                | Code::DataLoss | Code::Unauthenticated => FAILED,
+            },
+        };
+        Kind { status, slug, title }
+    }
+
+    /// Safe to show, and of use to whoever reads it.
+    fn detail(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::Path(error) => return error.to_string().into(),
+            Self::Credential(error) => return error.to_string().into(),
+            Self::Name(error) => return error.to_string().into(),
+            Self::Arguments(error) => return chain(error).into(),
+            Self::Method { allow } => return format!("the route takes {allow}").into(),
+            Self::Authenticate(_) => "the Kubernetes API could not be asked who calls: try again",
+            Self::Authorize(_) => "the Kubernetes API could not be asked what the caller may do: try again",
+            Self::NoRoute => "there is no such route",
+            Self::Upgrade => "plugins cannot be reached over an upgraded connection",
+            // The same text for plugins that exist and for those that do not: nobody learns of what they may not use.
+            Self::Forbidden { verb } => {
+                let verb = verb.as_str();
+                return format!("you lack the verb {verb} on this plugin: ask for a role such as kite-plugins-user")
+                    .into();
+            }
+            Self::NotReady => "the gateway is starting or ending: try again",
+            Self::NoPlugin => "there is no plugin of this name",
+            Self::NotLoaded => "the plugin is disabled or not loaded: the status of its KitePlugin says why",
+            Self::NoEndpoint { .. } => "no pod of the plugin can be reached at the moment: try again",
+            Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => {
+                "the plugin did not answer in time"
+            }
+            Self::Forward(ForwardError::Call(_)) => "the plugin failed before it answered",
+            Self::Forward(ForwardError::Answer(_)) | Self::Tool(ToolError::NoResult | ToolError::Structured(_)) => {
+                "the plugin gave an answer that cannot be passed on"
+            }
+            Self::Tool(ToolError::Failed(text)) => bounded(text),
+            Self::Tool(ToolError::Call(status)) => match status.code() {
+                Code::InvalidArgument | Code::PermissionDenied => bounded(status.message()),
+                Code::ResourceExhausted => "the plugin is busy: try again",
+                Code::NotFound => NO_TOOL,
+                Code::DeadlineExceeded => "the plugin did not answer in time",
+                _ => "the plugin failed before the tool ended",
+            },
+            Self::NoTool => NO_TOOL,
+        })
+    }
+}
+
+/// The first [`MAX_TEXT`] bytes of `text`, cut between characters.
+fn bounded(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or(text)
+}

@@ -1,0 +1,137 @@
+//! The listener: TLS, HTTP/1.1 and HTTP/2 with their limits, and an end that drops no request.
+
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{
+        conn::auto::Builder,
+        graceful::{GracefulShutdown, Watcher},
+    },
+};
+use rustls::ServerConfig;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::pipeline::{RequestBody, ResponseBody};
+
+/// A client that has not agreed on TLS by then does not want to.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the head of a request, and so for how long an HTTP/1.1 connection may be idle.
+const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
+/// Most bytes of a request's head.
+const MAX_HEAD: u32 = 64 * 1024;
+/// Most header fields of a request over HTTP/1.1.
+const MAX_FIELDS: usize = 128;
+/// Most requests under way on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 256;
+/// Most streams that a peer may have reset before they were looked at; more is an attack (CVE-2023-44487).
+const MAX_RESETS: usize = 64;
+/// HTTP/2 connections whose peer is gone are noticed after interval and timeout.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Flow-control windows: measured to be where larger ones bring nothing more.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// After an accept that failed for want of something, such as file descriptors, that others will give back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves `answer` on `listener` until `ended`; then what is under way has `grace` to finish.
+pub async fn serve<F, R>(
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+    answer: F,
+    ended: impl Future<Output = ()>,
+    grace: Duration,
+) where
+    F: Fn(Request<RequestBody>) -> R + Clone + Send + 'static,
+    R: Future<Output = Response<ResponseBody>> + Send + 'static,
+{
+    let acceptor = TlsAcceptor::from(config);
+    let connections = GracefulShutdown::new();
+    let mut ended = std::pin::pin!(ended);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut ended => break,
+        };
+        match accepted {
+            Ok((tcp, peer)) => {
+                let connection = connection(acceptor.clone(), tcp, peer, answer.clone(), connections.watcher());
+                tokio::spawn(connection);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    let under_way = connections.count();
+    if timeout(grace, connections.shutdown()).await.is_err() {
+        tracing::warn!(connections = under_way, "connections were cut off");
+    }
+}
+
+async fn connection<F, R>(acceptor: TlsAcceptor, tcp: TcpStream, peer: SocketAddr, answer: F, watcher: Watcher)
+where
+    F: Fn(Request<RequestBody>) -> R + Clone + Send + 'static,
+    R: Future<Output = Response<ResponseBody>> + Send + 'static,
+{
+    let tls = match handshake(acceptor, tcp).await {
+        Ok(tls) => tls,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "no TLS");
+            return;
+        }
+    };
+    let builder = builder(tls.get_ref().1.alpn_protocol() == Some(b"h2"));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answered = answer(request.map(|body| body.map_err(Into::into).boxed_unsync()));
+        async { Ok::<_, Infallible>(answered.await) }
+    });
+    let connection = builder.serve_connection(TokioIo::new(tls), service).into_owned();
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%peer, error = crate::chain(error.as_ref()), "connection broke");
+    }
+}
+
+async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    tcp.set_nodelay(true)?;
+    timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp))
+        .await
+        .map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+/// How a connection is served. TLS has settled the version, so that nothing waits for the client to show it again.
+fn builder(http2: bool) -> Builder<TokioExecutor> {
+    let builder = Builder::new(TokioExecutor::new());
+    let mut builder = if http2 {
+        builder.http2_only()
+    } else {
+        builder.http1_only()
+    };
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD as usize)
+        .max_headers(MAX_FIELDS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEAD)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+    builder
+}

@@ -1,0 +1,145 @@
+//! A connection to a plugin: HTTP/2 over mutual TLS, verified by the plugin's name whatever address was dialled.
+//!
+//! It never reconnects by itself: another pod may stand behind the address by then, and would have to be asked anew.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::{body::Incoming, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use kite_api::PluginName;
+use kite_proto::{DescribeRequest, plugin_client::PluginClient};
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    directory::DefinitionsHash,
+    tls::{self, TlsError},
+};
+
+/// For TCP, TLS and HTTP/2 together: inside a cluster this takes milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The protocol gives a plugin this long to describe itself.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most bytes of a description: the definitions, and room for the rest.
+const MAX_DESCRIPTION: usize = kite_proto::MAX_DEFINITIONS + 64 * 1024;
+/// A pod that vanished without a word is noticed after interval and timeout.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Flow-control windows: measured to be where larger ones bring nothing more.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// gRPC's own header fields are few; a plugin that sends more is not one.
+const MAX_HEADER_LIST: u32 = 16 * 1024;
+
+/// Why an endpoint cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    #[error("failed to use the endpoint a moment ago")]
+    LeftAlone,
+    #[error("failed to load the client certificate")]
+    Certificate(#[source] TlsError),
+    #[error("failed to make the name of the plugin's certificate")]
+    ServerName(#[source] InvalidDnsNameError),
+    #[error("failed to make the address of the plugin")]
+    Origin(#[source] http::uri::InvalidUri),
+    #[error("failed to connect in time")]
+    Timeout,
+    #[error("failed to connect")]
+    Connect(#[source] std::io::Error),
+    #[error("failed to agree on TLS")]
+    Tls(#[source] std::io::Error),
+    #[error("failed to agree on HTTP/2")]
+    Http2(#[source] hyper::Error),
+    #[error("failed to get the plugin's description")]
+    Describe(#[source] Box<tonic::Status>),
+    #[error("failed to get the plugin's description in time")]
+    DescribeTimeout,
+    #[error("failed to find the recorded hash in the plugin's definitions")]
+    Definitions,
+}
+
+/// Sends requests over one connection, as tonic's client wants it.
+#[derive(Clone)]
+pub struct Sender {
+    requests: http2::SendRequest<tonic::body::Body>,
+    origin: http::Uri,
+}
+
+impl Sender {
+    pub(super) fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+
+    pub(super) fn client(self) -> PluginClient<Self> {
+        let origin = self.origin.clone();
+        PluginClient::with_origin(self, origin)
+    }
+
+    /// The hash of the definitions that the plugin gives now.
+    pub(super) async fn describe(&self) -> Result<DefinitionsHash, EndpointError> {
+        let mut client = self.clone().client().max_decoding_message_size(MAX_DESCRIPTION);
+        let response = timeout(DESCRIBE_TIMEOUT, client.describe(DescribeRequest {}))
+            .await
+            .map_err(|_| EndpointError::DescribeTimeout)?
+            .map_err(|status| EndpointError::Describe(Box::new(status)))?;
+        Ok(DefinitionsHash::of(&response.get_ref().definitions))
+    }
+}
+
+impl tower::Service<http::Request<tonic::body::Body>> for Sender {
+    type Response = http::Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.requests.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        Box::pin(self.requests.send_request(request))
+    }
+}
+
+/// A connection to `plugin` at `address`, with the client certificate in `client_dir`.
+pub(super) async fn open(plugin: &PluginName, address: SocketAddr, client_dir: &Path) -> Result<Sender, EndpointError> {
+    let config = tls::client(client_dir).await.map_err(EndpointError::Certificate)?;
+    let name = kite_proto::server_name(plugin.as_str());
+    let origin = format!("https://{name}").parse().map_err(EndpointError::Origin)?;
+    let name = ServerName::try_from(name).map_err(EndpointError::ServerName)?;
+    let connect = async {
+        let tcp = TcpStream::connect(address).await.map_err(EndpointError::Connect)?;
+        tcp.set_nodelay(true).map_err(EndpointError::Connect)?;
+        let tls = TlsConnector::from(config)
+            .connect(name, tcp)
+            .await
+            .map_err(EndpointError::Tls)?;
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(MAX_HEADER_LIST)
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .handshake(TokioIo::new(tls))
+            .await
+            .map_err(EndpointError::Http2)
+    };
+    let (requests, connection) = timeout(CONNECT_TIMEOUT, connect)
+        .await
+        .map_err(|_| EndpointError::Timeout)??;
+    let plugin = plugin.clone();
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%plugin, %address, error = crate::chain(&error), "connection broke");
+        }
+    });
+    Ok(Sender { requests, origin })
+}

@@ -1,0 +1,158 @@
+//! One endpoint of a plugin: its connection, what the plugin there said it is, and how busy it is.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use kite_api::PluginName;
+use kite_proto::plugin_client::PluginClient;
+use tokio::{sync::Mutex, time::Instant};
+
+use super::connection::{self, EndpointError, Sender};
+use crate::directory::DefinitionsHash;
+
+/// How long an endpoint that could not be used is left alone, so that requests do not queue up for a dead pod.
+const LEFT_ALONE: Duration = Duration::from_secs(1);
+
+/// One endpoint of a plugin.
+pub(super) struct Endpoint {
+    plugin: PluginName,
+    address: SocketAddr,
+    in_flight: Arc<AtomicUsize>,
+    /// The connection, with the hash of the definitions that the plugin gave on it.
+    current: ArcSwapOption<Checked>,
+    /// Held by whoever connects; has the last failure.
+    connecting: Mutex<Option<Failure>>,
+}
+
+struct Checked {
+    sender: Sender,
+    hash: DefinitionsHash,
+}
+
+struct Failure {
+    at: Instant,
+    wanted: DefinitionsHash,
+}
+
+/// A connection that may be used for one request.
+pub struct Connected {
+    pub client: PluginClient<Sender>,
+    pub in_flight: InFlight,
+}
+
+/// Counts a request as under way until it is dropped.
+pub struct InFlight(Arc<AtomicUsize>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Endpoint {
+    pub(super) fn new(plugin: PluginName, address: SocketAddr) -> Self {
+        Self {
+            plugin,
+            address,
+            in_flight: Arc::default(),
+            current: ArcSwapOption::empty(),
+            connecting: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn plugin(&self) -> &PluginName {
+        &self.plugin
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The endpoint's connection, if the definitions of the plugin there have the hash `wanted`.
+    pub(super) async fn connect(
+        &self,
+        wanted: &DefinitionsHash,
+        client_dir: &Path,
+    ) -> Result<Connected, EndpointError> {
+        if let Some(connected) = self.usable(wanted) {
+            return Ok(connected);
+        }
+        let mut failure = self.connecting.lock().await;
+        // Whoever held the lock may have connected, or failed to.
+        if let Some(connected) = self.usable(wanted) {
+            return Ok(connected);
+        }
+        if failure
+            .as_ref()
+            .is_some_and(|failure| failure.wanted == *wanted && failure.at.elapsed() < LEFT_ALONE)
+        {
+            return Err(EndpointError::LeftAlone);
+        }
+        match self.check(wanted, client_dir).await {
+            Ok(sender) => {
+                *failure = None;
+                Ok(self.connected(sender))
+            }
+            Err(error) => {
+                *failure = Some(Failure {
+                    at: Instant::now(),
+                    wanted: wanted.clone(),
+                });
+                Err(error)
+            }
+        }
+    }
+
+    fn usable(&self, wanted: &DefinitionsHash) -> Option<Connected> {
+        let current = self.current.load();
+        let checked = current
+            .as_ref()
+            .filter(|checked| checked.hash == *wanted && !checked.sender.is_closed())?;
+        Some(self.connected(checked.sender.clone()))
+    }
+
+    fn connected(&self, sender: Sender) -> Connected {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Connected {
+            client: sender.client(),
+            in_flight: InFlight(Arc::clone(&self.in_flight)),
+        }
+    }
+
+    /// Connects, unless a connection is open, and asks the plugin what it is.
+    async fn check(&self, wanted: &DefinitionsHash, client_dir: &Path) -> Result<Sender, EndpointError> {
+        let open = self
+            .current
+            .load()
+            .as_ref()
+            .map(|checked| checked.sender.clone())
+            .filter(|sender| !sender.is_closed());
+        let sender = match open {
+            Some(sender) => sender,
+            None => connection::open(&self.plugin, self.address, client_dir).await?,
+        };
+        let hash = sender.describe().await?;
+        let is_wanted = hash == *wanted;
+        self.current.store(Some(Arc::new(Checked {
+            sender: sender.clone(),
+            hash,
+        })));
+        if is_wanted {
+            Ok(sender)
+        } else {
+            Err(EndpointError::Definitions)
+        }
+    }
+}

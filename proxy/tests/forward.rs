@@ -1,0 +1,371 @@
+//! Exchanges and tool calls with a plugin over real mutual TLS, well-behaved and not.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+#[path = "support/gateway.rs"]
+mod gateway;
+#[path = "support/rogue.rs"]
+mod rogue;
+#[path = "support/served.rs"]
+mod served;
+
+use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use kite_gateway::{BoxError, pipeline::RequestBody};
+use serde_json::json;
+use tokio::time::timeout;
+
+use self::{
+    gateway::{Certificates, Ready, Swapped, Whole, gateway, request, stream_request, table},
+    rogue::{DEFINITIONS, Rogue},
+};
+
+/// Within which anything here happens.
+const LIMIT: Duration = Duration::from_secs(10);
+
+struct Scene {
+    gateway: Ready,
+    directory: Swapped,
+    rogue: Rogue,
+    address: SocketAddr,
+    _certificates: Certificates,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        Self::limited(Duration::from_secs(30)).await
+    }
+
+    /// A scene in which a plugin may take `limit` to answer.
+    async fn limited(limit: Duration) -> Self {
+        let certificates = Certificates::new();
+        let (rogue, address) = Rogue::start(&certificates).await;
+        let (gateway, directory) = gateway(&certificates, table("rogue", &[address], DEFINITIONS), limit);
+        Self {
+            gateway,
+            directory,
+            rogue,
+            address,
+            _certificates: certificates,
+        }
+    }
+
+    async fn whole(&self, request: Request<RequestBody>) -> Result<Whole, BoxError> {
+        Whole::of(self.gateway.answer(request).await).await
+    }
+
+    async fn get(&self, target: &str) -> Whole {
+        self.whole(request(Method::GET, target, "")).await.unwrap()
+    }
+
+    async fn tool(&self, name: &str, body: &'static str) -> Whole {
+        self.whole(request(Method::POST, &format!("tools/plugin_rogue_{name}"), body))
+            .await
+            .unwrap()
+    }
+}
+
+fn slug(answer: &Whole) -> String {
+    let problem = answer.json();
+    problem["type"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_plugin_sees_the_normal_path_the_caller_and_none_of_the_credentials() {
+    let scene = Scene::new().await;
+    let mut request = request(Method::POST, "rogue/%73een?a=%2e%2e&b", "hi");
+    for (name, value) in [
+        ("x-request-id", "r-1"),
+        ("x-twice", "1"),
+        ("x-twice", "2"),
+        ("cookie", "a=b"),
+        ("x-kite-user", "root"),
+        ("x_remote_user", "root"),
+        ("connection", "x-hop"),
+        ("x-hop", "1"),
+        ("host", "dashboard.example"),
+    ] {
+        request.headers_mut().append(name, HeaderValue::from_static(value));
+    }
+    let answer = scene.whole(request).await.unwrap();
+    let expected = json!({
+        "method": "POST",
+        "path": "/seen?a=%2e%2e&b",
+        "headers": [["x-twice", "1"], ["x-twice", "2"]],
+        "user": {"name": "jane", "uid": "u-1", "groups": ["dev", "ops"]},
+        "extra": [["scopes", ["a", "b"]]],
+        "requestId": "r-1",
+        "timeout": null,
+        "whole": true,
+    });
+    assert_eq!((answer.status, answer.json()), (StatusCode::OK, expected));
+    assert_eq!(answer.headers["x-request-id"], "r-1");
+    assert_eq!(
+        scene.get("rogue").await.status,
+        StatusCode::NOT_FOUND,
+        "the plugin's own 404, at its root"
+    );
+}
+
+#[tokio::test]
+async fn a_large_body_and_its_trailers_come_back_as_they_went() {
+    let scene = Scene::new().await;
+    let large: Bytes = (0..3_000_000_u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
+    let trailers = HeaderMap::from_iter([(http::HeaderName::from_static("x-sum"), HeaderValue::from_static("7"))]);
+    let frames = [
+        Ok::<_, BoxError>(Frame::data(large.clone())),
+        Ok(Frame::trailers(trailers.clone())),
+    ];
+    let body = StreamBody::new(futures::stream::iter(frames)).boxed_unsync();
+    let answer = scene
+        .whole(stream_request(Method::PUT, "rogue/echo", body))
+        .await
+        .unwrap();
+    assert!(answer.body == large);
+    assert_eq!(answer.trailers, Some(trailers));
+    assert_eq!(answer.headers["trailer"], "x-sum");
+}
+
+#[tokio::test]
+async fn both_directions_stream_at_once() {
+    let scene = Scene::new().await;
+    let (pieces, body) = futures::channel::mpsc::unbounded::<Result<Frame<Bytes>, BoxError>>();
+    let body = StreamBody::new(body).boxed_unsync();
+    let answer = scene
+        .gateway
+        .answer(stream_request(Method::POST, "rogue/echo", body))
+        .await;
+    let mut answer = answer.into_body().into_data_stream();
+    for piece in ["one", "two"] {
+        pieces.unbounded_send(Ok(Frame::data(Bytes::from(piece)))).unwrap();
+        let back = timeout(LIMIT, answer.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(back, piece);
+    }
+    drop(pieces);
+    assert!(timeout(LIMIT, answer.next()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_never_looks_complete() {
+    let scene = Scene::new().await;
+    for path in ["cut", "broken", "two-heads", "longer", "shorter"] {
+        let answer = scene.whole(request(Method::GET, &format!("rogue/{path}"), "")).await;
+        assert!(answer.is_err(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_passed_on_is_a_bad_gateway() {
+    let scene = Scene::new().await;
+    for (target, expected) in [
+        ("refuse", "plugin-failed"),
+        ("huge", "plugin-failed"),
+        ("empty", "plugin-answer-invalid"),
+        ("headless", "plugin-answer-invalid"),
+        ("bad-header", "plugin-answer-invalid"),
+        ("two-lengths", "plugin-answer-invalid"),
+        ("status?100", "plugin-answer-invalid"),
+        ("status?101", "plugin-answer-invalid"),
+        ("status?600", "plugin-answer-invalid"),
+        ("status?70000", "plugin-answer-invalid"),
+        ("location?https://evil.example/", "plugin-answer-invalid"),
+        ("location?//evil.example/", "plugin-answer-invalid"),
+        ("location?/../other/", "plugin-answer-invalid"),
+    ] {
+        let answer = scene.get(&format!("rogue/{target}")).await;
+        assert_eq!(
+            (answer.status, slug(&answer).as_str()),
+            (StatusCode::BAD_GATEWAY, expected),
+            "{target}"
+        );
+    }
+    assert_eq!(
+        scene.rogue.described.load(Ordering::SeqCst),
+        1,
+        "all on one connection, which survived"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_is_confined_to_the_plugin() {
+    let scene = Scene::new().await;
+    let answer = scene.get("rogue/headers").await;
+    let mut names: Vec<_> = answer.headers.keys().map(http::HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "content-security-policy",
+            "x-content-type-options",
+            "x-own",
+            "x-request-id"
+        ]
+    );
+    assert_eq!(answer.headers.get_all("x-own").iter().count(), 2);
+    assert_eq!(answer.headers["content-security-policy"], "sandbox");
+    assert_ne!(answer.headers["x-request-id"], "x");
+    assert_eq!(
+        scene.get("rogue/location?/a?b").await.headers["location"],
+        "/api/v1/plugins/rogue/a?b"
+    );
+}
+
+#[tokio::test]
+async fn head_and_answers_without_content_have_no_body() {
+    let scene = Scene::new().await;
+    let head = scene.whole(request(Method::HEAD, "rogue/seen", "")).await.unwrap();
+    assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
+    assert!(
+        scene
+            .whole(request(Method::HEAD, "rogue/longer", ""))
+            .await
+            .unwrap()
+            .body
+            .is_empty()
+    );
+    let none = scene.get("rogue/status?204").await;
+    assert_eq!(
+        (none.status, none.headers.get("content-length")),
+        (StatusCode::NO_CONTENT, None)
+    );
+    assert_eq!(scene.get("rogue/status?304").await.status, StatusCode::NOT_MODIFIED);
+}
+
+#[tokio::test]
+async fn when_the_caller_is_gone_the_plugin_is_told() {
+    let scene = Scene::new().await;
+    let mut open = scene.rogue.open.subscribe();
+    let answer = scene.gateway.answer(request(Method::GET, "rogue/endless", "")).await;
+    let mut body = answer.into_body().into_data_stream();
+    assert_eq!(body.next().await.unwrap().unwrap().len(), 1024);
+    assert_eq!(*open.borrow(), 1);
+    drop(body);
+    timeout(LIMIT, open.wait_for(|open| *open == 0))
+        .await
+        .expect("the exchange is dropped")
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_plugin_that_does_not_answer_in_time_is_a_gateway_timeout() {
+    let scene = Scene::limited(Duration::from_millis(50)).await;
+    for answer in [scene.get("rogue/never").await, scene.tool("never", "{}").await] {
+        assert_eq!(
+            (answer.status, slug(&answer).as_str()),
+            (StatusCode::GATEWAY_TIMEOUT, "plugin-timeout")
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_an_endpoint_with_the_recorded_definitions_is_used() {
+    let scene = Scene::new().await;
+    let record = |definitions: &[u8]| {
+        scene
+            .directory
+            .0
+            .store(table("rogue", &[scene.address], definitions).into());
+    };
+    record(b"others");
+    let answer = scene.get("rogue/seen").await;
+    assert_eq!(
+        (answer.status, slug(&answer).as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, "no-endpoint")
+    );
+    assert_eq!(answer.headers["retry-after"], "1");
+    record(DEFINITIONS);
+    for _ in 0..3 {
+        assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
+    }
+    record(b"others again");
+    assert_eq!(scene.get("rogue/seen").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        scene.rogue.described.load(Ordering::SeqCst),
+        2,
+        "asked when it connected, and when the record changed"
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_that_cannot_be_used_is_passed_over() {
+    let scene = Scene::new().await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    scene
+        .directory
+        .0
+        .store(table("rogue", &[nobody, scene.address], DEFINITIONS).into());
+    for _ in 0..4 {
+        assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
+    }
+    scene.directory.0.store(table("rogue", &[nobody], DEFINITIONS).into());
+    assert_eq!(slug(&scene.get("rogue/seen").await), "no-endpoint");
+}
+
+#[tokio::test]
+async fn a_plugin_with_the_certificate_of_another_is_not_believed() {
+    let scene = Scene::new().await;
+    scene
+        .directory
+        .0
+        .store(table("other", &[scene.address], DEFINITIONS).into());
+    assert_eq!(slug(&scene.get("other/seen").await), "no-endpoint");
+    assert_eq!(scene.rogue.described.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_gone_is_connected_anew_when_it_returns() {
+    let scene = Scene::new().await;
+    assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
+    scene.gateway.upstream.keep_only(&table("rogue", &[], DEFINITIONS));
+    assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
+    assert_eq!(scene.rogue.described.load(Ordering::SeqCst), 2);
+    scene
+        .gateway
+        .upstream
+        .keep_only(&table("rogue", &[scene.address], DEFINITIONS));
+    assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
+    assert_eq!(scene.rogue.described.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_tool_answers_its_result() {
+    let answer = Scene::new()
+        .await
+        .tool("greet", r#"{"arguments": {"name": "x"}}"#)
+        .await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(
+        answer.json(),
+        json!({"result": r#"{"name":"x"}"#, "structuredContent": {"a": 1}})
+    );
+}
+
+#[tokio::test]
+async fn a_tool_that_fails_says_how() {
+    let scene = Scene::new().await;
+    for (tool, status, expected, detail) in [
+        ("fail", 502, "tool-failed", "out of cheese"),
+        ("silent", 502, "plugin-answer-invalid", ""),
+        ("huge", 502, "plugin-failed", ""),
+        ("bug", 502, "plugin-failed", ""),
+        ("invalid", 422, "arguments-refused", "name: is not a string"),
+        ("denied", 403, "tool-forbidden", "not you"),
+        ("gone", 404, "no-such-tool", ""),
+        ("busy", 503, "plugin-busy", ""),
+    ] {
+        let answer = scene.tool(tool, "{}").await;
+        assert_eq!(
+            (answer.status.as_u16(), slug(&answer).as_str()),
+            (status, expected),
+            "{tool}"
+        );
+        assert!(detail.is_empty() || answer.json()["error"] == detail, "{tool}");
+    }
+}

@@ -1,0 +1,187 @@
+//! A gateway in front of plugins in this process, for a caller who may do everything.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use kite_api::{Phase, PluginName, ToolName};
+use kite_gateway::{
+    BoxError,
+    directory::{Active, DefinitionsHash, Directory, Entry, Table},
+    pipeline::{
+        Gateway, RequestBody, ResponseBody,
+        authenticate::{AuthenticateError, Authenticator, BearerToken, Caller},
+        authorize::{Access, AuthorizeError, Authorizer},
+    },
+    upstream::Upstream,
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The two CAs, and a folder with the gateway's client certificate.
+pub(crate) struct Certificates {
+    servers: CertifiedIssuer<'static, KeyPair>,
+    clients: CertifiedIssuer<'static, KeyPair>,
+    pub(crate) client_dir: TempDir,
+}
+
+impl Certificates {
+    pub(crate) fn new() -> Self {
+        let (servers, clients) = (ca(), ca());
+        let client_dir = tempfile::tempdir().unwrap();
+        let (certificate, key) = issued(&clients, "gateway", ExtendedKeyUsagePurpose::ClientAuth);
+        for (file, text) in [("tls.crt", certificate), ("tls.key", key), ("ca.crt", servers.pem())] {
+            std::fs::write(client_dir.path().join(file), text).unwrap();
+        }
+        Self {
+            servers,
+            clients,
+            client_dir,
+        }
+    }
+
+    /// Certificate and key of the plugin called `name`.
+    pub(crate) fn of_plugin(&self, name: &str) -> (String, String) {
+        issued(
+            &self.servers,
+            &kite_proto::server_name(name),
+            ExtendedKeyUsagePurpose::ServerAuth,
+        )
+    }
+
+    pub(crate) fn clients_ca(&self) -> String {
+        self.clients.pem()
+    }
+}
+
+fn ca() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+fn issued(ca: &CertifiedIssuer<'static, KeyPair>, name: &str, usage: ExtendedKeyUsagePurpose) -> (String, String) {
+    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    params.extended_key_usages = vec![usage];
+    let key = KeyPair::generate().unwrap();
+    (params.signed_by(&key, ca).unwrap().pem(), key.serialize_pem())
+}
+
+/// Everybody is jane, and jane may do everything.
+pub(crate) struct Jane;
+
+impl Authenticator for Jane {
+    async fn authenticate(&self, _: &BearerToken) -> Result<Option<Caller>, AuthenticateError> {
+        Ok(Some(Caller {
+            name: "jane".to_owned(),
+            uid: "u-1".to_owned(),
+            groups: vec!["dev".to_owned(), "ops".to_owned()],
+            extra: [("scopes".to_owned(), vec!["a".to_owned(), "b".to_owned()])].into(),
+        }))
+    }
+}
+
+impl Authorizer for Jane {
+    async fn allows(&self, _: &Caller, _: Access<'_>) -> Result<bool, AuthorizeError> {
+        Ok(true)
+    }
+}
+
+/// A table that a test can replace.
+#[derive(Clone)]
+pub(crate) struct Swapped(pub(crate) Arc<ArcSwap<Table>>);
+
+impl Directory for Swapped {
+    fn table(&self) -> Option<Arc<Table>> {
+        Some(self.0.load_full())
+    }
+}
+
+/// One plugin at `endpoints`, recorded with `definitions`.
+pub(crate) fn table(name: &str, endpoints: &[SocketAddr], definitions: &[u8]) -> Table {
+    let tools = [
+        "greet", "fail", "silent", "huge", "invalid", "denied", "gone", "busy", "bug", "never",
+    ];
+    let entry = Entry {
+        version: "1.0.0".to_owned(),
+        enabled: true,
+        phase: Phase::Loaded,
+        trouble: None,
+        active: Some(Active {
+            hash: DefinitionsHash::of(definitions),
+            endpoints: endpoints.to_vec(),
+        }),
+        tools: tools
+            .iter()
+            .map(|tool| ToolName::parse(tool).unwrap())
+            .collect::<BTreeSet<_>>(),
+    };
+    Table::from([(PluginName::parse(name).unwrap(), entry)])
+}
+
+pub(crate) type Ready = Arc<Gateway<Jane, Jane, Swapped>>;
+
+/// A gateway that knows `table`.
+pub(crate) fn gateway(certificates: &Certificates, table: Table, answer_timeout: Duration) -> (Ready, Swapped) {
+    let directory = Swapped(Arc::new(ArcSwap::from_pointee(table)));
+    let gateway = Gateway {
+        authenticator: Jane,
+        authorizer: Jane,
+        directory: directory.clone(),
+        upstream: Arc::new(Upstream::new(certificates.client_dir.path().to_owned())),
+        answer_timeout,
+        ending: Arc::new(AtomicBool::new(false)),
+    };
+    (Arc::new(gateway), directory)
+}
+
+/// A request of jane's.
+pub(crate) fn request(method: Method, target: &str, body: impl Into<Bytes>) -> Request<RequestBody> {
+    let body = Full::new(body.into()).map_err(|never| match never {}).boxed_unsync();
+    stream_request(method, target, body)
+}
+
+/// A request of jane's with a body that comes in pieces.
+pub(crate) fn stream_request(method: Method, target: &str, body: RequestBody) -> Request<RequestBody> {
+    let uri = format!("https://dashboard.example/api/v1/plugins/{target}");
+    Request::builder()
+        .method(method)
+        .uri(uri)
+        .header("authorization", "Bearer jane")
+        .body(body)
+        .unwrap()
+}
+
+/// Status, fields and body of a whole answer.
+pub(crate) struct Whole {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
+impl Whole {
+    pub(crate) async fn of(response: Response<ResponseBody>) -> Result<Self, BoxError> {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await?;
+        let trailers = body.trailers().cloned();
+        Ok(Self {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.to_bytes(),
+            trailers,
+        })
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}

@@ -1,0 +1,275 @@
+//! A plugin in this process, over real mutual TLS, that behaves or misbehaves as the path of a request says.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
+use kite_proto::{
+    CallToolRequest, CallToolResponse, DescribeRequest, DescribeResponse, Header, HttpRequest, HttpResponse,
+    HttpResponseHead, Progress, ToolResult,
+    call_tool_response::Part,
+    plugin_server::{Plugin, PluginServer},
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::watch};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Certificate, Identity, Server, ServerTlsConfig},
+};
+
+use super::gateway::Certificates;
+
+/// What the plugin says it offers.
+pub(crate) const DEFINITIONS: &[u8] = b"definitions";
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The plugin, and what happened to it.
+#[derive(Clone)]
+pub(crate) struct Rogue {
+    pub(crate) described: Arc<AtomicUsize>,
+    /// How many exchanges on `/endless` are open.
+    pub(crate) open: watch::Sender<usize>,
+}
+
+/// Counts as open until it is dropped.
+struct Open(watch::Sender<usize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open -= 1);
+    }
+}
+
+impl Rogue {
+    /// Starts the plugin on a port of its own.
+    pub(crate) async fn start(certificates: &Certificates) -> (Self, SocketAddr) {
+        let (certificate, key) = certificates.of_plugin("rogue");
+        let tls = ServerTlsConfig::new()
+            .identity(Identity::from_pem(certificate, key))
+            .client_ca_root(Certificate::from_pem(certificates.clients_ca()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let rogue = Self {
+            described: Arc::default(),
+            open: watch::Sender::new(0),
+        };
+        let service = PluginServer::new(rogue.clone());
+        let server = Server::builder().tls_config(tls).unwrap().add_service(service);
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        (rogue, address)
+    }
+}
+
+fn header(name: &str, value: impl Into<Bytes>) -> Header {
+    Header {
+        name: name.to_owned(),
+        value: value.into(),
+    }
+}
+
+fn head(status: u32, headers: Vec<Header>) -> HttpResponse {
+    HttpResponse {
+        head: Some(HttpResponseHead { status, headers }),
+        ..HttpResponse::default()
+    }
+}
+
+fn data(data: impl Into<Bytes>) -> HttpResponse {
+    HttpResponse {
+        data: data.into(),
+        ..HttpResponse::default()
+    }
+}
+
+fn end() -> HttpResponse {
+    HttpResponse {
+        end: true,
+        ..HttpResponse::default()
+    }
+}
+
+/// A whole answer in one message.
+fn whole(status: u32, headers: Vec<Header>, data: impl Into<Bytes>) -> Answers<HttpResponse> {
+    answers(vec![Ok(HttpResponse {
+        data: data.into(),
+        end: true,
+        ..head(status, headers)
+    })])
+}
+
+fn answers(messages: Vec<Result<HttpResponse, Status>>) -> Answers<HttpResponse> {
+    stream::iter(messages).boxed()
+}
+
+/// Everything that came with the first message, as JSON.
+fn seen(first: &HttpRequest) -> Value {
+    let head = first.head.as_ref().unwrap();
+    let context = head.context.as_ref().unwrap();
+    let user = context.user.as_ref().unwrap();
+    let headers: Vec<_> = head
+        .headers
+        .iter()
+        .map(|h| json!([h.name, String::from_utf8_lossy(&h.value)]))
+        .collect();
+    json!({
+        "method": head.method,
+        "path": head.path_and_query,
+        "headers": headers,
+        "user": {"name": user.name, "uid": user.uid, "groups": user.groups},
+        "extra": user.extra.iter().map(|e| json!([e.key, e.values])).collect::<Vec<_>>(),
+        "requestId": context.request_id,
+        "timeout": context.timeout.as_ref().map(|timeout| timeout.seconds),
+        "whole": first.end,
+    })
+}
+
+/// The request's own pieces back, with its trailers.
+fn echo(first: HttpRequest, rest: Streaming<HttpRequest>) -> Answers<HttpResponse> {
+    let answer = |request: HttpRequest| HttpResponse {
+        head: request.head.map(|_| HttpResponseHead {
+            status: 200,
+            headers: vec![header("trailer", "x-sum")],
+        }),
+        data: request.data,
+        trailers: request.trailers,
+        end: request.end,
+    };
+    stream::once(async move { Ok(first) })
+        .chain(rest)
+        .map(move |request| request.map(answer))
+        .boxed()
+}
+
+#[tonic::async_trait]
+impl Plugin for Rogue {
+    async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
+        self.described.fetch_add(1, Ordering::SeqCst);
+        let definitions = Bytes::from_static(DEFINITIONS);
+        Ok(Response::new(DescribeResponse {
+            protocol: kite_proto::PROTOCOL,
+            definitions,
+            ..DescribeResponse::default()
+        }))
+    }
+
+    type HttpStream = Answers<HttpResponse>;
+
+    async fn http(&self, request: Request<Streaming<HttpRequest>>) -> Result<Response<Self::HttpStream>, Status> {
+        let mut rest = request.into_inner();
+        let Some(first) = rest.message().await? else {
+            return Err(Status::invalid_argument("no head"));
+        };
+        let target = first.head.as_ref().unwrap().path_and_query.clone();
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let query = query.to_owned();
+        Ok(Response::new(match path {
+            "/seen" => whole(200, vec![], seen(&first).to_string()),
+            "/echo" => echo(first, rest),
+            "/cut" => answers(vec![Ok(head(200, vec![])), Ok(data("half"))]),
+            "/broken" => answers(vec![
+                Ok(head(200, vec![])),
+                Ok(data("half")),
+                Err(Status::internal("broken")),
+            ]),
+            "/two-heads" => answers(vec![Ok(head(200, vec![])), Ok(head(200, vec![])), Ok(end())]),
+            "/longer" => answers(vec![
+                Ok(head(200, vec![header("content-length", "1")])),
+                Ok(data("long")),
+                Ok(end()),
+            ]),
+            "/shorter" => answers(vec![
+                Ok(head(200, vec![header("content-length", "9")])),
+                Ok(data("a")),
+                Ok(end()),
+            ]),
+            "/refuse" => return Err(Status::unavailable("not now")),
+            "/empty" => answers(vec![]),
+            "/headless" => answers(vec![Ok(end())]),
+            "/huge" => whole(200, vec![header("x-huge", vec![b'a'; 512 * 1024])], ""),
+            "/bad-header" => whole(200, vec![header("x-bad", "a\r\nb: c")], ""),
+            "/two-lengths" => whole(
+                200,
+                vec![header("content-length", "0"), header("content-length", "1")],
+                "",
+            ),
+            "/status" => whole(query.parse().unwrap(), vec![header("content-length", "0")], ""),
+            "/location" => whole(303, vec![header("location", query)], ""),
+            "/headers" => whole(
+                200,
+                ["1", "2"]
+                    .map(|v| header("x-own", v))
+                    .into_iter()
+                    .chain(origin_wide())
+                    .collect(),
+                "{}",
+            ),
+            "/never" => stream::pending().boxed(),
+            "/endless" => {
+                self.open.send_modify(|open| *open += 1);
+                let open = Open(self.open.clone());
+                let pieces = stream::repeat_with(move || {
+                    let _ = &open;
+                    Ok(data(vec![0; 1024]))
+                });
+                stream::once(async { Ok(head(200, vec![])) }).chain(pieces).boxed()
+            }
+            _ => whole(404, vec![], "no such path"),
+        }))
+    }
+
+    type CallToolStream = Answers<CallToolResponse>;
+
+    async fn call_tool(&self, request: Request<CallToolRequest>) -> Result<Response<Self::CallToolStream>, Status> {
+        let request = request.into_inner();
+        let part = |part| Ok(CallToolResponse { part: Some(part) });
+        let result = |text: String, is_error| {
+            part(Part::Result(ToolResult {
+                text,
+                structured_content: Bytes::from_static(b"{\"a\":1}"),
+                is_error,
+            }))
+        };
+        let arguments = String::from_utf8_lossy(&request.arguments).into_owned();
+        Ok(Response::new(match request.tool.as_str() {
+            "greet" => stream::iter([part(Part::Progress(Progress::default())), result(arguments, false)]).boxed(),
+            "fail" => stream::iter([result("out of cheese".to_owned(), true)]).boxed(),
+            "silent" => stream::iter([part(Part::Progress(Progress::default()))]).boxed(),
+            "huge" => stream::iter([result("a".repeat(5 * 1024 * 1024), false)]).boxed(),
+            "invalid" => return Err(Status::invalid_argument("name: is not a string")),
+            "denied" => return Err(Status::permission_denied("not you")),
+            "gone" => return Err(Status::not_found("no such tool")),
+            "busy" => return Err(Status::resource_exhausted("busy")),
+            "never" => stream::pending().boxed(),
+            _ => return Err(Status::internal("bug")),
+        }))
+    }
+}
+
+/// What a plugin's answer must not carry into the dashboard's origin.
+fn origin_wide() -> Vec<Header> {
+    [
+        "set-cookie",
+        "access-control-allow-origin",
+        "x-kite-user",
+        "clear-site-data",
+        "x-request-id",
+        "refresh",
+    ]
+    .into_iter()
+    .map(|name| header(name, "x"))
+    .chain([
+        header("connection", "x-hop"),
+        header("x-hop", "x"),
+        header("content-security-policy", "default-src *"),
+    ])
+    .collect()
+}

@@ -1,0 +1,189 @@
+//! The gateway behind its real listener: TLS, both versions of HTTP, and its end.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderName, Method, Request, Version};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use kite_gateway::{serve, tls};
+use rcgen::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::{LIMIT, Scene};
+
+struct Served {
+    scene: Scene,
+    address: std::net::SocketAddr,
+    certificate: CertificateDer<'static>,
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+enum Client {
+    One(http1::SendRequest<Full<Bytes>>),
+    Two(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Client {
+    async fn get(&mut self, target: &str) -> hyper::Result<http::Response<Incoming>> {
+        self.send(Method::GET, target, "").await
+    }
+
+    async fn send(
+        &mut self,
+        method: Method,
+        target: &str,
+        body: &'static str,
+    ) -> hyper::Result<http::Response<Incoming>> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("https://localhost{target}"))
+            .header("authorization", "Bearer jane")
+            .header("host", "localhost")
+            .body(Full::new(Bytes::from(body)))
+            .unwrap();
+        match self {
+            Self::One(client) => client.send_request(request).await,
+            Self::Two(client) => client.send_request(request).await,
+        }
+    }
+}
+
+impl Served {
+    async fn new() -> Self {
+        let scene = Scene::new().await;
+        let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("tls.crt"), cert.pem()).unwrap();
+        std::fs::write(dir.path().join("tls.key"), signing_key.serialize_pem()).unwrap();
+        let config = tls::server(dir.path()).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (end, ended) = oneshot::channel();
+        let gateway = Arc::clone(&scene.gateway);
+        let answer = move |request| {
+            let gateway = Arc::clone(&gateway);
+            async move { gateway.answer(request).await }
+        };
+        let ended = async { ended.await.unwrap_or_default() };
+        let task = tokio::spawn(serve::serve(listener, config, answer, ended, Duration::from_secs(25)));
+        Self {
+            scene,
+            address,
+            certificate: cert.der().clone(),
+            end,
+            task,
+        }
+    }
+
+    async fn client(&self, version: Version) -> Client {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        let two = version == Version::HTTP_2;
+        config.alpn_protocols = vec![if two { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        let io = TokioIo::new(TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap());
+        if two {
+            let (client, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            tokio::spawn(connection);
+            Client::Two(client)
+        } else {
+            let (client, connection) = http1::handshake(io).await.unwrap();
+            tokio::spawn(connection);
+            Client::One(client)
+        }
+    }
+}
+
+const VERSIONS: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
+
+#[tokio::test]
+async fn both_versions_of_http_reach_the_plugin() {
+    let served = Served::new().await;
+    for version in VERSIONS {
+        let mut client = served.client(version).await;
+        let answer = client
+            .send(Method::POST, "/api/v1/plugins/rogue/echo", "hi")
+            .await
+            .unwrap();
+        assert_eq!(answer.version(), version);
+        assert_eq!(
+            answer.headers()[HeaderName::from_static("content-security-policy")],
+            "sandbox"
+        );
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hi");
+        let head = client
+            .send(Method::HEAD, "/api/v1/plugins/rogue/seen", "")
+            .await
+            .unwrap();
+        assert_eq!(
+            head.headers().get("content-length"),
+            None,
+            "a length that nobody knows is not made up"
+        );
+        assert_eq!(client.get("/healthz").await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_breaks_the_connection_or_the_stream() {
+    let served = Served::new().await;
+    for version in VERSIONS {
+        let mut client = served.client(version).await;
+        let broken = match client.get("/api/v1/plugins/rogue/cut").await {
+            Ok(answer) => answer.into_body().collect().await.is_err(),
+            Err(_) => true,
+        };
+        assert!(broken, "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_under_way_at_the_end_is_finished() {
+    for version in VERSIONS {
+        let served = Served::new().await;
+        let mut client = served.client(version).await;
+        let mut open = served.scene.rogue.open.subscribe();
+        let answer = client.get("/api/v1/plugins/rogue/endless").await.unwrap();
+        served.end.send(()).unwrap();
+        let mut body = answer.into_body();
+        for _ in 0..100 {
+            assert!(timeout(LIMIT, body.frame()).await.unwrap().unwrap().is_ok());
+        }
+        assert!(!served.task.is_finished());
+        drop((body, client));
+        timeout(LIMIT, served.task)
+            .await
+            .expect("the server ends with its last request")
+            .unwrap();
+        timeout(LIMIT, open.wait_for(|open| *open == 0)).await.unwrap().unwrap();
+        assert!(
+            TcpStream::connect(served.address).await.is_err(),
+            "nothing listens any more"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_missing_is_told_by_its_path() {
+    let error = tls::server(Path::new("/nonexistent")).await.unwrap_err();
+    assert_eq!(error.to_string(), "failed to read /nonexistent/tls.crt");
+}
