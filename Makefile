@@ -1,0 +1,72 @@
+# The only door, the same for a person and for CI.
+#
+#   make up      a real Kubernetes with operator, gateway and the plugin hello on it
+#   make test    everything that is tested
+#   make help    the rest
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# Caches lie outside the checkout. What is compiled of other people's code is shared between checkouts, by toolchain
+# and lock file; the finished programs are each checkout's own.
+export KITE_CACHE ?= $(HOME)/.cache/kite
+hash = $(firstword $(shell $(1) | sha256sum | cut -c1-12))
+ifndef CARGO_BUILD_BUILD_DIR
+export CARGO_BUILD_BUILD_DIR := $(KITE_CACHE)/build/$(call hash,rustc -vV)-$(call hash,cat Cargo.lock)
+endif
+ifndef CARGO_TARGET_DIR
+export CARGO_TARGET_DIR := $(KITE_CACHE)/target/$(call hash,pwd)
+endif
+E2E := $(CARGO_TARGET_DIR)/debug/kite-e2e
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(KITE_CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
+ADVISORIES := https://github.com/RustSec/advisory-db
+# helm believes itself that it is of an older one where it renders without a cluster.
+KUBERNETES_VERSION := 1.34.4
+
+.PHONY: help
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+.PHONY: build
+build: ## Build all programs
+	@cargo build --workspace --locked
+
+.PHONY: up
+up: build ## Start the local cluster with operator, gateway and hello; or deploy to KITE_CONTEXT
+	@$(E2E) up
+
+.PHONY: down
+down: build ## Stop the local cluster and remove all that it left
+	@$(E2E) down
+
+.PHONY: env
+env: ## Print shell exports for the running cluster: eval "$$(make -s env)"
+	@cargo build --workspace --locked --quiet
+	@$(E2E) env
+
+.PHONY: check
+check: build ## Format, lints, generated files, file length, chart
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- --deny warnings
+	cargo test --workspace --locked --quiet --test generated
+	$(E2E) lengths
+	$(E2E) helm lint --strict charts/kite-plugins
+	$(E2E) helm template kite charts/kite-plugins --namespace default --kube-version $(KUBERNETES_VERSION) > /dev/null
+
+.PHONY: test
+test: build ## Everything: check, tests, and the whole on a real cluster. ONLY=check,unit,cluster,serial FILTER=name
+	@$(E2E) test $(if $(ONLY),--only $(ONLY)) $(if $(FILTER),--filter $(FILTER))
+
+.PHONY: generate
+generate: ## Write the generated files anew
+	KITE_GENERATE=1 cargo test --workspace --locked --quiet --test generated
+
+.PHONY: outside
+outside: ## What leaves the repository: licences, sources and advisories of all dependencies
+	cargo install --locked --quiet --root $(CARGO_DENY) cargo-deny@$(CARGO_DENY_VERSION)
+	$(CARGO_DENY)/bin/cargo-deny --all-features check bans licenses sources
+	@if git ls-remote --quiet --exit-code $(ADVISORIES) HEAD > /dev/null 2>&1; then \
+	  $(CARGO_DENY)/bin/cargo-deny --all-features check advisories; \
+	else echo "advisories: NOT CHECKED, the database at $(ADVISORIES) cannot be reached" >&2; fi

@@ -1,0 +1,27 @@
+//! A real Kubernetes on this machine: one node in namespaces of its own, gone when its first process ends.
+
+mod address;
+pub mod apiserver;
+mod build;
+mod cgroup;
+mod command;
+mod components;
+mod config;
+mod debian;
+mod http;
+mod layout;
+mod link;
+mod mounts;
+mod node;
+mod pause;
+mod pki;
+mod progress;
+mod state;
+mod supervisor;
+mod up;
+
+pub use build::Tools;
+pub use layout::{Layout, LayoutError};
+pub use node::{NodeArgs, NodeError, supervise};
+pub use progress::Progress;
+pub use up::{ClusterError, Running, down, ensure_up, status, tools};

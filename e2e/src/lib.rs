@@ -1,0 +1,8 @@
+//! The local cluster, what is deployed on it, and what the end-to-end tests share.
+
+pub mod cluster;
+pub mod deploy;
+pub mod lengths;
+pub mod stages;
+pub mod target;
+pub mod testing;

@@ -1,0 +1,134 @@
+//! `kite-e2e`: what the Makefile calls for the local cluster and for the stages of the tests.
+
+use std::{error::Error, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use kite_e2e::{
+    cluster::{self, Layout, NodeArgs, Progress},
+    deploy::{self, Exports},
+    lengths, stages,
+    target::Target,
+};
+
+/// The local cluster of this checkout, what is deployed on it, and the tests that use it.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the cluster if it is not up, deploy this build, apply the plugin hello and call it
+    Up {
+        /// Start the cluster only, and deploy nothing
+        #[arg(long)]
+        bare: bool,
+    },
+    /// Stop the cluster and remove all that it left; from a cluster that `KITE_CONTEXT` names, remove what was deployed
+    Down,
+    /// Print shell exports of `KUBECONFIG`, `KITE_URL`, `KITE_CA` and `KITE_TOKEN`
+    Env,
+    /// Take the chart's release from the cluster, or put it back
+    Release {
+        #[arg(value_parser = ["install", "uninstall"])]
+        action: String,
+    },
+    /// Run the stages of the tests and count them
+    Test(stages::Selection),
+    /// Check that no hand-written source file is longer than it may be
+    Lengths,
+    /// Run helm with the cluster's version of it
+    #[command(disable_help_flag = true)]
+    Helm {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Be the first process of a node
+    #[command(hide = true)]
+    Node(NodeArgs),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            report(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
+    // Before any thread: the node's first process forks.
+    if let Command::Node(arguments) = command {
+        return Ok(cluster::supervise(&arguments)?);
+    }
+    // Fails only if a provider is installed already, and there is but this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let layout = Layout::from_env()?;
+    let progress = Progress::start();
+    let runtime = tokio::runtime::Runtime::new()?;
+    match command {
+        Command::Node(_) => {}
+        Command::Up { bare: true } => drop(cluster::ensure_up(&layout)?),
+        Command::Up { bare: false } => runtime.block_on(up(&layout, &progress))?,
+        Command::Down => down(&layout, &progress)?,
+        Command::Env => {
+            let target = Target::running(&layout)?;
+            out(&runtime.block_on(Exports::gather(&target, &layout))?.to_string());
+        }
+        Command::Release { action } => {
+            let target = Target::running(&layout)?;
+            match action.as_str() {
+                "install" => runtime.block_on(deploy::chart_only(&target, &progress))?,
+                _ => deploy::uninstall(&target, &progress)?,
+            }
+        }
+        Command::Test(selection) => return Ok(stages::run(&selection, &layout, &runtime)),
+        Command::Lengths => return Ok(lengths::check()?),
+        Command::Helm { arguments } => {
+            let helm = cluster::tools(&layout)?.helm;
+            let status = std::process::Command::new(helm).args(arguments).status()?;
+            return Ok(if status.success() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn up(layout: &Layout, progress: &Progress) -> Result<(), Box<dyn Error>> {
+    let target = Target::ensure_up(layout)?;
+    deploy::everything(&target, progress).await?;
+    let exports = Exports::gather(&target, layout).await?;
+    out(&deploy::show(&exports).await?);
+    progress.say("up");
+    Ok(())
+}
+
+fn down(layout: &Layout, progress: &Progress) -> Result<(), Box<dyn Error>> {
+    match Target::external(layout)? {
+        Some(target) => deploy::remove(&target, progress)?,
+        None => cluster::down(layout)?,
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "standard output is this command's data")]
+fn out(text: &str) {
+    print!("{text}");
+}
+
+/// The error and what caused it, each on a line of its own.
+#[expect(clippy::print_stderr, reason = "this is where a command says why it failed")]
+fn report(error: &dyn Error) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        eprintln!("  because: {inner}");
+        cause = inner.source();
+    }
+}

@@ -1,0 +1,253 @@
+//! The stages of `make test`: each is run, timed and counted, whatever became of those before it.
+
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    process::{Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+
+use crate::{
+    cluster::{self, Layout, Progress},
+    deploy::{self, Exports},
+    target::Target,
+};
+
+/// Files of `e2e/tests` that may run beside one another.
+const SUITE: [&str; 6] = ["admit_*", "attack_*", "fault_*", "route_*", "tool_*", "image_*"];
+/// Files of `e2e/tests` that run alone, after the rest.
+const SERIAL: &str = "serial_*";
+
+/// Which stages to run.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Selection {
+    /// Run these stages only: check, unit, cluster, serial
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Run only tests whose name contains this
+    #[arg(long)]
+    filter: Option<String>,
+}
+
+impl Selection {
+    fn has(&self, stage: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == stage)
+    }
+}
+
+/// How many tests passed and failed; a stage that has no tests of its own counts as one.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Count {
+    passed: u64,
+    failed: u64,
+}
+
+impl Count {
+    fn one(passed: bool) -> Self {
+        Self {
+            passed: u64::from(passed),
+            failed: u64::from(!passed),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+
+    /// Reads one of the summary lines that Rust's test harness prints.
+    fn of_line(line: &str) -> Option<Self> {
+        let rest = line.trim().strip_prefix("test result: ")?;
+        let number = |word: &str| {
+            let before = rest.split(word).next()?.trim_end();
+            before.rsplit(' ').next()?.parse().ok()
+        };
+        Some(Self {
+            passed: number(" passed")?,
+            failed: number(" failed")?,
+        })
+    }
+}
+
+/// What ran, how long it took, what came of it.
+struct Report {
+    stages: Vec<(&'static str, Duration, Count)>,
+}
+
+impl Report {
+    fn stage(&mut self, name: &'static str, run: impl FnOnce() -> Count) -> Count {
+        say(&format!("\n=== {name}"));
+        let began = Instant::now();
+        let count = run();
+        self.stages.push((name, began.elapsed(), count));
+        count
+    }
+
+    fn finish(self) -> ExitCode {
+        let mut all = Count::default();
+        say("\n=== stages");
+        for (name, took, count) in self.stages {
+            say(&format!(
+                "{:>7.1} s  {name}: {} passed, {} failed",
+                took.as_secs_f64(),
+                count.passed,
+                count.failed
+            ));
+            all.add(count);
+        }
+        // Nobody may take a run of nothing for a success.
+        let failed = all.failed > 0 || all.passed == 0;
+        say(&format!("{} passed, {} failed", all.passed, all.failed));
+        if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
+
+/// Runs the selected stages. A cluster that was up before stays up; one that was not is taken down at the end.
+pub fn run(selection: &Selection, layout: &Layout, runtime: &tokio::runtime::Runtime) -> ExitCode {
+    let mut report = Report { stages: Vec::new() };
+    if selection.has("check") {
+        report.stage("check", || {
+            Count::one(command(Command::new("make").args(["--no-print-directory", "check"])).0)
+        });
+    }
+    if selection.has("unit") {
+        report.stage("unit, property, doc and API tests", || unit(layout, selection));
+    }
+    if selection.has("cluster") || selection.has("serial") {
+        let was_up = Target::running(layout).is_ok();
+        let mut exports = None;
+        report.stage("cluster up", || {
+            exports = runtime.block_on(up(layout));
+            Count::one(exports.is_some())
+        });
+        if let Some(exports) = &exports {
+            if selection.has("cluster") {
+                report.stage("cluster suite", || suite(&SUITE, 4, exports, selection));
+            }
+            if selection.has("serial") {
+                report.stage("serial suite", || suite(&[SERIAL], 1, exports, selection));
+            }
+        }
+        if !was_up {
+            report.stage("cluster down", || {
+                Count::one(cluster::down(layout).map_err(|error| fail(&error)).is_ok())
+            });
+        }
+    }
+    report.finish()
+}
+
+async fn up(layout: &Layout) -> Option<Exports> {
+    let progress = Progress::start();
+    let target = Target::ensure_up(layout).map_err(|error| fail(&error)).ok()?;
+    deploy::everything(&target, &progress)
+        .await
+        .map_err(|error| fail(&error))
+        .ok()?;
+    Exports::gather(&target, layout)
+        .await
+        .map_err(|error| fail(&error))
+        .ok()
+}
+
+/// All tests that need no cluster; those named `api_*` get an API server of their own.
+fn unit(layout: &Layout, selection: &Selection) -> Count {
+    let folder = layout.cache().join("apiserver").join(layout.id());
+    let server = match cluster::apiserver::start(layout, &folder) {
+        Ok(server) => server,
+        Err(error) => {
+            fail(&error);
+            return Count::one(false);
+        }
+    };
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        .args(&selection.filter);
+    tests(cargo.env("KITE_TEST_KUBECONFIG", server.kubeconfig()))
+}
+
+fn suite(globs: &[&str], threads: u8, exports: &Exports, selection: &Selection) -> Count {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    for glob in globs {
+        cargo.args(["--test", glob]);
+    }
+    cargo
+        .arg("--")
+        .args(&selection.filter)
+        .arg(format!("--test-threads={threads}"));
+    tests(cargo.envs(exports.variables()))
+}
+
+/// Runs a command that runs tests; one that fails without a failed test (it does not compile) counts as a failure.
+fn tests(cargo: &mut Command) -> Count {
+    let (succeeded, mut count) = command(cargo);
+    if !succeeded && count.failed == 0 {
+        count.failed = 1;
+    }
+    count
+}
+
+/// Runs a command, passes on what it prints, and counts the tests in it.
+fn command(command: &mut Command) -> (bool, Count) {
+    let mut count = Count::default();
+    let mut run = || -> io::Result<bool> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        for line in child
+            .stdout
+            .take()
+            .map(BufReader::new)
+            .into_iter()
+            .flat_map(BufRead::lines)
+        {
+            let line = line?;
+            say(&line);
+            count.add(Count::of_line(&line).unwrap_or_default());
+        }
+        child.wait().map(|status| status.success())
+    };
+    let succeeded = run().map_err(|error| fail(&error)).unwrap_or(false);
+    (succeeded, count)
+}
+
+/// Writes one line. That nobody reads it is no reason to stop.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+fn fail(error: &dyn std::error::Error) {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str("\n  because: ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    say(&text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_line_is_counted() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.03s";
+        assert_eq!(Count::of_line(line), Some(Count { passed: 12, failed: 3 }));
+    }
+
+    #[test]
+    fn other_lines_are_not() {
+        for line in [
+            "",
+            "test a ... ok",
+            "test result: ",
+            "test result: odd passed; failed",
+            "5 passed; 2 failed",
+        ] {
+            assert_eq!(Count::of_line(line), None, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What the end-to-end tests share: the way to the running cluster, users, plugins of a test's own, and their removal.
+
+mod gateway;
+mod scope;
+mod wait;
+
+pub use gateway::{Answer, Gateway, send};
+pub use scope::{Scope, scope};
+pub use wait::{SOON, START, eventually};
+
+use std::{env, path::PathBuf};
+
+/// The namespace of operator and gateway.
+pub const SYSTEM: &str = "kite-system";
+/// The namespace of the plugins' pods.
+pub const PLUGINS: &str = "kite-plugins";
+
+/// A variable that `make -s env` exports.
+///
+/// # Panics
+/// If it is not set, because then there is no cluster to test.
+#[expect(clippy::panic, reason = "a test without a cluster can only fail")]
+pub fn exported(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make test`, or `eval \"$(make -s env)\"` first"))
+}
+
+/// The kubeconfig of the running cluster.
+pub fn kubeconfig() -> PathBuf {
+    exported("KUBECONFIG").into()
+}

@@ -1,0 +1,261 @@
+//! What one test makes on the cluster, and its removal, whether the test passes or not.
+
+use std::{fmt::Debug, panic::AssertUnwindSafe, time::Duration};
+
+use futures::FutureExt;
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::{Namespace, Pod, ServiceAccount},
+    rbac::v1::{ClusterRoleBinding, RoleRef, Subject},
+};
+use kite_api::{KitePlugin, KitePluginSpec, KitePluginStatus, Phase};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, PropagationPolicy},
+};
+use serde::de::DeserializeOwned;
+
+use super::{Gateway, PLUGINS, START, eventually, kubeconfig};
+use crate::target::client_of;
+
+/// On everything that a test makes: the test's name.
+const LABEL: &str = "kite.dev/test";
+/// Where tests make their users and pods.
+const HOME: &str = "default";
+
+/// One test's place on the cluster.
+#[derive(Clone)]
+pub struct Scope {
+    pub client: Client,
+    pub gateway: Gateway,
+    /// Begins the names of all that the test makes; differs from every other test's.
+    pub name: String,
+}
+
+/// Runs a test in a scope named after it, and removes afterwards whatever it made there.
+#[expect(clippy::missing_panics_doc, reason = "a test is made to panic")]
+pub async fn scope(name: &str, test: impl AsyncFnOnce(Scope)) {
+    let gateway = Gateway::from_env();
+    #[expect(clippy::expect_used, reason = "a test without its cluster can only fail")]
+    let client = client_of(&kubeconfig()).await.expect("a client of the cluster");
+    let scope = Scope {
+        client,
+        gateway,
+        name: name.to_owned(),
+    };
+    scope.clean().await;
+    let outcome = AssertUnwindSafe(test(scope.clone())).catch_unwind().await;
+    scope.clean().await;
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "what the API server refuses fails the test"
+)]
+impl Scope {
+    /// All plugins.
+    pub fn plugins(&self) -> Api<KitePlugin> {
+        Api::all(self.client.clone())
+    }
+
+    fn metadata(&self, name: &str) -> ObjectMeta {
+        let labels = [(LABEL.to_owned(), self.name.clone())].into();
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// What `make up` applied as hello: the spec that a test's own plugins begin with.
+    pub async fn hello(&self) -> KitePluginSpec {
+        self.plugins().get("hello").await.expect("the plugin hello").spec
+    }
+
+    /// Makes a plugin called `<test's name><suffix>` with hello's image, and does not wait for it.
+    pub async fn make_plugin(&self, suffix: &str, change: impl FnOnce(&mut KitePluginSpec)) -> String {
+        let name = format!("{}{suffix}", self.name);
+        let mut plugin = KitePlugin::new(&name, self.hello().await);
+        change(&mut plugin.spec);
+        plugin.metadata = self.metadata(&name);
+        self.plugins()
+            .create(&PostParams::default(), &plugin)
+            .await
+            .expect("a plugin");
+        name
+    }
+
+    /// Makes a plugin with hello's image and waits until it is Loaded.
+    pub async fn loaded_plugin(&self, suffix: &str, change: impl FnOnce(&mut KitePluginSpec)) -> String {
+        let name = self.make_plugin(suffix, change).await;
+        self.wait_for_phase(&name, Phase::Loaded).await;
+        name
+    }
+
+    /// Waits until the operator has seen the plugin as it is now and tells this phase.
+    pub async fn wait_for_phase(&self, name: &str, phase: Phase) -> KitePluginStatus {
+        eventually(&format!("{name} is {phase:?}"), START, async || {
+            let plugin = self
+                .plugins()
+                .get_status(name)
+                .await
+                .map_err(|error| error.to_string())?;
+            let generation = plugin.metadata.generation;
+            let status = plugin.status.unwrap_or_default();
+            if status.phase == Some(phase) && status.observed_generation == generation {
+                Ok(status)
+            } else {
+                Err(format!("{status:?}"))
+            }
+        })
+        .await
+    }
+
+    /// Changes a plugin by a merge patch.
+    pub async fn patch_plugin(&self, name: &str, patch: serde_json::Value) {
+        self.plugins()
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .expect("the patch of a plugin");
+    }
+
+    /// A token of a new user who holds these roles, cluster-wide.
+    pub async fn user(&self, suffix: &str, roles: &[&str]) -> String {
+        let name = format!("{}{suffix}", self.name);
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), HOME);
+        let account = ServiceAccount {
+            metadata: self.metadata(&name),
+            ..ServiceAccount::default()
+        };
+        accounts.create(&PostParams::default(), &account).await.expect("a user");
+        for role in roles {
+            self.bind(&format!("{name}-{role}"), role, &name).await;
+        }
+        self.token_of(HOME, &name).await
+    }
+
+    async fn bind(&self, binding: &str, role: &str, account: &str) {
+        let binding = ClusterRoleBinding {
+            metadata: self.metadata(binding),
+            role_ref: RoleRef {
+                api_group: "rbac.authorization.k8s.io".into(),
+                kind: "ClusterRole".into(),
+                name: role.into(),
+            },
+            subjects: Some(vec![Subject {
+                kind: "ServiceAccount".into(),
+                name: account.into(),
+                namespace: Some(HOME.into()),
+                api_group: None,
+            }]),
+        };
+        let bindings: Api<ClusterRoleBinding> = Api::all(self.client.clone());
+        bindings
+            .create(&PostParams::default(), &binding)
+            .await
+            .expect("a binding");
+    }
+
+    /// A token of any ServiceAccount.
+    pub async fn token_of(&self, namespace: &str, account: &str) -> String {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        let request = TokenRequest {
+            spec: TokenRequestSpec::default(),
+            ..TokenRequest::default()
+        };
+        let request = accounts
+            .create_token_request(account, &PostParams::default(), &request)
+            .await
+            .expect("a token");
+        request.status.expect("a token").token
+    }
+
+    /// A client of the API server with a token alone.
+    pub async fn client_with(&self, token: &str) -> Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig()).expect("the kubeconfig");
+        let options = kube::config::KubeConfigOptions::default();
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .expect("the kubeconfig");
+        config.auth_info = kube::config::AuthInfo {
+            token: Some(token.to_owned().into()),
+            ..Default::default()
+        };
+        Client::try_from(config).expect("a client")
+    }
+
+    /// Makes a namespace called `<test's name><suffix>`.
+    pub async fn namespace(&self, suffix: &str) -> String {
+        let name = format!("{}{suffix}", self.name);
+        let namespace = Namespace {
+            metadata: self.metadata(&name),
+            ..Namespace::default()
+        };
+        Api::all(self.client.clone())
+            .create(&PostParams::default(), &namespace)
+            .await
+            .expect("a namespace");
+        name
+    }
+
+    /// Makes a pod called after the test in the namespace `default`.
+    pub async fn pod(&self, spec: serde_json::Value) -> String {
+        let spec = serde_json::from_value(spec).expect("a pod's spec");
+        let pod = Pod {
+            metadata: self.metadata(&self.name),
+            spec: Some(spec),
+            ..Pod::default()
+        };
+        Api::namespaced(self.client.clone(), HOME)
+            .create(&PostParams::default(), &pod)
+            .await
+            .expect("a pod");
+        self.name.clone()
+    }
+
+    /// The pods of a plugin.
+    pub async fn pods_of(&self, plugin: &str) -> Vec<Pod> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), PLUGINS);
+        let labels = ListParams::default().labels(&format!("{}={plugin}", kite_api::labels::PLUGIN));
+        pods.list(&labels).await.expect("a list of pods").items
+    }
+
+    /// Deletes all that carries the test's label, and waits until it is gone.
+    async fn clean(&self) {
+        self.remove::<KitePlugin>(Api::all(self.client.clone())).await;
+        self.remove::<ClusterRoleBinding>(Api::all(self.client.clone())).await;
+        self.remove::<ServiceAccount>(Api::namespaced(self.client.clone(), HOME))
+            .await;
+        self.remove::<Pod>(Api::namespaced(self.client.clone(), HOME)).await;
+        self.remove::<Namespace>(Api::all(self.client.clone())).await;
+    }
+
+    async fn remove<K>(&self, api: Api<K>)
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        let mine = ListParams::default().labels(&format!("{LABEL}={}", self.name));
+        let delete = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Foreground),
+            ..DeleteParams::default()
+        };
+        // Namespaces cannot be deleted by collection.
+        for object in api.list(&mine).await.expect("a list of what the test made") {
+            let _ = api.delete(&object.name_any(), &delete).await;
+        }
+        eventually("what the test made is gone", Duration::from_mins(1), async || {
+            let left = api.list(&mine).await.map_err(|error| error.to_string())?.items;
+            if left.is_empty() {
+                Ok(())
+            } else {
+                Err(left.iter().map(ResourceExt::name_any).collect::<Vec<_>>().join(", "))
+            }
+        })
+        .await;
+    }
+}

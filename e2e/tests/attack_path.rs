@@ -1,0 +1,68 @@
+//! Ambiguous paths are refused before anybody is asked anything, as they stand on the wire.
+
+use std::sync::Arc;
+
+use kite_e2e::testing::{Gateway, exported};
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
+
+/// Sends one request line as it is, without a client library that would tidy it up, and returns the status.
+async fn raw(target: &str) -> u16 {
+    // Makes the provider of cryptography known.
+    let gateway = Gateway::from_env();
+    let url = reqwest::Url::parse(&exported("KITE_URL")).unwrap();
+    let host = url.host_str().unwrap().to_owned();
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(exported("KITE_CA")).unwrap() {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let tls = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tcp = TcpStream::connect((host.as_str(), url.port_or_known_default().unwrap()))
+        .await
+        .unwrap();
+    let name = ServerName::try_from(host.clone()).unwrap();
+    let mut stream = TlsConnector::from(Arc::new(tls)).connect(name, tcp).await.unwrap();
+    let token = gateway.admin();
+    let request =
+        format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A server may end without TLS's own goodbye; what it said before counts.
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_else(|| panic!("no answer: {answer:?}"))
+}
+
+#[tokio::test]
+async fn ambiguous_paths_are_400() {
+    assert_eq!(raw("/api/v1/plugins/hello/hello").await, 200);
+    for rest in [
+        "hello/../hello/hello",
+        "hello/./hello",
+        "hello/%2e%2e/hello",
+        "hello/%2E%2e%2fhello",
+        "hello/.%2e/hello",
+        "hello//hello",
+        "hello/a%2fb",
+        "hello/a%5cb",
+        "hello/a\\b",
+        "hello/a%00b",
+        "hello/%ff",
+        "hello/%zz",
+        "hello/..;/hello",
+        "%68ello/../tools",
+    ] {
+        let status = raw(&format!("/api/v1/plugins/{rest}")).await;
+        assert_eq!(status, 400, "{rest}");
+    }
+}

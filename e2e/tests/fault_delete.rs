@@ -1,0 +1,79 @@
+//! Deleting a plugin leaves nothing of it.
+
+use std::fmt::Debug;
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{Pod, Secret, Service, ServiceAccount},
+    discovery::v1::EndpointSlice,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+};
+use kite_api::labels::PLUGIN;
+use kite_e2e::testing::{Scope, eventually, scope};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, ListParams},
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+/// Names of the objects of one kind, in all namespaces, that carry the plugin's label.
+async fn of_kind<K>(scope: &Scope, plugin: &str) -> Vec<String>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let labelled = ListParams::default().labels(&format!("{PLUGIN}={plugin}"));
+    let objects = Api::<K>::all(scope.client.clone())
+        .list(&labelled)
+        .await
+        .expect("a list");
+    objects
+        .iter()
+        .map(|object| format!("{} {}", K::kind(&()), object.name_any()))
+        .collect()
+}
+
+async fn made_for(scope: &Scope, plugin: &str) -> Vec<String> {
+    [
+        of_kind::<ServiceAccount>(scope, plugin).await,
+        of_kind::<Secret>(scope, plugin).await,
+        of_kind::<Service>(scope, plugin).await,
+        of_kind::<Deployment>(scope, plugin).await,
+        of_kind::<ReplicaSet>(scope, plugin).await,
+        of_kind::<Pod>(scope, plugin).await,
+        of_kind::<EndpointSlice>(scope, plugin).await,
+        of_kind::<Role>(scope, plugin).await,
+        of_kind::<RoleBinding>(scope, plugin).await,
+        of_kind::<ClusterRole>(scope, plugin).await,
+        of_kind::<ClusterRoleBinding>(scope, plugin).await,
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn all_that_was_made_for_a_plugin_goes_with_it() {
+    scope("deleted", async |scope| {
+        let namespace = scope.namespace("-ns").await;
+        let rule = |namespaces: &[&str]| {
+            json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"], "namespaces": namespaces})
+        };
+        let grant = json!([rule(&["*"]), rule(&[&namespace])]);
+        let plugin = scope.loaded_plugin("", |spec| spec.permissions = serde_json::from_value(grant).unwrap()).await;
+        let made = made_for(&scope, &plugin).await;
+        for kind in [
+            "ServiceAccount", "Secret", "Service", "Deployment", "ReplicaSet", "Pod", "EndpointSlice", "Role", "RoleBinding",
+            "ClusterRole", "ClusterRoleBinding",
+        ] {
+            assert!(made.iter().any(|object| object.starts_with(&format!("{kind} "))), "no {kind} in {made:?}");
+        }
+        scope.plugins().delete(&plugin, &DeleteParams::default()).await.unwrap();
+        let limit = std::time::Duration::from_secs(60);
+        eventually("nothing of it is left", limit, async || {
+            let left = made_for(&scope, &plugin).await;
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+        })
+        .await;
+        assert_eq!(scope.gateway.get(scope.gateway.admin(), &format!("{plugin}/hello")).await.problem().0, 404);
+    })
+    .await;
+}

@@ -1,0 +1,106 @@
+//! Uninstalling the chart leaves the CRD and nothing else, and a plugin can be deleted without its operator.
+
+use std::{process::Command, time::Duration};
+
+use k8s_openapi::{
+    api::{
+        core::v1::Namespace,
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kite_api::{KitePlugin, labels::PLUGIN};
+use kite_e2e::{
+    deploy::binary,
+    testing::{PLUGINS, SYSTEM, Scope, eventually, scope},
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, ListParams},
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+const LIMIT: Duration = Duration::from_secs(90);
+
+fn e2e(arguments: &[&str]) {
+    let output = Command::new(binary("kite-e2e").unwrap())
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Puts everything back, whatever becomes of the test.
+struct Restore;
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        e2e(&["up"]);
+    }
+}
+
+/// Objects of a kind, in all namespaces, that this project's chart or operator made.
+async fn ours<K>(scope: &Scope) -> Vec<String>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let objects = Api::<K>::all(scope.client.clone())
+        .list(&ListParams::default())
+        .await
+        .expect("a list");
+    let ours = objects.iter().filter(|object| {
+        let labels = object.labels();
+        labels.contains_key(PLUGIN)
+            || labels
+                .get("app.kubernetes.io/part-of")
+                .is_some_and(|whole| whole == "kite-plugins")
+    });
+    ours.map(|object| format!("{} {}", K::kind(&()), object.name_any()))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_operator_first_then_the_plugins_and_only_the_crd_is_left() {
+    scope("orphans", async |scope| {
+        let _restore = Restore;
+        let namespace = scope.namespace("-ns").await;
+        let rule = |namespaces: &[&str]| {
+            json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"], "namespaces": namespaces})
+        };
+        let grant = json!([rule(&["*"]), rule(&[&namespace])]);
+        let plugin = scope.loaded_plugin("", |spec| spec.permissions = serde_json::from_value(grant).unwrap()).await;
+
+        e2e(&["release", "uninstall"]);
+        let namespaces: Api<Namespace> = Api::all(scope.client.clone());
+        for name in [SYSTEM, PLUGINS] {
+            assert!(namespaces.get_opt(name).await.unwrap().is_none(), "{name} is gone");
+        }
+        let kept: Api<KitePlugin> = Api::all(scope.client.clone());
+        assert!(kept.get_opt(&plugin).await.unwrap().is_some(), "no plugin's object is lost");
+        assert!(!ours::<ClusterRole>(&scope).await.is_empty(), "its roles outlive the operator until it is deleted");
+
+        for plugin in kept.list(&ListParams::default()).await.unwrap() {
+            kept.delete(&plugin.name_any(), &DeleteParams::default()).await.unwrap();
+        }
+        eventually("all that was made for plugins is gone", LIMIT, async || {
+            let left = [
+                ours::<ClusterRole>(&scope).await,
+                ours::<ClusterRoleBinding>(&scope).await,
+                ours::<Role>(&scope).await,
+                ours::<RoleBinding>(&scope).await,
+                ours::<Namespace>(&scope).await,
+            ]
+            .concat();
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+        })
+        .await;
+        let definitions: Api<CustomResourceDefinition> = Api::all(scope.client.clone());
+        assert!(definitions.get_opt("kiteplugins.kite.dev").await.unwrap().is_some(), "the CRD is kept");
+    })
+    .await;
+}
