@@ -21,7 +21,9 @@ mod supervisor;
 mod up;
 
 pub use build::Tools;
+pub(crate) use command::bound_to_us;
 pub use layout::{Layout, LayoutError};
 pub use node::{NodeArgs, NodeError, supervise};
 pub use progress::Progress;
+pub(crate) use state::{Lock, StateError};
 pub use up::{ClusterError, Running, down, ensure_up, status, tools};

@@ -7,12 +7,17 @@ mod plugin;
 
 use std::{io, path::PathBuf, process::Command};
 
-use crate::{cluster::Progress, target::Target};
+use crate::{
+    cluster::{Layout, Lock, Progress},
+    target::Target,
+};
 
-pub use chart::{RELEASE, RELEASE_NAMESPACE};
 pub use door::{Exports, show};
 pub use images::{PROJECT_IMAGES, ProjectImage, binary, image_spec, project_image};
 pub use plugin::package;
+
+/// The name of the CRD.
+const CRD: &str = "kiteplugins.kite.dev";
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
@@ -52,6 +57,10 @@ pub enum DeployError {
     Answer { url: String, status: u16, body: String },
     #[error(transparent)]
     Target(Box<crate::target::TargetError>),
+    #[error("failed to wait for other commands that deploy")]
+    Lock(#[source] crate::cluster::StateError),
+    #[error("failed to read what helm says of the release")]
+    Release(#[source] serde_json::Error),
 }
 
 impl From<crate::target::TargetError> for DeployError {
@@ -61,14 +70,16 @@ impl From<crate::target::TargetError> for DeployError {
 }
 
 /// Images, chart and hello, on `target`.
-pub async fn everything(target: &Target, progress: &Progress) -> Result<(), DeployError> {
+pub async fn everything(target: &Target, layout: &Layout, progress: &Progress) -> Result<(), DeployError> {
+    let _lock = Lock::take(&layout.deploy_lock(), progress).map_err(DeployError::Lock)?;
     let images = images::push(target, progress).await?;
     chart::install(target, &images, progress)?;
     plugin::hello(target, progress).await
 }
 
 /// The chart alone, with images that were pushed before: what puts back an uninstalled release.
-pub async fn chart_only(target: &Target, progress: &Progress) -> Result<(), DeployError> {
+pub async fn chart_only(target: &Target, layout: &Layout, progress: &Progress) -> Result<(), DeployError> {
+    let _lock = Lock::take(&layout.deploy_lock(), progress).map_err(DeployError::Lock)?;
     let images = images::push(target, progress).await?;
     chart::install(target, &images, progress)
 }
@@ -78,25 +89,31 @@ pub fn uninstall(target: &Target, progress: &Progress) -> Result<(), DeployError
     chart::uninstall(target, progress)
 }
 
-/// Takes the release, the plugins and the CRD from a cluster that is not ours to stop.
-pub fn remove(target: &Target, progress: &Progress) -> Result<(), DeployError> {
-    progress.say("deleting all KitePlugins");
-    run("kubectl", target.kubectl().args(["delete", "kiteplugins", "--all", "--ignore-not-found", "--wait=true"])).or_else(|error| {
-        // Without the CRD there are none.
-        if matches!(&error, DeployError::Failed { output, .. } if output.contains("the server doesn't have a resource type")) {
-            Ok(String::new())
-        } else {
-            Err(error)
-        }
-    })?;
+/// Takes what `everything` brought from a cluster that is not ours to stop. Plugins of others stay, and so the CRD.
+pub fn remove(target: &Target, layout: &Layout, progress: &Progress) -> Result<(), DeployError> {
+    let _lock = Lock::take(&layout.deploy_lock(), progress).map_err(DeployError::Lock)?;
+    let kubectl = |arguments: &[&str]| run("kubectl", target.kubectl().args(arguments));
+    let is_there = !kubectl(&["get", "crd", CRD, "--ignore-not-found", "--output=name"])?.is_empty();
+    if is_there {
+        progress.say("deleting the plugin hello");
+        kubectl(&["delete", "kiteplugins", "hello", "--ignore-not-found"])?;
+    }
     chart::uninstall(target, progress)?;
-    run(
-        "kubectl",
-        target
-            .kubectl()
-            .args(["delete", "crd", "kiteplugins.kite.dev", "--ignore-not-found"]),
-    )
-    .map(drop)
+    door::close(target, layout)?;
+    if is_there {
+        let others = kubectl(&["get", "kiteplugins", "--output=name"])?;
+        if others.is_empty() {
+            kubectl(&["delete", "crd", CRD])?;
+        } else {
+            progress.say(&format!(
+                "the CRD stays, because of: {}",
+                others.split_whitespace().collect::<Vec<_>>().join(", ")
+            ));
+        }
+    }
+    // It holds credentials.
+    let path = target.kubeconfig.clone();
+    std::fs::remove_file(&path).map_err(|source| DeployError::Write { path, source })
 }
 
 /// Runs a command to its end and returns what it printed.

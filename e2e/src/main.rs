@@ -81,7 +81,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Release { action } => {
             let target = Target::running(&layout)?;
             match action.as_str() {
-                "install" => runtime.block_on(deploy::chart_only(&target, &progress))?,
+                "install" => runtime.block_on(deploy::chart_only(&target, &layout, &progress))?,
                 _ => deploy::uninstall(&target, &progress)?,
             }
         }
@@ -102,7 +102,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
 
 async fn up(layout: &Layout, progress: &Progress) -> Result<(), Box<dyn Error>> {
     let target = Target::ensure_up(layout)?;
-    deploy::everything(&target, progress).await?;
+    deploy::everything(&target, layout, progress).await?;
     let exports = Exports::gather(&target, layout).await?;
     out(&deploy::show(&exports).await?);
     progress.say("up");
@@ -111,7 +111,7 @@ async fn up(layout: &Layout, progress: &Progress) -> Result<(), Box<dyn Error>> 
 
 fn down(layout: &Layout, progress: &Progress) -> Result<(), Box<dyn Error>> {
     match Target::external(layout)? {
-        Some(target) => deploy::remove(&target, progress)?,
+        Some(target) => deploy::remove(&target, layout, progress)?,
         None => cluster::down(layout)?,
     }
     Ok(())

@@ -141,7 +141,7 @@ pub fn run(selection: &Selection, layout: &Layout, runtime: &tokio::runtime::Run
 async fn up(layout: &Layout) -> Option<Exports> {
     let progress = Progress::start();
     let target = Target::ensure_up(layout).map_err(|error| fail(&error)).ok()?;
-    deploy::everything(&target, &progress)
+    deploy::everything(&target, layout, &progress)
         .await
         .map_err(|error| fail(&error))
         .ok()?;

@@ -162,17 +162,39 @@ fn succeed(arguments: &[&str]) -> String {
     said
 }
 
-/// Starts `up` and kills it when it has said `line` lines; what it had said by then.
-fn kill_after(line: usize) -> Vec<String> {
-    let mut up: Child = second(&["up", "--bare"]).stderr(Stdio::piped()).spawn().unwrap();
-    let said: Vec<String> = BufReader::new(up.stderr.take().unwrap())
-        .lines()
-        .take(line)
-        .map(Result::unwrap)
-        .collect();
+/// Starts `up` and kills it as soon as what it has said is enough; the last line of that.
+fn kill_when(arguments: &[&str], mut enough: impl FnMut(usize, &str) -> bool) -> String {
+    let mut up: Child = second(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(up.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let last = lines.enumerate().find(|(n, line)| enough(n + 1, line));
     up.kill().unwrap();
     up.wait().unwrap();
-    said
+    last.expect("it ended before it was killed").1
+}
+
+/// Starts `up` and kills it while helm is at work, when it has left a record that says so.
+fn kill_in_the_middle_of_helm(layout: &Layout) {
+    let mut up = second(&["up"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pending = [
+        "get",
+        "secrets",
+        "--selector",
+        "owner=helm,status in (pending-install,pending-upgrade)",
+        "--output=name",
+    ];
+    while kubectl(layout, &pending).is_empty() {
+        assert_eq!(up.try_wait().unwrap(), None, "it ended before helm was seen at work");
+    }
+    up.kill().unwrap();
+    up.wait().unwrap();
 }
 
 fn kubectl(layout: &Layout, arguments: &[&str]) -> BTreeSet<String> {
@@ -219,11 +241,20 @@ async fn killed_at_any_step_it_comes_up_again_and_down_leaves_nothing() {
         serde_json::from_slice(&fs::read(layout.dir().join("record.json")).unwrap()).unwrap();
     let pid = record["process"]["pid"].as_i64().unwrap().to_string();
     assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
-    for line in [1, 2, steps / 2, steps - 1] {
-        let said = kill_after(line);
-        println!("killed after {said:?}");
+    for step in [1, 2, steps / 2, steps - 1] {
+        println!("killed after {}", kill_when(&["up", "--bare"], |n, _| n == step));
     }
-    succeed(&["up", "--bare"]);
+    kill_in_the_middle_of_helm(&layout);
+    for word in [
+        "pushed",
+        "installing the chart",
+        "installing the chart",
+        "operator and gateway are ready",
+        "packaging",
+    ] {
+        println!("killed after {}", kill_when(&["up"], |_, line| line.contains(word)));
+    }
+    succeed(&["up"]);
     let nodes = kubectl(&layout, &["get", "nodes", "--no-headers"]);
     assert!(nodes.iter().any(|node| node.contains(" Ready ")), "{nodes:?}");
 

@@ -85,7 +85,7 @@ pub(super) fn run_logged(progress: &Progress, what: &str, command: &Command, log
 }
 
 /// The same command, killed by the kernel when the thread that starts it ends.
-pub(super) fn bound_to_us(command: &Command) -> Command {
+pub(crate) fn bound_to_us(command: &Command) -> Command {
     let mut bound = Command::new("setpriv");
     bound
         .args(["--pdeathsig", "KILL", "--"])

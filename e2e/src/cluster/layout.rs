@@ -106,6 +106,11 @@ impl Layout {
         self.cache.join("clusters").join(format!("{}.lock", self.id))
     }
 
+    /// Held while something is deployed to the cluster.
+    pub(crate) fn deploy_lock(&self) -> PathBuf {
+        self.cache.join("clusters").join(format!("{}.deploy.lock", self.id))
+    }
+
     pub fn cgroup(&self) -> String {
         format!("kite-{}", self.id)
     }

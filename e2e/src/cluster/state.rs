@@ -94,10 +94,10 @@ impl Record {
 
 /// Holds the right to change one cluster, until dropped or until this process ends in whatever way.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
+pub(crate) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
 
 impl Lock {
-    pub(super) fn take(path: &Path, progress: &Progress) -> Result<Self, StateError> {
+    pub(crate) fn take(path: &Path, progress: &Progress) -> Result<Self, StateError> {
         let failed = |source| StateError::Lock {
             path: path.to_path_buf(),
             source,

@@ -3,17 +3,25 @@
 use std::path::Path;
 
 use super::{DeployError, images::Pushed, run};
-use crate::{cluster::Progress, target::Target};
+use serde::Deserialize;
+
+use crate::{
+    cluster::{Progress, bound_to_us},
+    target::Target,
+};
 
 /// The release's name.
-pub const RELEASE: &str = "kite";
+const RELEASE: &str = "kite";
 /// Where Helm keeps the release: neither of the two namespaces that the chart makes.
-pub const RELEASE_NAMESPACE: &str = "default";
+const RELEASE_NAMESPACE: &str = "default";
 
 /// Installs or upgrades the release, and waits until operator and gateway are ready.
 pub(super) fn install(target: &Target, images: &[Pushed], progress: &Progress) -> Result<(), DeployError> {
     progress.say("installing the chart, and waiting for operator and gateway");
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/kite-plugins");
+    if target.is_local {
+        forget_interrupted(target, progress)?;
+    }
     let mut helm = target.helm();
     helm.args(["upgrade", "--install", RELEASE]).arg(chart);
     helm.args(["--namespace", RELEASE_NAMESPACE, "--wait", "--timeout", "4m"]);
@@ -28,11 +36,49 @@ pub(super) fn install(target: &Target, images: &[Pushed], progress: &Progress) -
             &format!("{name}.image.repository={repository},{name}.image.digest={digest}"),
         ]);
     }
-    run("helm", &mut helm)
+    // A killed `make up` must not leave a helm that goes on beside the next one's.
+    run("helm", &mut bound_to_us(&helm))
         .map(drop)
         .map_err(|error| with_pods(target, error))?;
     progress.say("operator and gateway are ready");
     Ok(())
+}
+
+/// What `helm status` says of a release.
+#[derive(Deserialize)]
+struct ReleaseStatus {
+    version: u64,
+    info: ReleaseInfo,
+}
+
+#[derive(Deserialize)]
+struct ReleaseInfo {
+    status: String,
+}
+
+/// Removes the record of an installation that was killed, which helm would take for one that is still under way. What it had
+/// made is taken over by the next. On a cluster of others it could really be under way, so this is for the local one.
+fn forget_interrupted(target: &Target, progress: &Progress) -> Result<(), DeployError> {
+    let status = ["status", RELEASE, "--namespace", RELEASE_NAMESPACE, "--output", "json"];
+    let Ok(status) = run("helm", target.helm().args(status)) else {
+        return Ok(()); // There is no release yet.
+    };
+    let release: ReleaseStatus = serde_json::from_str(&status).map_err(DeployError::Release)?;
+    if release.info.status == "uninstalling" {
+        return uninstall(target, progress);
+    }
+    if !release.info.status.starts_with("pending-") {
+        return Ok(());
+    }
+    progress.say(&format!("forgetting a release that was left {}", release.info.status));
+    let record = format!("sh.helm.release.v1.{RELEASE}.v{}", release.version);
+    run(
+        "kubectl",
+        target
+            .kubectl()
+            .args(["--namespace", RELEASE_NAMESPACE, "delete", "secret", &record]),
+    )
+    .map(drop)
 }
 
 /// Uninstalls the release, and waits until what it made is gone.

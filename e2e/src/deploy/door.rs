@@ -13,7 +13,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 
-use super::DeployError;
+use super::{DeployError, run};
 use crate::{
     cluster::Layout,
     target::{Target, variable},
@@ -41,14 +41,14 @@ impl Exports {
     /// Asks the cluster for all four; the admin and its token are made if need be.
     pub async fn gather(target: &Target, layout: &Layout) -> Result<Self, DeployError> {
         let client = target.client().await?;
-        let ca = layout.dir().join("gateway-ca.crt");
+        let ca = ca_path(layout);
         write_ca(&client, &ca).await?;
         let url = match variable("KITE_URL").filter(|_| !target.is_local) {
             Some(url) => url,
             None => gateway_url(&client).await?,
         };
         Ok(Self {
-            programs: target.tools.helm.with_file_name(""),
+            programs: target.tools.helm.parent().map(PathBuf::from).unwrap_or_default(),
             kubeconfig: target.kubeconfig.clone(),
             url,
             ca,
@@ -95,6 +95,11 @@ impl fmt::Display for Exports {
     }
 }
 
+/// Where the gateway's CA is written.
+fn ca_path(layout: &Layout) -> PathBuf {
+    layout.dir().join("gateway-ca.crt")
+}
+
 /// A text as it stands between single quotes in a shell.
 fn quoted(text: &str) -> String {
     text.replace('\'', r"'\''")
@@ -126,6 +131,25 @@ pub async fn show(exports: &Exports) -> Result<String, DeployError> {
          -d '{\"arguments\": {\"name\": \"you\"}}'\n",
     );
     Ok(text)
+}
+
+/// Takes away the admin, and what was written of the cluster.
+pub(super) fn close(target: &Target, layout: &Layout) -> Result<(), DeployError> {
+    let kubectl = |arguments: &[&str]| run("kubectl", target.kubectl().args(arguments)).map(drop);
+    kubectl(&["delete", "clusterrolebinding", ADMIN, "--ignore-not-found"])?;
+    kubectl(&[
+        "--namespace",
+        ADMIN_NAMESPACE,
+        "delete",
+        "serviceaccount",
+        ADMIN,
+        "--ignore-not-found",
+    ])?;
+    let path = ca_path(layout);
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(DeployError::Write { path, source }),
+        _ => Ok(()),
+    }
 }
 
 async fn answer(request: reqwest::RequestBuilder, url: &str) -> Result<String, DeployError> {
