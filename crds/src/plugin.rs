@@ -177,7 +177,8 @@ pub struct Resources {
     #[schemars(extend("maxProperties" = 8))]
     pub requests: BTreeMap<String, Quantity>,
 
-    /// What the container may use at most, by resource name.
+    /// What the container may use at most, by resource name. What is not named has the limit that the plugins' namespace sets,
+    /// which may be less than is requested here: name both.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
     pub limits: BTreeMap<String, Quantity>,
@@ -211,7 +212,6 @@ impl JsonSchema for Quantity {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
             "maxLength": 32,
             "pattern": QUANTITY,
             "x-kubernetes-int-or-string": true,
@@ -253,6 +253,9 @@ pub fn crd() -> CustomResourceDefinition {
 /// its own types, where otherwise it would store one.
 fn refuse_nulls(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    if let Some(values) = &mut schema.enum_ {
+        values.retain(|value| !value.0.is_null());
+    }
     schema
         .properties
         .iter_mut()
@@ -265,5 +268,22 @@ fn refuse_nulls(schema: &mut JSONSchemaProps) {
     }
     if let Some(JSONSchemaPropsOrBool::Schema(additional)) = &mut schema.additional_properties {
         refuse_nulls(additional);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::{MAX_PLUGIN_NAME, RESERVED};
+
+    #[test]
+    fn the_rules_for_names_are_those_of_the_types() {
+        let version = &crd().spec.versions[0];
+        let schema = version.schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+        let rules = schema.x_kubernetes_validations.as_ref().unwrap();
+        let rules: String = rules.iter().map(|rule| rule.rule.as_str()).collect();
+        assert!(rules.contains(&format!("size() <= {MAX_PLUGIN_NAME} ")), "{rules}");
+        let reserved = RESERVED.map(|name| format!("'{name}'")).join(", ");
+        assert!(rules.contains(&format!("in [{reserved}]")), "{rules}");
     }
 }

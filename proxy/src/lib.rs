@@ -13,15 +13,3 @@ pub mod upstream;
 
 /// An error of whatever made it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// An error and all its causes in one line, for the log.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
-}

@@ -12,7 +12,7 @@ async fn main() -> ExitCode {
     match start::run(flags).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = kite_gateway::chain(&error), "the gateway ends");
+            tracing::error!(error = kite_api::error_chain(&error), "the gateway ends");
             ExitCode::FAILURE
         }
     }

@@ -27,9 +27,10 @@ use serde::Serialize;
 use self::{
     authenticate::{Authenticator, BearerToken, Caller, CredentialError},
     authorize::{Access, Authorizer, Part},
-    forward::{BodyError, Forwarded},
+    forward::{BodyError, Ended, Exchange, ForwardError, Forwarded, Limits},
     path::NormalPath,
     route::Route,
+    tool::ToolError,
 };
 use crate::{
     BoxError,
@@ -51,8 +52,11 @@ pub struct Gateway<N, Z, D> {
     pub authorizer: Z,
     pub directory: D,
     pub upstream: Arc<Upstream>,
-    /// How long a plugin may take to begin an answer, and a tool to end.
+    /// How long a plugin may take to begin an answer, counted from when it has what there is of the request, and a tool
+    /// to end.
     pub answer_timeout: Duration,
+    /// How long a caller may keep a plugin waiting for more of a body, and take to send the arguments of a tool.
+    pub body_timeout: Duration,
     /// Set when the gateway is about to end, so that no new traffic comes.
     pub ending: Arc<AtomicBool>,
 }
@@ -135,11 +139,17 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             below,
             caller,
             id,
-            limit: self.answer_timeout,
+            limits: Limits {
+                plugin: self.answer_timeout,
+                caller: self.body_timeout,
+            },
         };
-        forward::exchange(connected, forwarded, request)
-            .await
-            .map_err(Refusal::Forward)
+        let answer = match Exchange::new(forwarded, request).on(connected).await {
+            // The pod ended just now. Whatever the method: nothing of the request has begun.
+            Err(Ended::Unsent(exchange, _)) => exchange.on(self.connect(&plugin, active).await?).await,
+            answer => answer,
+        };
+        answer.map_err(|ended| Refusal::Forward(ForwardError::from(ended)))
     }
 
     /// A tool call: the same steps, with the right on tools, and the body read before the plugin is bothered.
@@ -158,11 +168,16 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         if !entry.tools.contains(&tool) {
             return Err(Refusal::NoTool);
         }
-        let arguments = tool::arguments(request.into_body()).await.map_err(Refusal::Arguments)?;
+        let arguments = tool::arguments(request.into_body(), self.body_timeout);
+        let arguments = arguments.await.map_err(Refusal::Arguments)?;
+        let limit = self.answer_timeout;
+        let call = tool::request(&tool, arguments, caller, id, limit);
         let connected = self.connect(&plugin, active).await?;
-        tool::call(connected, &tool, arguments, caller, id, self.answer_timeout)
-            .await
-            .map_err(Refusal::Tool)
+        let answer = match tool::call(connected, call.clone(), limit).await {
+            Err(ToolError::Unsent(_)) => tool::call(self.connect(&plugin, active).await?, call, limit).await,
+            answer => answer,
+        };
+        answer.map_err(Refusal::Tool)
     }
 
     async fn plugins(&self, caller: &Caller) -> Answer {

@@ -3,12 +3,10 @@
 use std::borrow::Cow;
 
 use http::{HeaderValue, Response, StatusCode, header};
-use kite_api::{Verb, name::NameError};
+use kite_api::{Verb, error_chain, name::NameError};
 use serde::Serialize;
-use tonic::Code;
 
 use crate::{
-    chain,
     pipeline::{
         ResponseBody,
         authenticate::{AuthenticateError, CredentialError},
@@ -16,7 +14,7 @@ use crate::{
         forward::ForwardError,
         full,
         path::PathError,
-        tool::{ArgumentsError, ToolError},
+        tool::{ArgumentsError, CallFailure, ToolError},
     },
     request_id::RequestId,
     upstream::EndpointError,
@@ -29,6 +27,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 /// Most bytes of a plugin's text that are passed on in a problem.
 const MAX_TEXT: usize = 8 * 1024;
 
+const LATE: &str = "the plugin did not answer in time";
 const NO_TOOL: &str = "the plugin offers no tool of this name";
 /// Kinds of problems that several refusals share.
 const TIMEOUT: (StatusCode, &str, &str) = (
@@ -37,6 +36,11 @@ const TIMEOUT: (StatusCode, &str, &str) = (
     "The plugin did not answer in time",
 );
 const FAILED: (StatusCode, &str, &str) = (StatusCode::BAD_GATEWAY, "plugin-failed", "The plugin failed");
+const SILENT: (StatusCode, &str, &str) = (
+    StatusCode::REQUEST_TIMEOUT,
+    "body-timeout",
+    "The body did not come in time",
+);
 const INVALID: (StatusCode, &str, &str) = (
     StatusCode::BAD_GATEWAY,
     "plugin-answer-invalid",
@@ -144,7 +148,7 @@ impl Refusal {
 
     /// Tells the log what the caller is not told. A caller's own mistakes are of no interest to a cluster's admin.
     fn log(&self, kind: &Kind, id: &RequestId) {
-        let (status, problem, error) = (kind.status.as_u16(), kind.slug, chain(self));
+        let (status, problem, error) = (kind.status.as_u16(), kind.slug, error_chain(self));
         if kind.status.is_server_error() {
             tracing::warn!(request_id = %id, status, problem, error, "request refused");
         } else {
@@ -172,20 +176,19 @@ impl Refusal {
             Self::NoEndpoint { .. } => (S::SERVICE_UNAVAILABLE, "no-endpoint", "No pod of the plugin can be reached"),
             Self::Arguments(ArgumentsError::TooLarge) => (S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
             Self::Arguments(ArgumentsError::Read(_)) => (S::BAD_REQUEST, "broken-body", "The body broke off"),
-            Self::Arguments(ArgumentsError::NotObject | ArgumentsError::Parse(_)) => (S::BAD_REQUEST, "invalid-body", "The body is malformed"),
+            Self::Arguments(ArgumentsError::Timeout) | Self::Forward(ForwardError::Silent) => SILENT,
+            Self::Arguments(ArgumentsError::NotObject | ArgumentsError::Parse(_) | ArgumentsError::Refused(_)) => (S::BAD_REQUEST, "invalid-body", "The body is malformed"),
             Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => TIMEOUT,
-            Self::Forward(ForwardError::Call(_)) => FAILED,
+            Self::Forward(ForwardError::Call(_)) | Self::Tool(ToolError::Unsent(_)) => FAILED,
             Self::Forward(ForwardError::Answer(_)) | Self::Tool(ToolError::NoResult | ToolError::Structured(_)) => INVALID,
             Self::Tool(ToolError::Failed(_)) => (S::BAD_GATEWAY, "tool-failed", "The tool failed"),
-            Self::Tool(ToolError::Call(status)) => match status.code() {
-                Code::InvalidArgument => (S::UNPROCESSABLE_ENTITY, "arguments-refused", "The tool refuses the arguments"),
-                Code::PermissionDenied => (S::FORBIDDEN, "tool-forbidden", "The plugin refuses the caller"),
-                Code::NotFound => (S::NOT_FOUND, "no-such-tool", "There is no such tool"),
-                Code::ResourceExhausted => (S::SERVICE_UNAVAILABLE, "plugin-busy", "The plugin is busy"),
-                Code::DeadlineExceeded => TIMEOUT,
-                Code::Ok | Code::Cancelled | Code::Unknown | Code::AlreadyExists | Code::FailedPrecondition
-                | Code::Aborted | Code::OutOfRange | Code::Unimplemented | Code::Internal | Code::Unavailable
-                | Code::DataLoss | Code::Unauthenticated => FAILED,
+            Self::Tool(ToolError::Call(failure, _)) => match failure {
+                CallFailure::Refused => (S::UNPROCESSABLE_ENTITY, "arguments-refused", "The tool refuses the arguments"),
+                CallFailure::Forbidden => (S::FORBIDDEN, "tool-forbidden", "The plugin refuses the caller"),
+                CallFailure::NoTool => (S::NOT_FOUND, "no-such-tool", "There is no such tool"),
+                CallFailure::Busy => (S::SERVICE_UNAVAILABLE, "plugin-busy", "The plugin is busy"),
+                CallFailure::Late => TIMEOUT,
+                CallFailure::Failed => FAILED,
             },
         };
         Kind { status, slug, title }
@@ -197,7 +200,7 @@ impl Refusal {
             Self::Path(error) => return error.to_string().into(),
             Self::Credential(error) => return error.to_string().into(),
             Self::Name(error) => return error.to_string().into(),
-            Self::Arguments(error) => return chain(error).into(),
+            Self::Arguments(error) => return error_chain(error).into(),
             Self::Method { allow } => return format!("the route takes {allow}").into(),
             Self::Authenticate(_) => "the Kubernetes API could not be asked who calls: try again",
             Self::Authorize(_) => "the Kubernetes API could not be asked what the caller may do: try again",
@@ -213,20 +216,21 @@ impl Refusal {
             Self::NoPlugin => "there is no plugin of this name",
             Self::NotLoaded => "the plugin is disabled or not loaded: the status of its KitePlugin says why",
             Self::NoEndpoint { .. } => "no pod of the plugin can be reached at the moment: try again",
-            Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => {
-                "the plugin did not answer in time"
+            Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => LATE,
+            Self::Forward(ForwardError::Silent) => "the rest of the body did not come in time",
+            Self::Forward(ForwardError::Call(_)) | Self::Tool(ToolError::Unsent(_)) => {
+                "the plugin failed before it answered"
             }
-            Self::Forward(ForwardError::Call(_)) => "the plugin failed before it answered",
             Self::Forward(ForwardError::Answer(_)) | Self::Tool(ToolError::NoResult | ToolError::Structured(_)) => {
                 "the plugin gave an answer that cannot be passed on"
             }
             Self::Tool(ToolError::Failed(text)) => bounded(text),
-            Self::Tool(ToolError::Call(status)) => match status.code() {
-                Code::InvalidArgument | Code::PermissionDenied => bounded(status.message()),
-                Code::ResourceExhausted => "the plugin is busy: try again",
-                Code::NotFound => NO_TOOL,
-                Code::DeadlineExceeded => "the plugin did not answer in time",
-                _ => "the plugin failed before the tool ended",
+            Self::Tool(ToolError::Call(failure, status)) => match failure {
+                CallFailure::Refused | CallFailure::Forbidden => bounded(status.message()),
+                CallFailure::Busy => "the plugin is busy: try again",
+                CallFailure::NoTool => NO_TOOL,
+                CallFailure::Late => LATE,
+                CallFailure::Failed => "the plugin failed before the tool ended",
             },
             Self::NoTool => NO_TOOL,
         })

@@ -13,6 +13,7 @@ use hyper_util::{
     },
 };
 use rustls::ServerConfig;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
@@ -36,6 +37,8 @@ const MAX_RESETS: usize = 64;
 /// HTTP/2 connections whose peer is gone are noticed after interval and timeout.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(15);
+/// HTTP/1.1 has no pings, so that of its connections TCP has to notice: after the interval, and this many timeouts.
+const KEEP_ALIVE_RETRIES: u32 = 3;
 /// Flow-control windows: measured to be where larger ones bring nothing more.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
@@ -98,15 +101,25 @@ where
     });
     let connection = builder.serve_connection(TokioIo::new(tls), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%peer, error = crate::chain(error.as_ref()), "connection broke");
+        tracing::debug!(%peer, error = kite_api::error_chain(error.as_ref()), "connection broke");
     }
 }
 
 async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
     tcp.set_nodelay(true)?;
+    keep_alive(&tcp)?;
     timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp))
         .await
         .map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+/// Has TCP ask a client that says nothing whether it is still there, even while nothing is written to it.
+fn keep_alive(tcp: &TcpStream) -> io::Result<()> {
+    let probes = TcpKeepalive::new()
+        .with_time(KEEP_ALIVE_INTERVAL)
+        .with_interval(KEEP_ALIVE_TIMEOUT)
+        .with_retries(KEEP_ALIVE_RETRIES);
+    SockRef::from(tcp).set_tcp_keepalive(&probes)
 }
 
 /// How a connection is served. TLS has settled the version, so that nothing waits for the client to show it again.
@@ -134,4 +147,23 @@ fn builder(http2: bool) -> Builder<TokioExecutor> {
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_says_nothing_is_asked_whether_it_is_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (tcp, _) = listener.accept().await.unwrap();
+        drop(client);
+        keep_alive(&tcp).unwrap();
+        let socket = SockRef::from(&tcp);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEP_ALIVE_INTERVAL);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEP_ALIVE_TIMEOUT);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEP_ALIVE_RETRIES);
+    }
 }

@@ -35,6 +35,8 @@ const GRACE: Duration = Duration::from_secs(25);
 
 /// How long a plugin may take to begin an answer, and a tool to end.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a caller may keep a plugin waiting for more of a body, and take to send the arguments of a tool.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +89,7 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
         directory,
         upstream,
         answer_timeout: ANSWER_TIMEOUT,
+        body_timeout: BODY_TIMEOUT,
         ending: Arc::clone(&ending),
     });
     let listener = TcpListener::bind(flags.listen)

@@ -11,21 +11,28 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use kite_api::PluginName;
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use kite_api::{PluginName, error_chain};
+use tokio::{task::JoinHandle, time::timeout};
 
 use self::endpoint::Endpoint;
 pub use self::{
-    connection::{EndpointError, Sender},
+    connection::{EndpointError, SendError, Sender, is_unsent},
     endpoint::{Connected, InFlight},
 };
 use crate::directory::{Active, Table};
 
+/// How long one endpoint may take to connect before the next is tried beside it: a healthy one takes milliseconds, and a
+/// request must not wait for a pod that is gone.
+const HEAD_START: Duration = Duration::from_millis(250);
+
 /// Connections to all endpoints. Reading takes no lock, so that no plugin's traffic waits for another's.
 pub struct Upstream {
-    client_dir: PathBuf,
+    client_dir: Arc<PathBuf>,
     endpoints: ArcSwap<HashMap<SocketAddr, Arc<Endpoint>>>,
     /// Where the next request begins to look among equally busy endpoints.
     turn: AtomicUsize,
@@ -42,7 +49,7 @@ impl Upstream {
     /// Connections made with the client certificate in `client_dir`, which is read for each new connection.
     pub fn new(client_dir: PathBuf) -> Self {
         Self {
-            client_dir,
+            client_dir: Arc::new(client_dir),
             endpoints: ArcSwap::default(),
             turn: AtomicUsize::new(0),
         }
@@ -52,18 +59,45 @@ impl Upstream {
     /// cannot, the next is tried whatever the request is.
     pub async fn connect(&self, plugin: &PluginName, active: &Active) -> Result<Connected, Exhausted> {
         let mut last = None;
-        let candidates = self.candidates(plugin, &active.endpoints);
+        let mut attempts = FuturesUnordered::new();
+        let mut candidates = self.candidates(plugin, active).into_iter();
         let tried = candidates.len();
-        for endpoint in candidates {
-            match endpoint.connect(&active.hash, &self.client_dir).await {
-                Ok(connected) => return Ok(connected),
-                Err(error) => {
-                    tracing::debug!(%plugin, address = %endpoint.address(), error = crate::chain(&error), "endpoint skipped");
-                    last = Some(error);
+        loop {
+            if let Some(endpoint) = candidates.next() {
+                if let Some(connected) = endpoint.usable(&active.hash) {
+                    return Ok(connected);
                 }
+                attempts.push(self.attempt(endpoint, active));
+            }
+            let outcome = if candidates.len() == 0 {
+                attempts.next().await
+            } else {
+                match timeout(HEAD_START, attempts.next()).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => continue,
+                }
+            };
+            match outcome {
+                Some(Ok(Ok(connected))) => return Ok(connected),
+                Some(Ok(Err(error))) => last = Some(error),
+                None if candidates.len() == 0 => return Err(Exhausted { tried, last }),
+                // A task is cancelled only when the process ends.
+                Some(Err(_)) | None => {}
             }
         }
-        Err(Exhausted { tried, last })
+    }
+
+    /// Connects in a task of its own, so that the endpoint learns of the outcome even if nobody waits for it any more.
+    fn attempt(&self, endpoint: Arc<Endpoint>, active: &Active) -> JoinHandle<Result<Connected, EndpointError>> {
+        let (wanted, client_dir) = (active.hash.clone(), Arc::clone(&self.client_dir));
+        tokio::spawn(async move {
+            let connected = endpoint.connect(&wanted, &client_dir).await;
+            if let Err(error) = &connected {
+                let (plugin, address) = (endpoint.plugin(), endpoint.address());
+                tracing::debug!(%plugin, %address, error = error_chain(error), "endpoint skipped");
+            }
+            connected
+        })
     }
 
     /// Drops the connections to all endpoints that are not in `table`. What is under way on them goes on.
@@ -84,16 +118,17 @@ impl Upstream {
         });
     }
 
-    /// The endpoints at `addresses`, the least busy first, those equally busy in turn.
-    fn candidates(&self, plugin: &PluginName, addresses: &[SocketAddr]) -> Vec<Arc<Endpoint>> {
-        let mut endpoints: Vec<_> = addresses
+    /// The endpoints of `active`: those in trouble last, then the least busy first, those equally busy in turn.
+    fn candidates(&self, plugin: &PluginName, active: &Active) -> Vec<Arc<Endpoint>> {
+        let mut endpoints: Vec<_> = active
+            .endpoints
             .iter()
             .map(|address| self.endpoint(plugin, *address))
             .collect();
         if endpoints.len() > 1 {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed) % endpoints.len();
             endpoints.rotate_left(turn);
-            endpoints.sort_by_cached_key(|endpoint| endpoint.in_flight());
+            endpoints.sort_by_cached_key(|endpoint| (endpoint.is_troubled(&active.hash), endpoint.in_flight()));
         }
         endpoints
     }

@@ -1,6 +1,8 @@
 //! Exchanges and tool calls with a plugin over real mutual TLS, well-behaved and not.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[path = "support/faults.rs"]
+mod faults;
 #[path = "support/gateway.rs"]
 mod gateway;
 #[path = "support/rogue.rs"]
@@ -15,7 +17,13 @@ use futures::StreamExt as _;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use kite_gateway::{BoxError, pipeline::RequestBody};
+use kite_gateway::{
+    BoxError,
+    pipeline::{
+        RequestBody,
+        forward::{BodyError, Limits},
+    },
+};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -27,30 +35,37 @@ use self::{
 /// Within which anything here happens.
 const LIMIT: Duration = Duration::from_secs(10);
 
+const PATIENT: Limits = Limits {
+    plugin: Duration::from_secs(30),
+    caller: Duration::from_secs(30),
+};
+/// For a time that has to pass.
+const SHORT: Duration = Duration::from_millis(50);
+
 struct Scene {
     gateway: Ready,
     directory: Swapped,
     rogue: Rogue,
     address: SocketAddr,
-    _certificates: Certificates,
+    certificates: Certificates,
 }
 
 impl Scene {
     async fn new() -> Self {
-        Self::limited(Duration::from_secs(30)).await
+        Self::limited(PATIENT).await
     }
 
-    /// A scene in which a plugin may take `limit` to answer.
-    async fn limited(limit: Duration) -> Self {
+    /// A scene in which a plugin and its caller may take this long.
+    async fn limited(limits: Limits) -> Self {
         let certificates = Certificates::new();
         let (rogue, address) = Rogue::start(&certificates).await;
-        let (gateway, directory) = gateway(&certificates, table("rogue", &[address], DEFINITIONS), limit);
+        let (gateway, directory) = gateway(&certificates, table("rogue", &[address], DEFINITIONS), limits);
         Self {
             gateway,
             directory,
             rogue,
             address,
-            _certificates: certificates,
+            certificates,
         }
     }
 
@@ -152,10 +167,18 @@ async fn both_directions_stream_at_once() {
 #[tokio::test]
 async fn an_answer_that_breaks_off_never_looks_complete() {
     let scene = Scene::new().await;
-    for path in ["cut", "broken", "two-heads", "longer", "shorter"] {
+    let breaks = async |path: &str| {
         let answer = scene.whole(request(Method::GET, &format!("rogue/{path}"), "")).await;
-        assert!(answer.is_err(), "{path}");
-    }
+        *answer.err().unwrap().downcast::<BodyError>().unwrap()
+    };
+    assert!(matches!(breaks("cut").await, BodyError::NoEnd));
+    assert!(matches!(breaks("broken").await, BodyError::Broken(_)));
+    assert!(matches!(breaks("two-heads").await, BodyError::SecondHead));
+    assert!(matches!(breaks("longer").await, BodyError::Length));
+    assert!(matches!(breaks("shorter").await, BodyError::Length));
+    assert!(matches!(breaks("large-piece").await, BodyError::Chunk));
+    assert!(matches!(breaks("early-trailers").await, BodyError::EarlyTrailers));
+    assert!(matches!(breaks("bad-trailers").await, BodyError::Trailers(_)));
 }
 
 #[tokio::test]
@@ -168,6 +191,8 @@ async fn an_answer_that_cannot_be_passed_on_is_a_bad_gateway() {
         ("headless", "plugin-answer-invalid"),
         ("bad-header", "plugin-answer-invalid"),
         ("two-lengths", "plugin-answer-invalid"),
+        ("two-locations", "plugin-answer-invalid"),
+        ("many-headers", "plugin-answer-invalid"),
         ("status?100", "plugin-answer-invalid"),
         ("status?101", "plugin-answer-invalid"),
         ("status?600", "plugin-answer-invalid"),
@@ -200,6 +225,7 @@ async fn an_answer_is_confined_to_the_plugin() {
         names,
         [
             "content-security-policy",
+            "vary",
             "x-content-type-options",
             "x-own",
             "x-request-id"
@@ -211,6 +237,10 @@ async fn an_answer_is_confined_to_the_plugin() {
     assert_eq!(
         scene.get("rogue/location?/a?b").await.headers["location"],
         "/api/v1/plugins/rogue/a?b"
+    );
+    assert_eq!(
+        scene.get("rogue/location?next").await.headers["location"],
+        "/api/v1/plugins/rogue/next"
     );
 }
 
@@ -252,7 +282,11 @@ async fn when_the_caller_is_gone_the_plugin_is_told() {
 
 #[tokio::test]
 async fn a_plugin_that_does_not_answer_in_time_is_a_gateway_timeout() {
-    let scene = Scene::limited(Duration::from_millis(50)).await;
+    let scene = Scene::limited(Limits {
+        plugin: SHORT,
+        ..PATIENT
+    })
+    .await;
     for answer in [scene.get("rogue/never").await, scene.tool("never", "{}").await] {
         assert_eq!(
             (answer.status, slug(&answer).as_str()),
@@ -343,7 +377,7 @@ async fn a_tool_answers_its_result() {
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(
         answer.json(),
-        json!({"result": r#"{"name":"x"}"#, "structuredContent": {"a": 1}})
+        json!({"result": r#"{"name": "x"}"#, "structuredContent": {"a": 1}})
     );
 }
 
@@ -359,6 +393,7 @@ async fn a_tool_that_fails_says_how() {
         ("denied", 403, "tool-forbidden", "not you"),
         ("gone", 404, "no-such-tool", ""),
         ("busy", 503, "plugin-busy", ""),
+        ("late", 504, "plugin-timeout", ""),
     ] {
         let answer = scene.tool(tool, "{}").await;
         assert_eq!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kite_api::{KitePlugin, labels};
+use kite_api::{KitePlugin, error_chain, labels};
 use kube::{
     Api, Client, ResourceExt as _,
     core::DeserializeGuard,
@@ -16,10 +16,7 @@ use kube::{
     },
 };
 
-use crate::{
-    chain,
-    directory::{Directory, Table, fold},
-};
+use crate::directory::{Directory, Table, fold};
 
 /// An object that may not be readable, so that one that is not does not stop the watch of all others.
 type Guarded = DeserializeGuard<KitePlugin>;
@@ -95,7 +92,7 @@ fn settled<K>(events: impl Stream<Item = watcher::Result<Event<K>>>, kind: Kind)
             Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone) => Some(kind),
             Ok(Event::Init | Event::InitApply(_)) => None,
             Err(error) => {
-                tracing::warn!(?kind, error = chain(&error), "watch interrupted");
+                tracing::warn!(?kind, error = error_chain(&error), "watch interrupted");
                 None
             }
         }
@@ -107,13 +104,13 @@ fn table(plugins: &Store<Guarded>, slices: &Store<EndpointSlice>) -> Table {
     let readable = plugins.iter().filter_map(|plugin| match &plugin.0 {
         Ok(plugin) => Some(plugin),
         Err(error) => {
-            tracing::warn!(plugin = plugin.name_any(), error = chain(error), "plugin skipped");
+            tracing::warn!(plugin = plugin.name_any(), error = error_chain(error), "plugin skipped");
             None
         }
     });
     let (table, broken) = fold(readable, slices.iter().map(AsRef::as_ref));
     for broken in broken {
-        tracing::warn!(error = chain(&broken), "part of an object skipped");
+        tracing::warn!(error = error_chain(&broken), "part of an object skipped");
     }
     table
 }

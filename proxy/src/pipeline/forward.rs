@@ -2,23 +2,34 @@
 
 mod request;
 mod response;
+mod turn;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::StreamExt as _;
-use http::Request;
+use http::{Method, Request};
 use kite_api::PluginName;
-use kite_proto::{CallContext, HttpRequestHead, MAX_CHUNK, User, UserExtra};
+use kite_proto::{CallContext, HttpRequestHead, MAX_CHUNK, MAX_HEAD, User, UserExtra};
 use tokio::{sync::oneshot, time::timeout};
 use tonic::{Status, Streaming};
 
-pub use self::response::{AnswerError, BodyError};
-use self::{request::Messages, response::Kept};
-use super::{RequestBody, ResponseBody, authenticate::Caller, headers};
+use self::{
+    request::{Lent, Messages},
+    response::{Asked, Kept},
+    turn::{Party, Turn},
+};
+pub use self::{
+    response::{AnswerError, BodyError},
+    turn::Limits,
+};
+use super::{RequestBody, ResponseBody, authenticate::Caller, headers, location::Base};
 use crate::{request_id::RequestId, upstream::Connected};
 
 /// Most bytes of one message of an answer: a piece of body, and head or trailers beside it.
-const MAX_MESSAGE: usize = 2 * MAX_CHUNK;
+const MAX_MESSAGE: usize = MAX_CHUNK + MAX_HEAD;
 /// How long a plugin may take to close a stream on which all is said.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -27,6 +38,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum ForwardError {
     #[error("failed to get an answer in time")]
     Timeout,
+    #[error("failed to get the caller's body in time")]
+    Silent,
     #[error("failed to call the plugin")]
     Call(#[source] Box<Status>),
     #[error("failed to read the plugin's answer")]
@@ -40,45 +53,101 @@ pub struct Forwarded<'a> {
     pub below: &'a str,
     pub caller: Caller,
     pub id: &'a RequestId,
-    /// How long the plugin may take to begin its answer.
-    pub limit: Duration,
+    pub limits: Limits,
 }
 
-/// Sends `request` to the plugin and gives its answer, whose body comes as the plugin sends it.
-pub async fn exchange(
-    connected: Connected,
-    forwarded: Forwarded<'_>,
-    request: Request<RequestBody>,
-) -> Result<http::Response<ResponseBody>, ForwardError> {
-    let (parts, body) = request.into_parts();
-    let head = HttpRequestHead {
-        // Only the answer's beginning has a limit, which is kept here: its body may stream for as long as it likes.
-        context: Some(context(forwarded.caller, forwarded.id, None)),
-        method: parts.method.as_str().to_owned(),
-        path_and_query: match parts.uri.query() {
-            Some(query) => format!("{}?{query}", forwarded.below),
-            None => forwarded.below.to_owned(),
-        },
-        headers: headers::to_plugin(&parts.headers),
-    };
-    // When the answer is over, or nobody waits for it any more, nobody reads the rest of the request either.
-    let (stop, stopped) = oneshot::channel();
-    let messages = Messages::new(head, body).take_until(stopped);
-    let mut client = connected.client.max_decoding_message_size(MAX_MESSAGE);
-    let begin = async {
-        let mut answer = client.http(messages).await?.into_inner();
-        Ok((answer.message().await?, answer))
-    };
-    let (first, rest) = timeout(forwarded.limit, begin)
-        .await
-        .map_err(|_| ForwardError::Timeout)?
-        .map_err(|status: Status| ForwardError::Call(Box::new(status)))?;
-    let kept = Kept {
-        id: forwarded.id.clone(),
-        _in_flight: connected.in_flight,
-        _stop: stop,
-    };
-    response::build(forwarded.plugin, &parts.method, first, rest, kept).map_err(ForwardError::Answer)
+/// A request of which nothing has left the gateway.
+pub struct Exchange<'a> {
+    plugin: &'a PluginName,
+    below: &'a str,
+    id: &'a RequestId,
+    limits: Limits,
+    method: Method,
+    query: Option<String>,
+    messages: Messages,
+}
+
+/// How an exchange ended before an answer.
+pub enum Ended<'a> {
+    /// Nothing of the request left the gateway, so that it can go by another connection.
+    Unsent(Box<Exchange<'a>>, Box<Status>),
+    Failed(ForwardError),
+}
+
+impl From<Ended<'_>> for ForwardError {
+    fn from(ended: Ended<'_>) -> Self {
+        match ended {
+            Ended::Unsent(_, status) => Self::Call(status),
+            Ended::Failed(error) => error,
+        }
+    }
+}
+
+impl<'a> Exchange<'a> {
+    /// The exchange that `request` asks for.
+    pub fn new(forwarded: Forwarded<'a>, request: Request<RequestBody>) -> Self {
+        let (parts, body) = request.into_parts();
+        let query = parts.uri.query().map(ToOwned::to_owned);
+        let head = HttpRequestHead {
+            // Only the answer's beginning has a limit, which is kept here: its body may stream as long as it likes.
+            context: Some(context(forwarded.caller, forwarded.id, None)),
+            method: parts.method.as_str().to_owned(),
+            path_and_query: match &query {
+                Some(query) => format!("{}?{query}", forwarded.below),
+                None => forwarded.below.to_owned(),
+            },
+            headers: headers::to_plugin(&parts.headers),
+        };
+        Self {
+            plugin: forwarded.plugin,
+            below: forwarded.below,
+            id: forwarded.id,
+            limits: forwarded.limits,
+            method: parts.method,
+            query,
+            messages: Messages::new(head, body),
+        }
+    }
+
+    /// Sends the request to the plugin and gives its answer, whose body comes as the plugin sends it.
+    pub async fn on(self, connected: Connected) -> Result<http::Response<ResponseBody>, Ended<'a>> {
+        // When the answer is over, or nobody waits for it any more, nobody reads the rest of the request either.
+        let (stop, stopped) = oneshot::channel();
+        let (turn, returned) = (Turn::new(), Arc::new(Mutex::new(None)));
+        let messages = Lent::new(self.messages, turn.clone(), Arc::clone(&returned)).take_until(stopped);
+        let mut client = connected.client.max_decoding_message_size(MAX_MESSAGE);
+        let answered = async {
+            let mut answer = client.http(messages).await?.into_inner();
+            Ok::<_, Status>((answer.message().await?, answer))
+        };
+        let (first, rest) = match turn.within(self.limits, answered).await {
+            Ok(Ok(begun)) => begun,
+            Ok(Err(status)) => {
+                let status = Box::new(status);
+                let returned = returned.lock().unwrap_or_else(PoisonError::into_inner).take();
+                return Err(match returned {
+                    Some(messages) => Ended::Unsent(Box::new(Self { messages, ..self }), status),
+                    None => Ended::Failed(ForwardError::Call(status)),
+                });
+            }
+            Err(Party::Plugin) => return Err(Ended::Failed(ForwardError::Timeout)),
+            Err(Party::Caller) => return Err(Ended::Failed(ForwardError::Silent)),
+        };
+        let kept = Kept {
+            id: self.id.clone(),
+            _in_flight: connected.in_flight,
+            _stop: stop,
+        };
+        let asked = Asked {
+            plugin: self.plugin,
+            method: &self.method,
+            base: Base {
+                path: self.below,
+                query: self.query.as_deref(),
+            },
+        };
+        response::build(asked, first, rest, kept).map_err(|error| Ended::Failed(ForwardError::Answer(error)))
+    }
 }
 
 /// On whose behalf a plugin is called, and how long the whole call may take.

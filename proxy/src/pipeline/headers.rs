@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use kite_proto::Header;
+use kite_proto::{Header, MAX_FIELDS};
 
 /// Fields about one connection, not about the message (RFC 9110, section 7.6.1), and those that stand for them in
 /// older clients.
@@ -16,28 +16,40 @@ const HOP_BY_HOP: [&str; 6] = [
 ];
 
 /// Of the caller's: credentials; what the gateway has dealt with itself (expectation, trailer announcement, id, and
-/// host, which names the gateway and not the plugin and has another form in each version of HTTP); and everything by
-/// which somebody could claim to be somebody else, because a caller's identity travels in `CallContext` alone.
-const FROM_CALLER: [&str; 8] = [
+/// host, which names the gateway and not the plugin and has another form in each version of HTTP); everything by which
+/// somebody could claim to be somebody else, because a caller's identity travels in `CallContext` alone; and what
+/// frameworks take for the method or the path instead of those that were authorized.
+const FROM_CALLER: [&str; 13] = [
     "authorization",
     "cookie",
     "expect",
     "forwarded",
     "host",
     "trailer",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
     "x-real-ip",
     "x-request-id",
+    "x-rewrite-url",
 ];
 const FROM_CALLER_PREFIXES: [&str; 5] = ["impersonate-", "proxy-", "x-forwarded-", "x-kite-", "x-remote-"];
 
 /// Of a plugin's: whatever browsers apply to the whole origin, which is the dashboard's and not the plugin's. Without
-/// `access-control-*` no other origin reads a plugin's answers: that is the dashboard's to allow.
-const FROM_PLUGIN: [&str; 16] = [
+/// `access-control-*` no other origin reads a plugin's answers: that is the dashboard's to allow. And what only caches
+/// between caller and gateway obey, whatever `Cache-Control` says.
+const FROM_PLUGIN: [&str; 23] = [
+    "accept-ch",
+    "activate-storage-access",
     "alt-svc",
+    "cdn-cache-control",
     "clear-site-data",
     "content-security-policy",
     "content-security-policy-report-only",
+    "critical-ch",
     "nel",
+    "origin-agent-cluster",
     "public-key-pins",
     "refresh",
     "report-to",
@@ -45,17 +57,23 @@ const FROM_PLUGIN: [&str; 16] = [
     "service-worker-allowed",
     "set-cookie",
     "set-cookie2",
+    "set-login",
     "strict-transport-security",
+    "surrogate-control",
     "www-authenticate",
     "x-content-type-options",
     "x-request-id",
 ];
 const FROM_PLUGIN_PREFIXES: [&str; 3] = ["access-control-", "proxy-", "x-kite-"];
 
-/// A plugin's field that no HTTP message can carry.
+/// Why a plugin's header fields are no part of an HTTP message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("failed to read a header field")]
-pub struct InvalidHeader;
+pub enum InvalidHeader {
+    #[error("failed to read a header field")]
+    Field,
+    #[error("failed to find at most {MAX_FIELDS} header fields")]
+    TooMany,
+}
 
 /// The fields of a caller's message that go to the plugin, repeated ones repeated.
 pub fn to_plugin(headers: &HeaderMap) -> Vec<Header> {
@@ -77,11 +95,14 @@ pub fn to_plugin(headers: &HeaderMap) -> Vec<Header> {
 
 /// The fields of a plugin's message that go to the caller, repeated ones repeated.
 pub fn to_caller(given: Vec<Header>) -> Result<HeaderMap, InvalidHeader> {
-    let mut headers = HeaderMap::with_capacity(given.len() + 3);
+    if given.len() > MAX_FIELDS {
+        return Err(InvalidHeader::TooMany);
+    }
+    let mut headers = HeaderMap::new();
     for Header { name, value } in given {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| InvalidHeader)?;
-        let value = HeaderValue::from_maybe_shared(value).map_err(|_| InvalidHeader)?;
-        headers.try_append(name, value).map_err(|_| InvalidHeader)?;
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| InvalidHeader::Field)?;
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| InvalidHeader::Field)?;
+        headers.try_append(name, value).map_err(|_| InvalidHeader::Field)?;
     }
     let connection = named_by_connection(&headers);
     let dropped: Vec<HeaderName> = headers
@@ -100,10 +121,38 @@ pub fn to_caller(given: Vec<Header>) -> Result<HeaderMap, InvalidHeader> {
     Ok(headers)
 }
 
-/// Keeps what a plugin answers from acting in the dashboard's origin.
+/// Keeps what a plugin answers from acting in the dashboard's origin, and from being given to another caller.
 pub fn confine(headers: &mut HeaderMap) {
+    headers.append(header::VARY, HeaderValue::from_static("authorization"));
+    if let Some(private) = kept_private(headers) {
+        headers.insert(header::CACHE_CONTROL, private);
+    }
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// The `Cache-Control` instead of one that lets a shared cache keep the answer to an authorized request (RFC 9111, section
+/// 3.5).
+fn kept_private(headers: &HeaderMap) -> Option<HeaderValue> {
+    let values = headers.get_all(header::CACHE_CONTROL).iter();
+    let text: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let all: Vec<_> = text.iter().flat_map(|text| text.split(',')).map(str::trim).collect();
+    let is = |directive: &str, names: &[&str]| {
+        let name = directive.split('=').next().unwrap_or_default().trim();
+        names.iter().any(|one| name.eq_ignore_ascii_case(one))
+    };
+    if !all
+        .iter()
+        .any(|one| is(one, &["public", "s-maxage", "must-revalidate"]))
+    {
+        return None;
+    }
+    let kept = all
+        .into_iter()
+        .filter(|one| !is(one, &["public", "s-maxage", "private"]));
+    let private: Vec<_> = std::iter::once("private").chain(kept).collect();
+    // What cannot be written anew is not to be kept anywhere.
+    Some(HeaderValue::try_from(private.join(", ")).unwrap_or(HeaderValue::from_static("no-store")))
 }
 
 /// A name as those see it who take underscores for hyphens.
@@ -175,6 +224,12 @@ mod tests {
             "x_forwarded_host",
             "X-Real-Ip",
             "Host",
+            "X-HTTP-Method-Override",
+            "x_http_method_override",
+            "X-HTTP-Method",
+            "X-Method-Override",
+            "X-Original-URL",
+            "X-Rewrite-URL",
         ] {
             assert!(!passes_to_plugin(name), "{name}");
         }
@@ -206,6 +261,13 @@ mod tests {
             "www-authenticate",
             "x-request-id",
             "keep-alive",
+            "accept-ch",
+            "critical-ch",
+            "set-login",
+            "origin-agent-cluster",
+            "activate-storage-access",
+            "cdn-cache-control",
+            "surrogate-control",
         ] {
             assert!(!passes_to_caller(name), "{name}");
         }
@@ -233,10 +295,50 @@ mod tests {
         for (name, value) in [("a b", "x"), ("", "x"), ("a:", "x"), ("a", "x\r\ny: z"), ("a", "\0")] {
             assert_eq!(
                 to_caller(vec![field(name, value)]),
-                Err(InvalidHeader),
+                Err(InvalidHeader::Field),
                 "{name:?}: {value:?}"
             );
         }
+    }
+
+    #[test]
+    fn too_many_fields_are_refused() {
+        let fields = |number| vec![field("x-a", "1"); number];
+        assert!(to_caller(fields(MAX_FIELDS)).is_ok());
+        for number in [MAX_FIELDS + 1, 40_000] {
+            assert_eq!(to_caller(fields(number)), Err(InvalidHeader::TooMany));
+        }
+    }
+
+    #[test]
+    fn no_answer_is_kept_for_another_caller() {
+        for (given, kept) in [
+            (vec![], None),
+            (vec!["no-store"], Some("no-store")),
+            (vec!["private, max-age=60"], Some("private, max-age=60")),
+            (vec!["max-age=60"], Some("max-age=60")),
+            (vec!["Public, max-age=60"], Some("private, max-age=60")),
+            (vec!["max-age=60", "S-MaxAge = 9"], Some("private, max-age=60")),
+            (vec!["must-revalidate"], Some("private, must-revalidate")),
+            (vec!["private, public"], Some("private")),
+            (vec!["no-store, public"], Some("private, no-store")),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in &given {
+                headers.append(header::CACHE_CONTROL, HeaderValue::from_static(value));
+            }
+            confine(&mut headers);
+            let seen: Vec<_> = headers.get_all(header::CACHE_CONTROL).iter().collect();
+            assert_eq!(seen, Vec::from_iter(kept), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_varies_by_the_callers_credential_too() {
+        let mut headers = to_caller(vec![field("vary", "accept")]).unwrap();
+        confine(&mut headers);
+        let seen: Vec<_> = headers.get_all(header::VARY).iter().collect();
+        assert_eq!(seen, ["accept", "authorization"]);
     }
 
     #[test]

@@ -125,6 +125,7 @@ fn asking(table: Option<Table>) -> Asking {
         directory: Fixed(table.map(Arc::new)),
         upstream: Arc::new(Upstream::new("/nonexistent".into())),
         answer_timeout: Duration::from_secs(30),
+        body_timeout: Duration::from_secs(30),
         ending: Arc::default(),
     };
     Asking { fake, gateway }

@@ -1,49 +1,40 @@
 //! One tool call: the caller's arguments in, the tool's result out.
 
+mod arguments;
+
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
 use http::Response;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kite_api::ToolName;
-use kite_proto::{CallToolRequest, CallToolResponse, MAX_ARGUMENTS, ToolResult, call_tool_response::Part};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use kite_proto::{CallToolRequest, CallToolResponse, MAX_RESULT, ToolResult, call_tool_response::Part};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio::time::timeout;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
+pub use self::arguments::{ArgumentsError, arguments};
 use super::{
-    RequestBody, ResponseBody,
+    ResponseBody,
     authenticate::Caller,
     forward::{close, context},
     json,
 };
-use crate::{BoxError, request_id::RequestId, upstream::Connected};
-
-/// Most bytes of a tool's result.
-const MAX_RESULT: usize = 4 * 1024 * 1024;
-
-/// Why the body of a tool call is no arguments.
-#[derive(Debug, thiserror::Error)]
-pub enum ArgumentsError {
-    #[error("the body has more than {MAX_ARGUMENTS} bytes")]
-    TooLarge,
-    #[error("failed to read the body")]
-    Read(#[source] BoxError),
-    #[error("the body is not a JSON object")]
-    NotObject,
-    #[error("the body is not of the form {{\"arguments\": {{…}}}}")]
-    Parse(#[source] serde_json::Error),
-}
+use crate::{
+    request_id::RequestId,
+    upstream::{self, Connected},
+};
 
 /// Why a tool has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
+    /// Another connection can be tried.
+    #[error("failed to send the call at all")]
+    Unsent(#[source] Box<Status>),
     #[error("failed to get the result in time")]
     Timeout,
     #[error("failed to call the plugin")]
-    Call(#[source] Box<Status>),
+    Call(CallFailure, #[source] Box<Status>),
     #[error("failed to find a result before the end of the stream")]
     NoResult,
     #[error("failed to read the structured content as JSON")]
@@ -53,65 +44,70 @@ pub enum ToolError {
     Failed(String),
 }
 
-/// What a caller sends.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Call {
-    #[serde(default)]
-    arguments: Option<Map<String, Value>>,
+/// What a plugin means by a status, as the protocol says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CallFailure {
+    /// The arguments do not fit.
+    Refused,
+    /// This caller may not.
+    Forbidden,
+    NoTool,
+    /// The plugin has too much to do.
+    Busy,
+    /// The time was up.
+    Late,
+    Failed,
+}
+
+impl From<Code> for CallFailure {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::InvalidArgument => Self::Refused,
+            Code::PermissionDenied => Self::Forbidden,
+            Code::NotFound => Self::NoTool,
+            Code::ResourceExhausted => Self::Busy,
+            Code::DeadlineExceeded => Self::Late,
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::AlreadyExists
+            | Code::FailedPrecondition
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+            | Code::Unauthenticated => Self::Failed,
+        }
+    }
 }
 
 /// What a caller gets.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
-    result: String,
+struct Answer<'a> {
+    result: &'a str,
+    /// As the plugin wrote it: a tree of it would take many times the memory.
     #[serde(skip_serializing_if = "Option::is_none")]
-    structured_content: Option<Value>,
+    structured_content: Option<&'a RawValue>,
 }
 
-/// The arguments in `body`, written anew, so that nobody after this reads them in another way.
-pub async fn arguments(body: RequestBody) -> Result<Bytes, ArgumentsError> {
-    // Boxed, because the compiler cannot see that this future may change threads as part of a larger one.
-    let whole = Limited::new(body, MAX_ARGUMENTS).collect().boxed();
-    let body = whole.await.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            ArgumentsError::TooLarge
-        } else {
-            ArgumentsError::Read(error)
-        }
-    })?;
-    parse(&body.to_bytes())
-}
-
-fn parse(body: &[u8]) -> Result<Bytes, ArgumentsError> {
-    // What is derived for a struct would take a list of its fields too.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(ArgumentsError::NotObject);
-    }
-    let call: Call = serde_json::from_slice(body).map_err(ArgumentsError::Parse)?;
-    let arguments = serde_json::to_vec(&call.arguments.unwrap_or_default()).map_err(ArgumentsError::Parse)?;
-    if arguments.len() > MAX_ARGUMENTS {
-        Err(ArgumentsError::TooLarge)
-    } else {
-        Ok(arguments.into())
-    }
-}
-
-/// Runs `tool` and gives its result as the answer to the caller.
-pub async fn call(
-    connected: Connected,
-    tool: &ToolName,
-    arguments: Bytes,
-    caller: Caller,
-    id: &RequestId,
-    limit: Duration,
-) -> Result<Response<ResponseBody>, ToolError> {
-    let request = CallToolRequest {
+/// The call of `tool`, which the plugin is told has `limit` left.
+pub fn request(tool: &ToolName, arguments: Bytes, caller: Caller, id: &RequestId, limit: Duration) -> CallToolRequest {
+    CallToolRequest {
         context: Some(context(caller, id, Some(limit))),
         tool: tool.as_str().to_owned(),
         arguments,
-    };
+    }
+}
+
+/// Runs a tool and gives its result as the answer to the caller.
+pub async fn call(
+    connected: Connected,
+    request: CallToolRequest,
+    limit: Duration,
+) -> Result<Response<ResponseBody>, ToolError> {
     let mut client = connected.client.max_decoding_message_size(MAX_RESULT);
     let result = async {
         let mut parts = client.call_tool(request).await?.into_inner();
@@ -120,9 +116,21 @@ pub async fn call(
     let (result, parts) = timeout(limit, result)
         .await
         .map_err(|_| ToolError::Timeout)?
-        .map_err(|status: Status| ToolError::Call(Box::new(status)))?;
+        .map_err(failure)?;
     close(parts, connected.in_flight);
-    Ok(json(&answer(result.ok_or(ToolError::NoResult)?)?))
+    let result = result.ok_or(ToolError::NoResult)?;
+    if result.is_error {
+        return Err(ToolError::Failed(result.text));
+    }
+    Ok(json(&answer(&result)?))
+}
+
+fn failure(status: Status) -> ToolError {
+    if upstream::is_unsent(&status) {
+        ToolError::Unsent(Box::new(status))
+    } else {
+        ToolError::Call(status.code().into(), Box::new(status))
+    }
 }
 
 /// The result among a tool's messages. How far the tool has come is of no use to a caller that waits for one answer.
@@ -135,14 +143,11 @@ async fn result(parts: &mut Streaming<CallToolResponse>) -> Result<Option<ToolRe
     Ok(None)
 }
 
-fn answer(result: ToolResult) -> Result<Answer, ToolError> {
-    if result.is_error {
-        return Err(ToolError::Failed(result.text));
-    }
-    let structured =
-        (!result.structured_content.is_empty()).then(|| serde_json::from_slice(&result.structured_content));
+fn answer(result: &ToolResult) -> Result<Answer<'_>, ToolError> {
+    let content = &result.structured_content;
+    let structured = (!content.is_empty()).then(|| serde_json::from_slice(content));
     Ok(Answer {
-        result: result.text,
+        result: &result.text,
         structured_content: structured.transpose().map_err(ToolError::Structured)?,
     })
 }
@@ -152,63 +157,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_an_object_or_absent() {
-        for (body, arguments) in [
-            (r#"{"arguments": {"b": 1, "a": [true]}}"#, r#"{"a":[true],"b":1}"#),
-            (r#"{"arguments": {}}"#, "{}"),
-            (r#"{"arguments": null}"#, "{}"),
-            ("{}", "{}"),
-        ] {
-            assert_eq!(parse(body.as_bytes()).unwrap(), arguments);
-        }
-    }
-
-    #[test]
-    fn any_other_body_is_refused() {
-        for body in [
-            "",
-            "null",
-            "[]",
-            "1",
-            "{",
-            r#"{"arguments": []}"#,
-            r#"{"arguments": "x"}"#,
-            r#"{"other": 1}"#,
-            r#"{"arguments": {}, "other": 1}"#,
-            r#"{"arguments": {}, "arguments": {}}"#,
-            "{} {}",
-        ] {
-            assert!(
-                matches!(
-                    parse(body.as_bytes()),
-                    Err(ArgumentsError::NotObject | ArgumentsError::Parse(_))
-                ),
-                "{body}"
-            );
-        }
-    }
-
-    #[test]
-    fn arguments_that_grow_when_written_anew_are_bounded_too() {
-        let body = format!(r#"{{"arguments": {{"a": [{}1]}}}}"#, "1e9,".repeat(200_000));
-        assert!(body.len() < MAX_ARGUMENTS);
-        assert!(matches!(parse(body.as_bytes()), Err(ArgumentsError::TooLarge)));
-    }
-
-    #[test]
-    fn a_result_is_an_answer_or_a_reason() {
-        let result = |structured: &'static str, is_error| ToolResult {
+    fn structured_content_is_passed_on_as_it_came() {
+        let result = |structured: &'static str| ToolResult {
             text: "done".to_owned(),
             structured_content: Bytes::from_static(structured.as_bytes()),
-            is_error,
+            is_error: false,
         };
-        let text = |result| serde_json::to_string(&answer(result).unwrap()).unwrap();
-        assert_eq!(text(result("", false)), r#"{"result":"done"}"#);
+        let text = |structured| serde_json::to_string(&answer(&result(structured)).unwrap()).unwrap();
+        assert_eq!(text(""), r#"{"result":"done"}"#);
         assert_eq!(
-            text(result("[1]", false)),
-            r#"{"result":"done","structuredContent":[1]}"#
+            text(r#"{"b": 1.0, "a": 12345678901234567890123}"#),
+            r#"{"result":"done","structuredContent":{"b": 1.0, "a": 12345678901234567890123}}"#
         );
-        assert!(matches!(answer(result("[1", false)), Err(ToolError::Structured(_))));
-        assert!(matches!(answer(result("", true)), Err(ToolError::Failed(text)) if text == "done"));
+        for broken in ["[1", "1 2", "\u{e4}"] {
+            assert!(
+                matches!(answer(&result(broken)), Err(ToolError::Structured(_))),
+                "{broken}"
+            );
+        }
     }
 }

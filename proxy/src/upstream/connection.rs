@@ -32,11 +32,11 @@ const MAX_DESCRIPTION: usize = kite_proto::MAX_DEFINITIONS + 64 * 1024;
 /// A pod that vanished without a word is noticed after interval and timeout.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Flow-control windows: measured to be where larger ones bring nothing more.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-/// gRPC's own header fields are few; a plugin that sends more is not one.
-const MAX_HEADER_LIST: u32 = 16 * 1024;
+/// How much of an answer may wait for its caller. With the number of requests under way it bounds the memory.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// As large as HTTP/2 has it: what waits for a caller who does not read counts against the connection too, and must not
+/// stop the answers to all others.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// Why an endpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +63,23 @@ pub enum EndpointError {
     DescribeTimeout,
     #[error("failed to find the recorded hash in the plugin's definitions")]
     Definitions,
+}
+
+/// Why no answer came to a request.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to send the request or to get the head of its answer")]
+pub struct SendError {
+    /// Whether the request never left, so that the plugin cannot have begun with it.
+    unsent: bool,
+    source: hyper::Error,
+}
+
+/// Whether the request that ended with `status` never left the gateway.
+pub fn is_unsent(status: &tonic::Status) -> bool {
+    let first = std::error::Error::source(status);
+    std::iter::successors(first, |error| error.source())
+        .find_map(|error| error.downcast_ref::<SendError>())
+        .is_some_and(|error| error.unsent)
 }
 
 /// Sends requests over one connection, as tonic's client wants it.
@@ -95,15 +112,22 @@ impl Sender {
 
 impl tower::Service<http::Request<tonic::body::Body>> for Sender {
     type Response = http::Response<Incoming>;
-    type Error = hyper::Error;
+    type Error = SendError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.requests.poll_ready(cx)
+        // A connection that is closed is told by the request that it gives back.
+        self.requests.poll_ready(cx).map(|_| Ok(()))
     }
 
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        Box::pin(self.requests.send_request(request))
+        let sent = self.requests.try_send_request(request);
+        Box::pin(async move {
+            sent.await.map_err(|error| SendError {
+                unsent: error.message().is_some(),
+                source: error.into_error(),
+            })
+        })
     }
 }
 
@@ -124,7 +148,7 @@ pub(super) async fn open(plugin: &PluginName, address: SocketAddr, client_dir: &
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(MAX_HEADER_LIST)
+            .max_header_list_size(kite_proto::MAX_METADATA)
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
@@ -138,7 +162,7 @@ pub(super) async fn open(plugin: &PluginName, address: SocketAddr, client_dir: &
     let plugin = plugin.clone();
     tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!(%plugin, %address, error = crate::chain(&error), "connection broke");
+            tracing::debug!(%plugin, %address, error = kite_api::error_chain(&error), "connection broke");
         }
     });
     Ok(Sender { requests, origin })

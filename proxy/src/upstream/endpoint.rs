@@ -20,6 +20,8 @@ use crate::directory::DefinitionsHash;
 
 /// How long an endpoint that could not be used is left alone, so that requests do not queue up for a dead pod.
 const LEFT_ALONE: Duration = Duration::from_secs(1);
+/// How long after that it is tried only when no other is left.
+const DISTRUSTED: Duration = Duration::from_secs(10);
 
 /// One endpoint of a plugin.
 pub(super) struct Endpoint {
@@ -28,8 +30,10 @@ pub(super) struct Endpoint {
     in_flight: Arc<AtomicUsize>,
     /// The connection, with the hash of the definitions that the plugin gave on it.
     current: ArcSwapOption<Checked>,
-    /// Held by whoever connects; has the last failure.
-    connecting: Mutex<Option<Failure>>,
+    /// Held by whoever connects.
+    connecting: Mutex<()>,
+    /// The last attempt to connect, if it failed.
+    failure: ArcSwapOption<Failure>,
 }
 
 struct Checked {
@@ -64,7 +68,8 @@ impl Endpoint {
             address,
             in_flight: Arc::default(),
             current: ArcSwapOption::empty(),
-            connecting: Mutex::new(None),
+            connecting: Mutex::new(()),
+            failure: ArcSwapOption::empty(),
         }
     }
 
@@ -80,6 +85,18 @@ impl Endpoint {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Whether a request that comes now would wait for others to connect, or has reason to expect a failure.
+    pub(super) fn is_troubled(&self, wanted: &DefinitionsHash) -> bool {
+        self.open(wanted).is_none() && (self.failed_within(DISTRUSTED, wanted) || self.connecting.try_lock().is_err())
+    }
+
+    fn failed_within(&self, time: Duration, wanted: &DefinitionsHash) -> bool {
+        let failure = self.failure.load();
+        failure
+            .as_ref()
+            .is_some_and(|failure| failure.wanted == *wanted && failure.at.elapsed() < time)
+    }
+
     /// The endpoint's connection, if the definitions of the plugin there have the hash `wanted`.
     pub(super) async fn connect(
         &self,
@@ -89,38 +106,40 @@ impl Endpoint {
         if let Some(connected) = self.usable(wanted) {
             return Ok(connected);
         }
-        let mut failure = self.connecting.lock().await;
+        let _connecting = self.connecting.lock().await;
         // Whoever held the lock may have connected, or failed to.
         if let Some(connected) = self.usable(wanted) {
             return Ok(connected);
         }
-        if failure
-            .as_ref()
-            .is_some_and(|failure| failure.wanted == *wanted && failure.at.elapsed() < LEFT_ALONE)
-        {
+        if self.failed_within(LEFT_ALONE, wanted) {
             return Err(EndpointError::LeftAlone);
         }
         match self.check(wanted, client_dir).await {
             Ok(sender) => {
-                *failure = None;
+                self.failure.store(None);
                 Ok(self.connected(sender))
             }
             Err(error) => {
-                *failure = Some(Failure {
+                self.failure.store(Some(Arc::new(Failure {
                     at: Instant::now(),
                     wanted: wanted.clone(),
-                });
+                })));
                 Err(error)
             }
         }
     }
 
-    fn usable(&self, wanted: &DefinitionsHash) -> Option<Connected> {
+    /// The connection that is there already, if the definitions of the plugin there have the hash `wanted`.
+    pub(super) fn usable(&self, wanted: &DefinitionsHash) -> Option<Connected> {
+        self.open(wanted).map(|sender| self.connected(sender))
+    }
+
+    fn open(&self, wanted: &DefinitionsHash) -> Option<Sender> {
         let current = self.current.load();
         let checked = current
             .as_ref()
             .filter(|checked| checked.hash == *wanted && !checked.sender.is_closed())?;
-        Some(self.connected(checked.sender.clone()))
+        Some(checked.sender.clone())
     }
 
     fn connected(&self, sender: Sender) -> Connected {

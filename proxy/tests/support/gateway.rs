@@ -4,7 +4,6 @@ use std::{
     collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -19,6 +18,7 @@ use kite_gateway::{
         Gateway, RequestBody, ResponseBody,
         authenticate::{AuthenticateError, Authenticator, BearerToken, Caller},
         authorize::{Access, AuthorizeError, Authorizer},
+        forward::Limits,
     },
     upstream::Upstream,
 };
@@ -108,7 +108,7 @@ impl Directory for Swapped {
 /// One plugin at `endpoints`, recorded with `definitions`.
 pub(crate) fn table(name: &str, endpoints: &[SocketAddr], definitions: &[u8]) -> Table {
     let tools = [
-        "greet", "fail", "silent", "huge", "invalid", "denied", "gone", "busy", "bug", "never",
+        "greet", "fail", "silent", "huge", "invalid", "denied", "gone", "busy", "late", "bug", "never",
     ];
     let entry = Entry {
         version: "1.0.0".to_owned(),
@@ -130,14 +130,15 @@ pub(crate) fn table(name: &str, endpoints: &[SocketAddr], definitions: &[u8]) ->
 pub(crate) type Ready = Arc<Gateway<Jane, Jane, Swapped>>;
 
 /// A gateway that knows `table`.
-pub(crate) fn gateway(certificates: &Certificates, table: Table, answer_timeout: Duration) -> (Ready, Swapped) {
+pub(crate) fn gateway(certificates: &Certificates, table: Table, limits: Limits) -> (Ready, Swapped) {
     let directory = Swapped(Arc::new(ArcSwap::from_pointee(table)));
     let gateway = Gateway {
         authenticator: Jane,
         authorizer: Jane,
         directory: directory.clone(),
         upstream: Arc::new(Upstream::new(certificates.client_dir.path().to_owned())),
-        answer_timeout,
+        answer_timeout: limits.plugin,
+        body_timeout: limits.caller,
         ending: Arc::new(AtomicBool::new(false)),
     };
     (Arc::new(gateway), directory)

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
 };
 
 use bytes::Bytes;
@@ -38,6 +39,10 @@ pub(crate) struct Rogue {
     pub(crate) described: Arc<AtomicUsize>,
     /// How many exchanges on `/endless` are open.
     pub(crate) open: watch::Sender<usize>,
+    /// How many pieces of 1 KiB were taken out of all of them.
+    pub(crate) pieces: watch::Sender<usize>,
+    /// Set to have the plugin end, as a pod does that is told to.
+    pub(crate) stop: watch::Sender<bool>,
 }
 
 /// Counts as open until it is dropped.
@@ -61,11 +66,30 @@ impl Rogue {
         let rogue = Self {
             described: Arc::default(),
             open: watch::Sender::new(0),
+            pieces: watch::Sender::new(0),
+            stop: watch::Sender::new(false),
         };
         let service = PluginServer::new(rogue.clone());
         let server = Server::builder().tls_config(tls).unwrap().add_service(service);
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        let mut stop = rogue.stop.subscribe();
+        let stopped = async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        tokio::spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped));
         (rogue, address)
+    }
+
+    /// Pieces of 1 KiB for as long as somebody takes them.
+    fn endless(&self) -> Answers<HttpResponse> {
+        self.open.send_modify(|open| *open += 1);
+        let open = Open(self.open.clone());
+        let taken = self.pieces.clone();
+        let pieces = stream::repeat_with(move || {
+            let _ = &open;
+            taken.send_modify(|taken| *taken += 1);
+            Ok(data(vec![0; 1024]))
+        });
+        stream::once(async { Ok(head(200, vec![])) }).chain(pieces).boxed()
     }
 }
 
@@ -149,6 +173,86 @@ fn echo(first: HttpRequest, rest: Streaming<HttpRequest>) -> Answers<HttpRespons
         .boxed()
 }
 
+/// Reads the request to where it ends or breaks off, and answers what came.
+fn upload(first: HttpRequest, rest: Streaming<HttpRequest>) -> Answers<HttpResponse> {
+    let answer = async move {
+        let (mut bytes, mut end) = (first.data.len(), first.end);
+        let mut rest = rest;
+        while let Ok(Some(message)) = rest.message().await {
+            bytes += message.data.len();
+            end = message.end;
+        }
+        Ok(HttpResponse {
+            data: json!({"bytes": bytes, "end": end}).to_string().into(),
+            end: true,
+            ..head(200, vec![])
+        })
+    };
+    stream::once(answer).boxed()
+}
+
+/// An answer that begins well and does not end so.
+fn broken(path: &str) -> Option<Answers<HttpResponse>> {
+    Some(match path {
+        "/cut" => answers(vec![Ok(head(200, vec![])), Ok(data("half"))]),
+        "/broken" => answers(vec![
+            Ok(head(200, vec![])),
+            Ok(data("half")),
+            Err(Status::internal("broken")),
+        ]),
+        "/two-heads" => answers(vec![Ok(head(200, vec![])), Ok(head(200, vec![])), Ok(end())]),
+        "/longer" => answers(vec![
+            Ok(head(200, vec![header("content-length", "1")])),
+            Ok(data("long")),
+            Ok(end()),
+        ]),
+        "/shorter" => answers(vec![
+            Ok(head(200, vec![header("content-length", "9")])),
+            Ok(data("a")),
+            Ok(end()),
+        ]),
+        "/large-piece" => answers(vec![
+            Ok(head(200, vec![])),
+            Ok(data(vec![0; kite_proto::MAX_CHUNK + 1])),
+            Ok(end()),
+        ]),
+        "/early-trailers" => answers(vec![
+            Ok(head(200, vec![])),
+            Ok(HttpResponse {
+                trailers: vec![header("x-sum", "1")],
+                ..data("a")
+            }),
+            Ok(end()),
+        ]),
+        "/bad-trailers" => answers(vec![
+            Ok(head(200, vec![])),
+            Ok(HttpResponse {
+                trailers: vec![header("x sum", "1")],
+                ..end()
+            }),
+        ]),
+        _ => return None,
+    })
+}
+
+/// An answer that is none from the beginning.
+fn invalid(path: &str) -> Option<Answers<HttpResponse>> {
+    Some(match path {
+        "/empty" => answers(vec![]),
+        "/headless" => answers(vec![Ok(end())]),
+        "/huge" => whole(200, vec![header("x-huge", vec![b'a'; 512 * 1024])], ""),
+        "/bad-header" => whole(200, vec![header("x-bad", "a\r\nb: c")], ""),
+        "/two-lengths" => whole(
+            200,
+            vec![header("content-length", "0"), header("content-length", "1")],
+            "",
+        ),
+        "/two-locations" => whole(303, vec![header("location", "/a"), header("location", "/b")], ""),
+        "/many-headers" => whole(200, vec![header("", ""); 25_000], ""),
+        _ => return None,
+    })
+}
+
 #[tonic::async_trait]
 impl Plugin for Rogue {
     async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
@@ -174,33 +278,7 @@ impl Plugin for Rogue {
         Ok(Response::new(match path {
             "/seen" => whole(200, vec![], seen(&first).to_string()),
             "/echo" => echo(first, rest),
-            "/cut" => answers(vec![Ok(head(200, vec![])), Ok(data("half"))]),
-            "/broken" => answers(vec![
-                Ok(head(200, vec![])),
-                Ok(data("half")),
-                Err(Status::internal("broken")),
-            ]),
-            "/two-heads" => answers(vec![Ok(head(200, vec![])), Ok(head(200, vec![])), Ok(end())]),
-            "/longer" => answers(vec![
-                Ok(head(200, vec![header("content-length", "1")])),
-                Ok(data("long")),
-                Ok(end()),
-            ]),
-            "/shorter" => answers(vec![
-                Ok(head(200, vec![header("content-length", "9")])),
-                Ok(data("a")),
-                Ok(end()),
-            ]),
             "/refuse" => return Err(Status::unavailable("not now")),
-            "/empty" => answers(vec![]),
-            "/headless" => answers(vec![Ok(end())]),
-            "/huge" => whole(200, vec![header("x-huge", vec![b'a'; 512 * 1024])], ""),
-            "/bad-header" => whole(200, vec![header("x-bad", "a\r\nb: c")], ""),
-            "/two-lengths" => whole(
-                200,
-                vec![header("content-length", "0"), header("content-length", "1")],
-                "",
-            ),
             "/status" => whole(query.parse().unwrap(), vec![header("content-length", "0")], ""),
             "/location" => whole(303, vec![header("location", query)], ""),
             "/headers" => whole(
@@ -212,17 +290,17 @@ impl Plugin for Rogue {
                     .collect(),
                 "{}",
             ),
-            "/never" => stream::pending().boxed(),
-            "/endless" => {
-                self.open.send_modify(|open| *open += 1);
-                let open = Open(self.open.clone());
-                let pieces = stream::repeat_with(move || {
-                    let _ = &open;
-                    Ok(data(vec![0; 1024]))
-                });
-                stream::once(async { Ok(head(200, vec![])) }).chain(pieces).boxed()
-            }
-            _ => whole(404, vec![], "no such path"),
+            "/upload" => upload(first, rest),
+            // The rest of the request is kept, and not read.
+            "/never" => stream::poll_fn(move |_| {
+                let _ = &rest;
+                Poll::Pending
+            })
+            .boxed(),
+            "/endless" => self.endless(),
+            path => broken(path)
+                .or_else(|| invalid(path))
+                .unwrap_or_else(|| whole(404, vec![], "no such path")),
         }))
     }
 
@@ -247,6 +325,7 @@ impl Plugin for Rogue {
             "invalid" => return Err(Status::invalid_argument("name: is not a string")),
             "denied" => return Err(Status::permission_denied("not you")),
             "gone" => return Err(Status::not_found("no such tool")),
+            "late" => return Err(Status::deadline_exceeded("late")),
             "busy" => return Err(Status::resource_exhausted("busy")),
             "never" => stream::pending().boxed(),
             _ => return Err(Status::internal("bug")),

@@ -25,7 +25,7 @@ use oci_spec::{
         SCHEMA_VERSION,
     },
 };
-pub use push::{PushError, PushOptions, push};
+pub use push::{Obstacle, PushError, PushOptions, push};
 use search::SearchPath;
 use serde::Serialize;
 

@@ -29,10 +29,22 @@ pub const CLIENTS_CA_FILE: &str = "clients-ca.crt";
 pub const NAME_VARIABLE: &str = "KITE_PLUGIN_NAME";
 /// Most bytes of one piece of a body, and so of one message's `data`.
 pub const MAX_CHUNK: usize = 64 * 1024;
+/// Most bytes of the head of an [`HttpResponse`], and of its trailers, with what the encoding adds. The whole message has
+/// at most [`MAX_CHUNK`] and this.
+pub const MAX_HEAD: usize = 64 * 1024;
+/// Most header fields of an HTTP message, and most trailers.
+pub const MAX_FIELDS: usize = 256;
 /// Most bytes of the serialized [`Definitions`].
 pub const MAX_DEFINITIONS: usize = 1024 * 1024;
 /// Most bytes of a tool's arguments.
 pub const MAX_ARGUMENTS: usize = 1024 * 1024;
+/// Most bytes of one serialized [`CallToolResponse`], and so of a tool's result.
+pub const MAX_RESULT: usize = 4 * 1024 * 1024;
+/// Most bytes of a gRPC status' message. On the wire it is percent-encoded, at worst to three times its length, and shares
+/// [`MAX_METADATA`] with what else a response says about itself.
+pub const MAX_STATUS_MESSAGE: usize = 1024;
+/// Most bytes of the header fields, and of the trailers, of a gRPC response itself, as HTTP/2 counts them.
+pub const MAX_METADATA: u32 = 16 * 1024;
 
 /// The DNS name in the certificate of the plugin called `plugin`, which a client verifies whatever address it dialled.
 pub fn server_name(plugin: &str) -> String {

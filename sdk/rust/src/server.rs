@@ -8,8 +8,8 @@ use std::{fmt, future::Future, io, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 pub use config::Config;
-use kite_api::name::NameError;
-use kite_proto::{MAX_CHUNK, NAME_VARIABLE, plugin_server::PluginServer};
+use kite_api::{error_chain, name::NameError};
+use kite_proto::{MAX_CHUNK, MAX_METADATA, NAME_VARIABLE, plugin_server::PluginServer};
 use tokio::{sync::watch, time::timeout};
 use tonic::transport::{Certificate, Identity, ServerTlsConfig, server::TcpIncoming};
 use tracing::{info, warn};
@@ -26,13 +26,14 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(25);
 /// Each gateway uses one connection, for all that it has for the plugin.
 const MAX_STREAMS: u32 = 1024;
-/// A caller's head travels in a message, so that little is left for HTTP/2's own.
-const MAX_HEADERS: u32 = 16 * 1024;
 /// Streams that were reset before they were begun, and those that were reset for what came too late for them. Both
 /// happen in good faith: callers go away. The limits are there for peers that do nothing else.
 const MAX_RESETS: usize = 4096;
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// What may wait unread for each request: with [`MAX_STREAMS`] the bound of a connection's memory.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The most that HTTP/2 allows. All requests share it, and what waits unread for one of them counts against it: were it
+/// smaller than their windows together, a few handlers that do not read would stop every other.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -75,13 +76,7 @@ pub enum ServeError {
 
 impl fmt::Debug for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        let mut cause = std::error::Error::source(self);
-        while let Some(source) = cause {
-            write!(f, ": {source}")?;
-            cause = source.source();
-        }
-        Ok(())
+        f.write_str(&error_chain(self))
     }
 }
 
@@ -166,7 +161,7 @@ pub async fn serve_with(
 fn limits(tls: ServerTlsConfig) -> Result<tonic::transport::Server, ServeError> {
     tonic::transport::Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
-        .http2_max_header_list_size(MAX_HEADERS)
+        .http2_max_header_list_size(MAX_METADATA)
         .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
         .http2_max_local_error_reset_streams(Some(MAX_RESETS))
         .initial_stream_window_size(STREAM_WINDOW)

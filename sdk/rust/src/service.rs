@@ -4,6 +4,7 @@ mod headers;
 mod http;
 mod reply;
 mod request;
+mod status;
 mod tools;
 
 use axum::Router;
@@ -18,7 +19,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::definitions::Tools;
 
-/// Most bytes of a message: a tool's arguments, the largest thing that one may hold, and room for what stands beside.
+/// Most bytes of a message that is taken: a tool's arguments, the largest thing that one may hold, and room for what
+/// stands beside.
 pub(crate) const MAX_MESSAGE: usize = MAX_ARGUMENTS + 256 * 1024;
 
 /// A plugin as the host sees it.

@@ -3,6 +3,7 @@
 use std::{fmt, future::Future, sync::Arc};
 
 use futures::{FutureExt as _, future::BoxFuture};
+use kite_api::error_chain;
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -78,9 +79,9 @@ impl fmt::Debug for Tool {
 pub(crate) enum ArgumentsError {
     #[error("the arguments are not a JSON object")]
     NotAnObject,
-    #[error("the arguments do not fit: {0}")]
-    Whole(serde_json::Error),
-    #[error("the argument {path} does not fit: {source}")]
+    #[error("the arguments do not fit")]
+    Whole(#[source] serde_json::Error),
+    #[error("the argument {path} does not fit")]
     Field { path: String, source: serde_json::Error },
 }
 
@@ -188,14 +189,7 @@ impl fmt::Display for ToolError {
 
 impl<E: std::error::Error> From<E> for ToolError {
     fn from(error: E) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(source) = cause {
-            text.push_str(": ");
-            text.push_str(&source.to_string());
-            cause = source.source();
-        }
-        Self(text)
+        Self(error_chain(&error))
     }
 }
 
@@ -235,7 +229,7 @@ mod tests {
                 "do not fit: trailing characters",
             ),
         ] {
-            let text = read::<Arguments>(json.as_bytes()).unwrap_err().to_string();
+            let text = error_chain(&read::<Arguments>(json.as_bytes()).unwrap_err());
             assert!(text.contains(words), "{json}: {text}");
         }
         read::<Arguments>(br#" {"name": "a", "inner": {"count": 1}}"#).unwrap();

@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
@@ -10,6 +11,7 @@ use futures::Stream;
 use http_body::Body as _;
 use kite_proto::{HttpRequest, HttpRequestHead, MAX_CHUNK};
 
+use super::turn::Turn;
 use crate::pipeline::{RequestBody, headers};
 
 /// Head, pieces of the body and trailers. What is there already goes with the head, so that a small request is one
@@ -31,6 +33,11 @@ impl Messages {
             rest: Bytes::new(),
             ended: false,
         }
+    }
+
+    /// Whether all is still there: the first message takes the head, and a body that broke off has none.
+    fn is_untouched(&self) -> bool {
+        self.head.is_some() && !self.ended
     }
 
     fn message(&mut self, data: Bytes, trailers: Vec<kite_proto::Header>, end: bool) -> HttpRequest {
@@ -77,6 +84,51 @@ impl Stream for Messages {
                     return Poll::Ready(Some(this.message(Bytes::new(), headers::to_plugin(&trailers), true)));
                 }
             }
+        }
+    }
+}
+
+/// Messages lent to a connection, which come back if it never asked for one. It has then sent nothing of the request: all
+/// that a plugin is told is in the messages.
+pub(super) struct Lent {
+    /// Until they come back.
+    messages: Option<Messages>,
+    turn: Turn,
+    back: Arc<Mutex<Option<Messages>>>,
+}
+
+impl Lent {
+    pub(super) fn new(messages: Messages, turn: Turn, back: Arc<Mutex<Option<Messages>>>) -> Self {
+        Self {
+            messages: Some(messages),
+            turn,
+            back,
+        }
+    }
+}
+
+impl Stream for Lent {
+    type Item = HttpRequest;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<HttpRequest>> {
+        let this = self.get_mut();
+        let Some(messages) = &mut this.messages else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(messages).poll_next(cx);
+        if polled.is_pending() {
+            this.turn.waits_for_caller();
+        } else {
+            this.turn.handed_over();
+        }
+        polled
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(messages) = self.messages.take().filter(Messages::is_untouched) {
+            *self.back.lock().unwrap_or_else(PoisonError::into_inner) = Some(messages);
         }
     }
 }
@@ -164,5 +216,36 @@ mod tests {
         let first = messages.next().await.unwrap();
         assert!(first.head.is_some() && !first.end);
         assert!(futures::FutureExt::now_or_never(messages.next()).is_none());
+    }
+
+    #[tokio::test]
+    async fn messages_come_back_only_if_none_was_taken() {
+        let fresh = || {
+            let empty = Empty::new().map_err(|never| match never {}).boxed_unsync();
+            let back = Arc::default();
+            let messages = Messages::new(HttpRequestHead::default(), empty);
+            (Lent::new(messages, Turn::new(), Arc::clone(&back)), back)
+        };
+        let (lent, back) = fresh();
+        drop(lent);
+        assert!(back.lock().unwrap().is_some());
+        let (mut lent, back) = fresh();
+        lent.next().await.unwrap();
+        drop(lent);
+        assert!(back.lock().unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_at_once_does_not_come_back() {
+        let back = Arc::default();
+        let broken = frames(vec![Err("gone".into())]);
+        let mut lent = Lent::new(
+            Messages::new(HttpRequestHead::default(), broken),
+            Turn::new(),
+            Arc::clone(&back),
+        );
+        assert_eq!(lent.next().await, None);
+        drop(lent);
+        assert!(back.lock().unwrap().is_none());
     }
 }

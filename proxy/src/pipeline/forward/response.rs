@@ -11,18 +11,17 @@ use futures::Stream as _;
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use kite_api::PluginName;
+use kite_api::{PluginName, error_chain};
 use kite_proto::{HttpResponse, MAX_CHUNK};
 use tokio::sync::oneshot;
 use tonic::{Status, Streaming};
 
 use super::close;
 use crate::{
-    chain,
     pipeline::{
         ResponseBody, full,
         headers::{self, InvalidHeader},
-        location::{self, LocationError},
+        location::{self, Base, LocationError},
     },
     request_id::RequestId,
     upstream::InFlight,
@@ -71,10 +70,17 @@ pub(super) struct Kept {
     pub(super) _stop: oneshot::Sender<()>,
 }
 
+/// What an answer is to.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) plugin: &'a PluginName,
+    pub(super) method: &'a Method,
+    pub(super) base: Base<'a>,
+}
+
 /// The answer that begins with the message `first`.
 pub(super) fn build(
-    plugin: &PluginName,
-    method: &Method,
+    asked: Asked<'_>,
     first: Option<HttpResponse>,
     rest: Streaming<HttpResponse>,
     kept: Kept,
@@ -84,9 +90,10 @@ pub(super) fn build(
     let status = final_status(head.status)?;
     let mut headers = headers::to_caller(head.headers).map_err(AnswerError::Headers)?;
     let length = length(&headers)?;
-    relocate(plugin, &mut headers)?;
+    relocate(asked, &mut headers)?;
     headers::confine(&mut headers);
-    let without_body = *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let without_body =
+        *asked.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let body = if without_body {
         close(rest, kept);
         full(Bytes::new())
@@ -124,7 +131,7 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, AnswerError> {
     }
 }
 
-fn relocate(plugin: &PluginName, headers: &mut HeaderMap) -> Result<(), AnswerError> {
+fn relocate(asked: Asked<'_>, headers: &mut HeaderMap) -> Result<(), AnswerError> {
     let mut locations = headers.get_all(header::LOCATION).iter();
     let Some(location) = locations.next() else {
         return Ok(());
@@ -132,7 +139,7 @@ fn relocate(plugin: &PluginName, headers: &mut HeaderMap) -> Result<(), AnswerEr
     if locations.next().is_some() {
         return Err(AnswerError::Location(LocationError::Several));
     }
-    let location = location::rewrite(plugin, location).map_err(AnswerError::Location)?;
+    let location = location::rewrite(asked.plugin, asked.base, location).map_err(AnswerError::Location)?;
     headers.insert(header::LOCATION, location);
     Ok(())
 }
@@ -197,7 +204,7 @@ impl PluginBody {
     /// Breaks the answer, so that the caller's connection or stream is reset.
     fn break_off(&mut self, error: BodyError) -> BodyError {
         if let Some((_, kept)) = self.source.take() {
-            tracing::warn!(request_id = %kept.id, error = chain(&error), "the plugin's answer broke off");
+            tracing::warn!(request_id = %kept.id, error = error_chain(&error), "the plugin's answer broke off");
         }
         error
     }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     cli::ExitStatus,
-    image::{self, Digest, ImageError, ImageSpec, PushError, PushOptions, Reference},
+    image::{self, Digest, ImageError, ImageSpec, Obstacle, PushError, PushOptions, Reference},
     manifest::{self, Manifest, ManifestError},
     printer::Printer,
 };
@@ -151,17 +151,23 @@ fn hint(error: &PackageError, args: &PackageArgs) -> Option<String> {
             args.binary.display(),
             args.image
         )),
-        PackageError::Push(_) if !args.plain_http => Some(format!(
-            "for a registry that speaks HTTP only: `kite-plugin package {folder} --binary {} --image {} --plain-http`",
-            args.binary.display(),
-            args.image
-        )),
+        PackageError::Push(error) => match error.obstacle() {
+            Obstacle::Connection if !args.plain_http => Some(format!(
+                "for a registry that speaks HTTP only: `kite-plugin package {folder} --binary {} --image {} --plain-http`",
+                args.binary.display(),
+                args.image
+            )),
+            Obstacle::Credentials { registry } => Some(format!(
+                "log in as somebody who may push there: `docker login {registry}`; \
+                 only passwords that stand in Docker's config.json are found, credential helpers are not read"
+            )),
+            Obstacle::Connection | Obstacle::Other => None,
+        },
         PackageError::Manifest(_)
         | PackageError::Reference { .. }
         | PackageError::HasDigest(_)
         | PackageError::Build(_)
         | PackageError::Join(_)
-        | PackageError::Push(_)
         | PackageError::Write(_) => None,
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use oci_client::{
     Client, Reference,
     client::{ClientConfig, ClientProtocol},
-    errors::OciDistributionError,
+    errors::{OciDistributionError, OciErrorCode},
 };
 use oci_spec::image::Digest;
 
@@ -47,6 +47,51 @@ pub enum PushError {
         registry: String,
         source: OciDistributionError,
     },
+}
+
+/// What stands in the way of a push, for those who can do something about it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Obstacle<'a> {
+    /// There is no connection to the registry, or no agreement on TLS.
+    Connection,
+    /// The registry does not know the caller, or does not let them push.
+    Credentials { registry: &'a str },
+    /// Anything else.
+    Other,
+}
+
+impl PushError {
+    /// What stands in the way.
+    pub fn obstacle(&self) -> Obstacle<'_> {
+        let (registry, source) = match self {
+            Self::Client(_) => return Obstacle::Other,
+            Self::Ask { registry, source, .. }
+            | Self::SendBlob { registry, source, .. }
+            | Self::SendManifest { registry, source } => (registry, source),
+        };
+        if matches!(source, OciDistributionError::RequestError(error) if error.is_connect()) {
+            Obstacle::Connection
+        } else if is_refusal(source) {
+            Obstacle::Credentials { registry }
+        } else {
+            Obstacle::Other
+        }
+    }
+}
+
+/// Whether a registry said that the caller may not: by the status 401 or 403, or by its own word for it.
+fn is_refusal(error: &OciDistributionError) -> bool {
+    let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+    match error {
+        OciDistributionError::AuthenticationFailure(_) | OciDistributionError::UnauthorizedError { .. } => true,
+        OciDistributionError::RequestError(error) => error.status().is_some_and(|status| refused.contains(&status)),
+        OciDistributionError::ServerError { code, .. } => refused.iter().any(|status| status == code),
+        OciDistributionError::RegistryError { envelope, .. } => envelope
+            .errors
+            .iter()
+            .any(|error| matches!(error.code, OciErrorCode::Unauthorized | OciErrorCode::Denied)),
+        _ => false,
+    }
 }
 
 /// Sends `image` to the repository of `reference`, under its tag, and answers the digest by which it is pulled.
@@ -103,4 +148,55 @@ async fn send_unless_there(client: &Client, reference: &Reference, blob: &Blob) 
         source,
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use oci_client::errors::{OciEnvelope, OciError};
+
+    use super::*;
+
+    fn is_credentials(source: OciDistributionError) -> bool {
+        let error = PushError::SendManifest {
+            registry: "registry.example".to_owned(),
+            source,
+        };
+        match error.obstacle() {
+            Obstacle::Credentials { registry } => registry == "registry.example",
+            Obstacle::Connection | Obstacle::Other => false,
+        }
+    }
+
+    #[test]
+    fn each_way_to_say_no_to_a_caller_is_known() {
+        let url = String::new;
+        let answered = |code| {
+            is_credentials(OciDistributionError::ServerError {
+                code,
+                url: url(),
+                message: String::new(),
+            })
+        };
+        assert_eq!([401, 403, 404, 500].map(answered), [true, true, false, false]);
+        let said = |code| {
+            let error = OciError {
+                code,
+                message: String::new(),
+                detail: serde_json::Value::Null,
+            };
+            let envelope = OciEnvelope { errors: vec![error] };
+            is_credentials(OciDistributionError::RegistryError { envelope, url: url() })
+        };
+        let codes = [
+            OciErrorCode::Unauthorized,
+            OciErrorCode::Denied,
+            OciErrorCode::NameUnknown,
+        ];
+        assert_eq!(codes.map(said), [true, true, false]);
+        assert!(is_credentials(OciDistributionError::UnauthorizedError { url: url() }));
+        assert!(is_credentials(OciDistributionError::AuthenticationFailure(
+            String::new()
+        )));
+        assert!(!is_credentials(OciDistributionError::RegistryNoLocationError));
+    }
 }

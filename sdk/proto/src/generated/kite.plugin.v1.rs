@@ -95,7 +95,7 @@ pub struct HttpRequest {
     /// A piece of the body, at most 64 KiB.
     #[prost(bytes = "bytes", tag = "2")]
     pub data: ::prost::bytes::Bytes,
-    /// With `end` only.
+    /// With `end` only. At most 256.
     #[prost(message, repeated, tag = "3")]
     pub trailers: ::prost::alloc::vec::Vec<Header>,
     /// The request is complete.
@@ -112,7 +112,7 @@ pub struct HttpRequestHead {
     /// Path below the plugin's own root, with its query: rooted, percent-encoded, without dot segments.
     #[prost(string, tag = "3")]
     pub path_and_query: ::prost::alloc::string::String,
-    /// Without the caller's credentials and without hop-by-hop fields.
+    /// Without the caller's credentials and without hop-by-hop fields. At most 256.
     #[prost(message, repeated, tag = "4")]
     pub headers: ::prost::alloc::vec::Vec<Header>,
 }
@@ -124,7 +124,7 @@ pub struct HttpResponse {
     /// A piece of the body, at most 64 KiB.
     #[prost(bytes = "bytes", tag = "2")]
     pub data: ::prost::bytes::Bytes,
-    /// With `end` only.
+    /// With `end` only. At most 256.
     #[prost(message, repeated, tag = "3")]
     pub trailers: ::prost::alloc::vec::Vec<Header>,
     /// The response is complete.
@@ -136,6 +136,7 @@ pub struct HttpResponseHead {
     /// Final status code, 200 to 599.
     #[prost(uint32, tag = "1")]
     pub status: u32,
+    /// At most 256, and with the status at most 64 KiB serialized.
     #[prost(message, repeated, tag = "2")]
     pub headers: ::prost::alloc::vec::Vec<Header>,
 }
@@ -306,7 +307,12 @@ pub mod plugin_client {
         /// Http carries one HTTP exchange. The first message of either side has the head; then come body
         /// chunks and last, where there are any, trailers. A small request and a small reply are one message
         /// each. Either side ends its message by `end`; a stream that ends, or breaks, without it is a broken
-        /// exchange, never a complete one. The plugin reads the request to its end or ends the exchange.
+        /// exchange, never a complete one. The plugin reads the request to its end or ends the exchange. After
+        /// `end` nothing more is waited for, nor looked at if it comes.
+        ///
+        /// An HttpResponse has at most 128 KiB: at most 64 KiB of data, 64 KiB of head and 64 KiB of trailers. A
+        /// status other than OK is a failure of the plugin, to the caller of the host 502: what a plugin has to say
+        /// to its caller it says by an HTTP response.
         pub async fn http(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::HttpRequest>,
@@ -331,11 +337,14 @@ pub mod plugin_client {
                 .insert(GrpcMethod::new("kite.plugin.v1.Plugin", "Http"));
             self.inner.streaming(req, path, codec).await
         }
-        /// CallTool runs one tool: any number of progress messages, then exactly one result, the last message.
+        /// CallTool runs one tool: any number of progress messages, then exactly one result, the last message. Each
+        /// message has at most 4 MiB.
         ///
         /// Status codes: NOT_FOUND, no such tool; INVALID_ARGUMENT, the arguments do not fit the tool's input
-        /// schema; PERMISSION_DENIED, this caller may not; anything else is a failure of the plugin. A tool that
-        /// ran and failed answers a result with `is_error`, not a status.
+        /// schema; PERMISSION_DENIED, this caller may not; RESOURCE_EXHAUSTED, the plugin has too much to do (the
+        /// caller of the host sees 503); DEADLINE_EXCEEDED, the time was up (504); anything else is a failure of the
+        /// plugin (502). A tool that ran and failed, or whose result would be too large, answers a result with
+        /// `is_error`, not a status.
         pub async fn call_tool(
             &mut self,
             request: impl tonic::IntoRequest<super::CallToolRequest>,
@@ -393,7 +402,12 @@ pub mod plugin_server {
         /// Http carries one HTTP exchange. The first message of either side has the head; then come body
         /// chunks and last, where there are any, trailers. A small request and a small reply are one message
         /// each. Either side ends its message by `end`; a stream that ends, or breaks, without it is a broken
-        /// exchange, never a complete one. The plugin reads the request to its end or ends the exchange.
+        /// exchange, never a complete one. The plugin reads the request to its end or ends the exchange. After
+        /// `end` nothing more is waited for, nor looked at if it comes.
+        ///
+        /// An HttpResponse has at most 128 KiB: at most 64 KiB of data, 64 KiB of head and 64 KiB of trailers. A
+        /// status other than OK is a failure of the plugin, to the caller of the host 502: what a plugin has to say
+        /// to its caller it says by an HTTP response.
         async fn http(
             &self,
             request: tonic::Request<tonic::Streaming<super::HttpRequest>>,
@@ -404,11 +418,14 @@ pub mod plugin_server {
             >
             + std::marker::Send
             + 'static;
-        /// CallTool runs one tool: any number of progress messages, then exactly one result, the last message.
+        /// CallTool runs one tool: any number of progress messages, then exactly one result, the last message. Each
+        /// message has at most 4 MiB.
         ///
         /// Status codes: NOT_FOUND, no such tool; INVALID_ARGUMENT, the arguments do not fit the tool's input
-        /// schema; PERMISSION_DENIED, this caller may not; anything else is a failure of the plugin. A tool that
-        /// ran and failed answers a result with `is_error`, not a status.
+        /// schema; PERMISSION_DENIED, this caller may not; RESOURCE_EXHAUSTED, the plugin has too much to do (the
+        /// caller of the host sees 503); DEADLINE_EXCEEDED, the time was up (504); anything else is a failure of the
+        /// plugin (502). A tool that ran and failed, or whose result would be too large, answers a result with
+        /// `is_error`, not a status.
         async fn call_tool(
             &self,
             request: tonic::Request<super::CallToolRequest>,

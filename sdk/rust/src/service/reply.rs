@@ -2,18 +2,25 @@
 
 use std::panic::AssertUnwindSafe;
 
-use axum::{body::Body, http::Response, http::StatusCode};
+use axum::{
+    body::Body,
+    http::{HeaderMap, Response, StatusCode},
+};
 use bytes::Bytes;
 use futures::{FutureExt as _, Stream, stream};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
-use kite_proto::{HttpResponse, HttpResponseHead, MAX_CHUNK};
+use kite_api::error_chain;
+use kite_proto::{Header, HttpResponse, HttpResponseHead, MAX_CHUNK};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tracing::error;
 
 use super::{headers, panic_text};
 use crate::RequestId;
+
+/// What a caller gets instead of an answer whose head no message can carry.
+const HEAD_TOO_LARGE: &str = "the plugin answered with more or larger header fields than can be sent\n";
 
 /// What is left to be said.
 struct Reply {
@@ -35,16 +42,27 @@ pub(super) fn messages(
     deadline: Option<Instant>,
     request_id: RequestId,
 ) -> impl Stream<Item = Message> + Send {
-    let (parts, body) = response.into_parts();
+    let (parts, mut body) = response.into_parts();
     // The protocol has final statuses only; to switch protocols is none of its messages.
     let status = if parts.status.is_informational() {
         StatusCode::INTERNAL_SERVER_ERROR
     } else {
         parts.status
     };
+    let (status, headers) = match headers::write(&parts.headers) {
+        Ok(headers) => (status, headers),
+        Err(error) => {
+            error!(request_id = %request_id, error = %error, "the head of a response cannot be sent");
+            // The answer to HEAD has no body, whatever its status.
+            if !body.is_end_stream() {
+                body = Body::from(HEAD_TOO_LARGE);
+            }
+            (StatusCode::INTERNAL_SERVER_ERROR, Vec::new())
+        }
+    };
     let head = Some(HttpResponseHead {
         status: status.as_u16().into(),
-        headers: headers::write(&parts.headers),
+        headers,
     });
     let reply = Reply {
         head,
@@ -91,10 +109,7 @@ impl Reply {
             match frame.into_data() {
                 Ok(data) => self.data = data,
                 Err(frame) => {
-                    let trailers = frame
-                        .into_trailers()
-                        .map(|trailers| headers::write(&trailers))
-                        .unwrap_or_default();
+                    let trailers = self.trailers(&frame.into_trailers().unwrap_or_default())?;
                     return Ok(HttpResponse {
                         head: self.head.take(),
                         data: Bytes::new(),
@@ -111,6 +126,13 @@ impl Reply {
             data,
             trailers: Vec::new(),
             end,
+        })
+    }
+
+    fn trailers(&self, trailers: &HeaderMap) -> Result<Vec<Header>, Status> {
+        headers::write(trailers).map_err(|error| {
+            error!(request_id = %self.request_id, error = %error, "the trailers of a response cannot be sent");
+            Status::internal("the trailers of the response cannot be sent")
         })
     }
 
@@ -132,7 +154,7 @@ impl Reply {
             Ok(Some(Ok(frame))) => Ok(Read::Frame(frame)),
             Ok(None) => Ok(Read::End),
             Ok(Some(Err(error))) => {
-                error!(request_id = %self.request_id, error = %error, "the body of a response failed");
+                error!(request_id = %self.request_id, error = error_chain(&error), "the body of a response failed");
                 Err(Status::internal("the body of the response failed"))
             }
             Err(panic) => {
@@ -156,9 +178,11 @@ pub(super) fn too_late() -> Status {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderMap;
+    use axum::http::HeaderValue;
     use futures::StreamExt as _;
     use http_body_util::{Full, StreamBody};
+    use kite_proto::{MAX_FIELDS, MAX_HEAD};
+    use prost::Message as _;
 
     use super::*;
 
@@ -237,5 +261,43 @@ mod tests {
             (messages.len(), messages[1].as_ref().unwrap_err().code()),
             (2, tonic::Code::DeadlineExceeded)
         );
+    }
+
+    /// Fields whose values have `bytes` bytes together.
+    fn fields(count: usize, bytes: usize) -> HeaderMap {
+        let value = HeaderValue::from_bytes(&vec![b'a'; bytes / count]).unwrap();
+        let name = |n: usize| format!("x-{n}").parse().unwrap();
+        (0..count).map(|n| (name(n), value.clone())).collect()
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_too_large_is_the_answer_500_that_says_so() {
+        let of = async |headers: HeaderMap, body: Vec<u8>| {
+            let mut response = Response::new(Body::from(body));
+            *response.headers_mut() = headers;
+            let messages: Vec<_> = messages(response, None, RequestId::default()).collect().await;
+            let first = messages.into_iter().next().unwrap().unwrap();
+            assert!(first.encoded_len() <= MAX_CHUNK + MAX_HEAD);
+            (first.head.unwrap().status, first.data)
+        };
+        let full = || vec![0; MAX_CHUNK];
+        assert_eq!(of(fields(1, MAX_HEAD - 64), full()).await, (200, full().into()));
+        assert_eq!(of(fields(MAX_FIELDS, MAX_FIELDS), full()).await, (200, full().into()));
+        for headers in [fields(1, MAX_HEAD), fields(MAX_FIELDS + 1, MAX_FIELDS + 1)] {
+            assert_eq!(of(headers.clone(), full()).await, (500, HEAD_TOO_LARGE.into()));
+            assert_eq!(of(headers, Vec::new()).await, (500, Bytes::new()));
+        }
+    }
+
+    #[tokio::test]
+    async fn trailers_that_are_too_large_end_without_end() {
+        for trailers in [fields(1, MAX_HEAD), fields(MAX_FIELDS + 1, MAX_FIELDS + 1)] {
+            let frames = [Frame::data(Bytes::from("x")), Frame::trailers(trailers)].map(Ok::<_, std::io::Error>);
+            let messages = of(Body::new(StreamBody::new(stream::iter(frames)))).await;
+            assert_eq!(
+                (messages.len(), messages[1].as_ref().unwrap_err().code()),
+                (2, tonic::Code::Internal)
+            );
+        }
     }
 }

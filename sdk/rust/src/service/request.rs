@@ -15,7 +15,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::headers::{self, HeaderError};
+use super::{
+    headers::{self, HeaderError},
+    status,
+};
 use crate::caller::{Context, ContextError};
 
 /// Messages of a body that wait for the handler; a caller who sends faster is held back.
@@ -42,8 +45,6 @@ pub(super) enum RequestError {
     Chunk,
     #[error("a message has trailers and is not the last")]
     EarlyTrailers,
-    #[error("a message comes after the last")]
-    AfterEnd,
     #[error("the request ended before it was complete")]
     Incomplete,
     #[error("the request broke off")]
@@ -52,7 +53,7 @@ pub(super) enum RequestError {
 
 impl From<RequestError> for Status {
     fn from(error: RequestError) -> Self {
-        Self::invalid_argument(error.to_string())
+        status::invalid(&error)
     }
 }
 
@@ -146,16 +147,14 @@ async fn pump(
                 return Ok(());
             }
         }
+        if next.end {
+            return Ok(());
+        }
         let message = rest
             .message()
             .await
             .map_err(|status| RequestError::Broken(Box::new(status)))?;
-        match (next.end, message) {
-            (true, None) => return Ok(()),
-            (true, Some(_)) => return Err(RequestError::AfterEnd),
-            (false, None) => return Err(RequestError::Incomplete),
-            (false, Some(message)) => next = frames(message)?,
-        }
+        next = frames(message.ok_or(RequestError::Incomplete)?)?;
     }
 }
 

@@ -1,13 +1,20 @@
 //! HTTP exchanges.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use kite_proto::{CallContext, HttpRequest, HttpRequestHead, MAX_CHUNK};
+use futures::{StreamExt as _, stream};
+use kite_proto::{CallContext, HttpRequest, HttpRequestHead, MAX_CHUNK, MAX_FIELDS};
 use tonic::Code;
 
 use crate::{
     plugin::TestPlugin,
-    world::{World, context, exchange, field, head, small, within},
+    world::{World, context, exchange, exchange_stream, field, head, small, within},
 };
 
 #[tokio::test]
@@ -153,6 +160,80 @@ async fn a_request_that_is_not_complete_is_an_error_to_its_handler() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_request_is_taken_from_its_message_and_not_waited_for() {
+    let world = World::serve(TestPlugin::new().0).await;
+    let first = HttpRequest {
+        head: Some(head("POST", "/length")),
+        data: "part".into(),
+        ..HttpRequest::default()
+    };
+    let last = HttpRequest {
+        data: "rest".into(),
+        end: true,
+        ..HttpRequest::default()
+    };
+    let open = stream::iter([first, last]).chain(stream::pending());
+    let answer = exchange_stream(&mut world.client().await, open).await.unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (200, b"8".as_slice()));
+}
+
+#[tokio::test]
+async fn uploads_that_nobody_reads_do_not_hold_up_the_others() {
+    let world = World::serve(TestPlugin::new().0).await;
+    let mut client = world.client().await;
+    let taken = Arc::new(AtomicUsize::new(0));
+    for _ in 0..8 {
+        let (mut client, taken) = (client.clone(), Arc::clone(&taken));
+        let first = HttpRequest {
+            head: Some(head("POST", "/hold")),
+            ..HttpRequest::default()
+        };
+        let pieces = stream::repeat_with(move || {
+            taken.fetch_add(1, Ordering::Relaxed);
+            HttpRequest {
+                data: vec![0; MAX_CHUNK].into(),
+                ..HttpRequest::default()
+            }
+        });
+        tokio::spawn(async move { client.http(stream::iter([first]).chain(pieces)).await.map(drop) });
+    }
+    // Until so many others were answered without one more piece taken, all the room for the uploads is not used up.
+    let (mut before, mut answered) = (0, 0);
+    while answered < 100 {
+        assert_eq!(
+            exchange(&mut client, small(head("GET", "/hello"), b""))
+                .await
+                .unwrap()
+                .status,
+            200
+        );
+        let now = taken.load(Ordering::Relaxed);
+        answered = if now > 0 && now == before { answered + 1 } else { 0 };
+        before = now;
+    }
+    // Each holds what its window has room for, what waits for its handler, and a piece on its way at either end.
+    assert!((8 * 8..=8 * 16).contains(&before), "{before} pieces were taken");
+}
+
+#[tokio::test]
+async fn a_head_that_no_message_can_carry_is_the_answer_500() {
+    let world = World::serve(TestPlugin::new().0).await;
+    let mut client = world.client().await;
+    for (method, body) in [
+        (
+            "GET",
+            b"the plugin answered with more or larger header fields than can be sent\n".as_slice(),
+        ),
+        ("HEAD", b""),
+    ] {
+        let answer = exchange(&mut client, small(head(method, "/large-head"), b""))
+            .await
+            .unwrap();
+        assert_eq!((answer.status, answer.body.as_slice()), (500, body), "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_first_message_that_is_malformed_is_refused() {
     let world = World::serve(TestPlugin::new().0).await;
     let mut client = world.client().await;
@@ -172,6 +253,13 @@ async fn a_first_message_that_is_malformed_is_refused() {
         small(
             HttpRequestHead {
                 headers: vec![field("a b", "")],
+                ..head("GET", "/hello")
+            },
+            b"",
+        ),
+        small(
+            HttpRequestHead {
+                headers: vec![field("a", ""); MAX_FIELDS + 1],
                 ..head("GET", "/hello")
             },
             b"",

@@ -30,8 +30,8 @@ async fn describe_says_what_the_plugin_is_and_offers() {
     assert_eq!(described.definitions, again.definitions);
     let definitions: kite_proto::Definitions = prost::Message::decode(described.definitions).unwrap();
     let names: Vec<_> = definitions.tools.iter().map(|tool| tool.name.as_str()).collect();
-    assert_eq!(names, ["fail", "hello", "panic", "slow"]);
-    let schema: serde_json::Value = serde_json::from_slice(&definitions.tools[1].input_schema).unwrap();
+    assert_eq!(names, ["count", "fail", "hello", "panic", "slow"]);
+    let schema: serde_json::Value = serde_json::from_slice(&definitions.tools[2].input_schema).unwrap();
     assert_eq!(schema["properties"]["name"]["description"], "The name to greet.");
 }
 
@@ -85,6 +85,40 @@ async fn a_call_of_a_tool_is_refused_for_each_of_its_reasons() {
         assert!(status.message().contains(words), "{status}");
     }
     call(&mut client, "hello", r#"{"name": "bob"}"#).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_that_would_quote_much_is_cut_and_the_connection_survives() {
+    let (plugin, beside, mut told) = TestPlugin::new();
+    let world = World::serve(plugin).await;
+    let mut client = world.client().await;
+    let mut other = client.clone();
+    let under_way = tokio::spawn(async move { call(&mut other, "slow", "{}").await });
+    assert_eq!(within("the start of the tool", told.recv()).await, Some(true));
+
+    let large = format!(r#"{{"number": "{}"}}"#, "ä".repeat(250_000));
+    let status = call(&mut client, "count", &large).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    assert!(
+        status
+            .message()
+            .starts_with("the argument number does not fit: invalid type: string")
+    );
+    assert!(status.message().len() <= kite_proto::MAX_STATUS_MESSAGE);
+
+    beside.go_on.notify_one();
+    assert_eq!(under_way.await.unwrap().unwrap().text, "slow");
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_large_is_the_tools_failure() {
+    let world = World::serve(TestPlugin::new().0).await;
+    let mut client = world.client().await;
+    let result = call(&mut client, "count", r#"{"number": 4000000}"#).await.unwrap();
+    assert_eq!((result.text.len(), result.is_error), (4_000_000, false));
+    let result = call(&mut client, "count", r#"{"number": 4194304}"#).await.unwrap();
+    assert!(result.is_error);
+    assert!(result.text.contains("the limit is 4194304"), "{}", result.text);
 }
 
 #[tokio::test]

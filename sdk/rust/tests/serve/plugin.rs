@@ -79,12 +79,17 @@ impl Plugin for TestPlugin {
             .route("/broken", get(|| async { Body::from_stream(broken()) }))
             .route("/slow", get(move || slow(beside)))
             .route("/repeat", get(repeat))
+            .route("/hold", post(hold))
+            .route("/large-head", get(large_head))
     }
 
     fn tools(&self) -> Vec<Tool> {
         let beside = self.beside.clone();
         vec![
             Tool::new("hello", "Says hello", hello),
+            Tool::new("count", "Counts", |_, Count { number }: Count| async move {
+                Ok("a".repeat(number))
+            }),
             Tool::new("fail", "Fails", |_, _: Nothing| async {
                 Ok("x".parse::<u8>()?.to_string())
             }),
@@ -110,6 +115,20 @@ fn length<E: IntoResponse>(body: Result<Bytes, E>) -> (StatusCode, String) {
 
 fn broken() -> impl stream::Stream<Item = Result<Bytes, std::io::Error>> {
     stream::iter([Ok(Bytes::from("a")), Err(std::io::Error::other("broken"))])
+}
+
+/// Reads nothing of its request, and does not let go of it either.
+async fn hold(body: Body) {
+    let _body = body;
+    std::future::pending::<()>().await;
+}
+
+async fn large_head() -> (HeaderMap, &'static str) {
+    let value = "a".repeat(kite_proto::MAX_HEAD).parse().unwrap();
+    (
+        HeaderMap::from_iter([(HeaderName::from_static("x-large"), value)]),
+        "body",
+    )
 }
 
 async fn repeat(headers: HeaderMap) -> (HeaderMap, Body) {
@@ -141,6 +160,13 @@ async fn slow(beside: Beside) -> String {
 #[serde(crate = "kite_plugin_sdk::serde")]
 #[schemars(crate = "kite_plugin_sdk::schemars")]
 struct Nothing {}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(crate = "kite_plugin_sdk::serde")]
+#[schemars(crate = "kite_plugin_sdk::schemars")]
+struct Count {
+    number: usize,
+}
 
 /// Whom to greet.
 #[derive(Deserialize, JsonSchema)]

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, future::Future, net::SocketAddr, time::Duration};
 
+use futures::Stream;
 use kite_plugin_sdk::{Config, Plugin, PluginName, ServeError, serve_with};
 use kite_proto::{
     CallContext, CallToolRequest, Header, HttpRequest, HttpRequestHead, HttpResponse, ToolResult, User,
@@ -172,8 +173,16 @@ pub(crate) async fn exchange(
     client: &mut PluginClient<Channel>,
     messages: impl IntoIterator<Item = HttpRequest, IntoIter: Send + 'static>,
 ) -> Result<Answer, Status> {
+    exchange_stream(client, tokio_stream::iter(messages)).await
+}
+
+/// The same with messages that come when they come.
+pub(crate) async fn exchange_stream(
+    client: &mut PluginClient<Channel>,
+    messages: impl Stream<Item = HttpRequest> + Send + 'static,
+) -> Result<Answer, Status> {
     let exchange = async {
-        let mut stream = client.http(tokio_stream::iter(messages)).await?.into_inner();
+        let mut stream = client.http(messages).await?.into_inner();
         let mut answer = Answer {
             status: 0,
             headers: HashMap::new(),

@@ -1,10 +1,11 @@
 //! What the command writes, whole.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+use std::{ffi::OsString, fs, net::SocketAddr, path::Path};
 
-use std::{ffi::OsString, fs, path::Path};
-
+use axum::http::StatusCode;
 use kite_plugin::{cli, printer::Printer};
+
+use crate::registry::{self, Registry};
 
 const DOCUMENT: &str = "\
 apiVersion: kite.dev/v1alpha1
@@ -101,4 +102,68 @@ async fn missing_binary() {
 #[tokio::test]
 async fn binary_that_is_no_elf() {
     insta::assert_snapshot!(package(Some(DOCUMENT), "/etc/passwd", "registry.example/hello").await);
+}
+
+/// Packages this machine's shell for the registry at `address`.
+async fn push(address: SocketAddr, options: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("plugin.yaml"), DOCUMENT).unwrap();
+    let image = format!("{address}/a/b");
+    let arguments = ["package", folder.path().to_str().unwrap(), "--binary", "/bin/sh"];
+    let image = ["--image", &image, "--ca-certificates", "/etc/passwd"];
+    let arguments = [&arguments, &image, options].concat();
+    let text = run(&arguments, Some(folder.path())).await;
+    text.replace(&address.to_string(), "REGISTRY")
+}
+
+/// What differs from machine to machine is masked: digests, and the image's size.
+fn masked(text: &str) -> String {
+    let text = mask(text, "sha256:", char::is_ascii_hexdigit, "DIGEST");
+    mask(&text, "Pushing ", char::is_ascii_digit, "SIZE")
+}
+
+/// Puts `mask` for what stands behind each `before`, as far as its characters are such as `these`.
+fn mask(text: &str, before: &str, these: fn(&char) -> bool, mask: &str) -> String {
+    let mut parts = text.split(before);
+    let mut masked = parts.next().unwrap().to_owned();
+    for part in parts {
+        masked.extend([before, mask, part.trim_start_matches(|character| these(&character))]);
+    }
+    masked
+}
+
+#[tokio::test]
+async fn packaged() {
+    let registry = Registry::start().await;
+    let text = push(registry.address, &["--plain-http"]).await;
+    let digest = registry::digest(&registry.content().manifests["0.1.0"]);
+    let named = text.matches(&digest).count();
+    assert_eq!(
+        named, 2,
+        "the talk and the document name the image that the registry has: {text}"
+    );
+    insta::assert_snapshot!(masked(&text));
+}
+
+#[tokio::test]
+async fn registry_that_speaks_http_only() {
+    insta::assert_snapshot!(masked(&push(Registry::start().await.address, &[]).await));
+}
+
+#[tokio::test]
+async fn registry_that_does_not_know_the_caller() {
+    let address = registry::answering(StatusCode::UNAUTHORIZED).await;
+    insta::assert_snapshot!(masked(&push(address, &["--plain-http"]).await));
+}
+
+#[tokio::test]
+async fn registry_that_refuses_the_caller() {
+    let address = registry::answering(StatusCode::FORBIDDEN).await;
+    insta::assert_snapshot!(masked(&push(address, &["--plain-http"]).await));
+}
+
+#[tokio::test]
+async fn registry_that_is_broken() {
+    let address = registry::answering(StatusCode::INTERNAL_SERVER_ERROR).await;
+    insta::assert_snapshot!(masked(&push(address, &["--plain-http"]).await));
 }

@@ -1,0 +1,141 @@
+//! Whose turn it is in an exchange that has no answer yet, and since when.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{Instant, timeout_at};
+
+/// Who has to do something next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Party {
+    /// To go on with the body.
+    Caller,
+    /// To take what was sent, or to answer.
+    Plugin,
+}
+
+/// Whose turn it is, written by whoever moves the caller's body and read by whoever waits for the plugin's answer.
+#[derive(Clone)]
+pub(super) struct Turn(Arc<Mutex<(Party, Instant)>>);
+
+/// How long each may take for its turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub plugin: Duration,
+    pub caller: Duration,
+}
+
+impl Turn {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new((Party::Plugin, Instant::now()))))
+    }
+
+    /// The plugin was given something, all that there is perhaps.
+    pub(super) fn handed_over(&self) {
+        self.set((Party::Plugin, Instant::now()));
+    }
+
+    /// The plugin wants more than the caller has sent.
+    pub(super) fn waits_for_caller(&self) {
+        if self.get().0 == Party::Plugin {
+            self.set((Party::Caller, Instant::now()));
+        }
+    }
+
+    /// What `answer` gives, or who let their time pass.
+    pub(super) async fn within<T>(&self, limits: Limits, answer: impl Future<Output = T>) -> Result<T, Party> {
+        let mut answer = std::pin::pin!(answer);
+        // Nobody tells of a new turn, but none that begins after a look ends before this has passed.
+        let shortest = limits.plugin.min(limits.caller);
+        loop {
+            let (party, since) = self.get();
+            let limit = match party {
+                Party::Caller => limits.caller,
+                Party::Plugin => limits.plugin,
+            };
+            let end = since + limit;
+            if let Ok(answer) = timeout_at(end.min(Instant::now() + shortest), &mut answer).await {
+                return Ok(answer);
+            }
+            if self.get() == (party, since) && Instant::now() >= end {
+                return Err(party);
+            }
+        }
+    }
+
+    fn get(&self) -> (Party, Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, turn: (Party, Instant)) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = turn;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, poll_fn},
+        task::Poll,
+    };
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_mins(1);
+    const SHORT: Duration = Duration::from_millis(10);
+
+    #[tokio::test]
+    async fn who_lets_their_time_pass_is_named() {
+        let turn = Turn::new();
+        let limits = Limits {
+            plugin: SHORT,
+            caller: LONG,
+        };
+        assert_eq!(turn.within(limits, pending::<()>()).await, Err(Party::Plugin));
+        turn.waits_for_caller();
+        let limits = Limits {
+            plugin: LONG,
+            caller: SHORT,
+        };
+        assert_eq!(turn.within(limits, pending::<()>()).await, Err(Party::Caller));
+        assert_eq!(turn.within(limits, async { 1 }).await, Ok(1));
+    }
+
+    #[test]
+    fn only_what_is_handed_over_begins_a_new_turn() {
+        let turn = Turn::new();
+        turn.waits_for_caller();
+        let waiting = turn.get();
+        assert_eq!(waiting.0, Party::Caller);
+        turn.waits_for_caller();
+        assert_eq!(turn.get(), waiting, "being asked again gives the caller no new time");
+        turn.handed_over();
+        let (party, since) = turn.get();
+        assert!(party == Party::Plugin && since >= waiting.1);
+    }
+
+    #[tokio::test]
+    async fn time_that_passed_before_the_turn_does_not_count() {
+        let turn = Turn::new();
+        let limits = Limits {
+            plugin: SHORT,
+            caller: LONG,
+        };
+        let mut polls = 0;
+        let answer = poll_fn(|_| {
+            polls += 1;
+            match polls {
+                1 => Poll::Pending,
+                // The time is up just as the plugin is given more.
+                2 => {
+                    turn.handed_over();
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            }
+        });
+        assert_eq!(turn.within(limits, answer).await, Ok(()));
+    }
+}
