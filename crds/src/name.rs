@@ -37,6 +37,12 @@ pub enum NameError {
     NotATool,
 }
 
+/// Whether `text` is an RFC 1123 label, as the name of a namespace is.
+pub fn is_label(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
 /// The name of a plugin: an RFC 1123 label of at most [`MAX_PLUGIN_NAME`] characters that no route of the gateway takes.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PluginName(String);
@@ -49,8 +55,7 @@ impl PluginName {
         if text.len() > MAX_PLUGIN_NAME {
             return Err(NameError::TooLong(MAX_PLUGIN_NAME));
         }
-        let label = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if !text.bytes().all(label) || text.starts_with('-') || text.ends_with('-') {
+        if !is_label(text) {
             return Err(NameError::Characters);
         }
         if RESERVED.contains(&text) {
@@ -155,6 +160,16 @@ mod tests {
             ("tools", NameError::Reserved),
         ] {
             assert_eq!(PluginName::parse(text), Err(reason), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_bounded_and_begins_and_ends_well() {
+        for good in ["a", "0", "kite-plugins", &"a".repeat(63)] {
+            assert!(is_label(good), "{good:?}");
+        }
+        for bad in ["", "-a", "a-", "A", "a.b", "a/b", "..", "é", &"a".repeat(64)] {
+            assert!(!is_label(bad), "{bad:?}");
         }
     }
 

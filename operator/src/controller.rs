@@ -11,10 +11,11 @@ pub mod watches;
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures::StreamExt;
+use kite_api::error_chain;
 use kube::{
     Client,
     runtime::{
@@ -27,17 +28,16 @@ use tokio_util::sync::CancellationToken;
 use self::{
     apply::{Applied, ApplyError, WithdrawError},
     describe::Memory,
-    gather::GatherError,
+    gather::{GatherError, Surroundings},
     object::Object,
-    status::{Situation, StatusError},
+    status::{Refusal, Situation, StatusError},
     validate::ValidatedPlugin,
 };
 use crate::{
     Namespaces,
-    backoff::Failures,
+    backoff::{Failures, Trouble},
     health::Readiness,
     identity::{Identity, authority::AuthorityError},
-    telemetry::chain,
 };
 
 /// A plugin is looked at this often though nothing has changed.
@@ -54,6 +54,9 @@ pub enum ReconcileError {
     Withdraw(#[source] WithdrawError),
     #[error("failed to apply the plugin's objects")]
     Apply(#[source] ApplyError),
+    /// It takes a change to end it.
+    #[error("failed to apply the plugin's objects: {0}")]
+    Refused(String, Box<Refusal>),
     #[error("failed to tell the plugin's status")]
     Status(#[source] StatusError),
 }
@@ -98,31 +101,52 @@ pub async fn run(
     tokio::join!(work, synced);
 }
 
-/// Brings one plugin to where its object says.
+/// Brings one plugin to where its object says, and tells if that failed.
 async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    // 1. Is there anything to do, and can the object be understood?                                    pure
-    let previous = status::previous(&object, &context.client)
-        .await
-        .map_err(ReconcileError::Status)?;
-    let tell = async |situation: Situation| {
-        let wanted = status::decide(&previous, object::generation(&object), &situation, status::now());
-        status::tell(&context.client, &object, &previous, &wanted)
-            .await
-            .map_err(ReconcileError::Status)
+    context.forget_the_deleted();
+    let name = object::name(&object);
+    let error = match Box::pin(attempt(&object, &context)).await {
+        // Only now: a status that could not be written is a failure as well.
+        Ok(action) => {
+            context.failures.succeeded(name, Instant::now());
+            return Ok(action);
+        }
+        Err(error) => error,
     };
-    if object::is_being_deleted(&object) {
-        tell(Situation::Deleting).await?;
+    let generation = object::generation(&object);
+    let told = context
+        .failures
+        .failed(name, generation, error.trouble(), Instant::now());
+    if let (Some(Trouble { message, .. }), Some(situation)) = (told, error.situation()) {
+        let told = tell(&object, &context, &situation(message)).await;
+        if let Err(untold) = told {
+            tracing::warn!(
+                plugin = name,
+                error = error_chain(&untold),
+                "a failure could not be told"
+            );
+        }
+    }
+    Err(error)
+}
+
+/// The steps, in their order.
+async fn attempt(object: &Object, context: &Context) -> Result<Action, ReconcileError> {
+    // 1. Is there anything to do, and can the object be understood?                                    pure
+    if object::is_being_deleted(object) {
+        tell(object, context, &Situation::Deleting).await?;
         return Ok(Action::await_change());
     }
-    let plugin = match validate::validate(&object, &context.namespaces.plugins) {
+    let plugin = match validate::validate(object, &context.namespaces.plugins) {
         Ok(plugin) => plugin,
         Err(error) => {
-            tell(Situation::Invalid { message: chain(&error) }).await?;
+            let message = error_chain(&error);
+            tell(object, context, &Situation::Invalid { message }).await?;
             return Ok(Action::await_change());
         }
     };
     // 2. What is there already?                                                                        asks the cluster
-    let found = gather::gather(&context.client, &context.namespaces, &plugin)
+    let mut found = gather::gather(&context.client, &context.namespaces, &plugin)
         .await
         .map_err(ReconcileError::Gather)?;
     // 3. What should be there?                                                                         pure
@@ -137,25 +161,64 @@ async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action,
         certificate,
         &context.identity,
     );
-    // 4. Rights that are no longer granted go, before anything new is there to use them.              asks the cluster
+    // 4. What should not run stops, whatever comes of the rest; rights that are no longer granted go, before anything new
+    //    is there to use them.                                                                         asks the cluster
+    let stopped = if plugin.enabled {
+        Ok(())
+    } else {
+        apply::stop(&context.client, &mut found.deployment).await
+    };
     apply::withdraw(&context.client, &found.grants, &desired)
         .await
         .map_err(ReconcileError::Withdraw)?;
     // 5. All else, in one order.                                                                       asks the cluster
-    let applied = match apply::apply(&context.client, &desired).await {
+    let applied = match stopped {
+        Ok(()) => apply::apply(&context.client, &desired).await,
+        Err(error) => Err(error),
+    };
+    let applied = match applied {
         Ok(applied) => applied,
-        Err(error) => {
-            if let Some(message) = error.refusal() {
-                tell(Situation::Refused { message }).await?;
-            }
-            return Err(ReconcileError::Apply(error));
-        }
+        Err(error) => return Err(not_applied(error, &plugin, &found, context).await?),
     };
     // 6. What runs, and what does it say that it is?                                                   asks the cluster
-    let (situation, action) = observe(&plugin, applied, &desired, &context).await?;
+    let (situation, action) = observe(&plugin, applied, &desired, context).await?;
     // 7. What is there to tell?                                                                        pure, one patch
-    tell(situation).await?;
+    tell(object, context, &situation).await?;
     Ok(action)
+}
+
+/// Writes the status that tells `situation`.
+async fn tell(object: &Object, context: &Context, situation: &Situation) -> Result<(), ReconcileError> {
+    let standing = status::standing(object, &context.client)
+        .await
+        .map_err(ReconcileError::Status)?;
+    let Some(standing) = standing else { return Ok(()) };
+    let wanted = status::decide(&standing.status, object::generation(object), situation, status::now());
+    status::tell(&context.client, object, &standing, &wanted)
+        .await
+        .map_err(ReconcileError::Status)
+}
+
+/// What it means that the objects could not be applied: a refusal is told together with what runs meanwhile.
+async fn not_applied(
+    error: ApplyError,
+    plugin: &ValidatedPlugin,
+    found: &Surroundings,
+    context: &Context,
+) -> Result<ReconcileError, ReconcileError> {
+    let Some(message) = error.refusal() else {
+        return Ok(ReconcileError::Apply(error));
+    };
+    let pods = gather::pods(&context.client, &context.namespaces.plugins, plugin)
+        .await
+        .map_err(ReconcileError::Gather)?;
+    let refusal = Refusal {
+        enabled: plugin.enabled,
+        version: plugin.version.to_string(),
+        deployment: found.deployment.clone(),
+        pods: object::of_template(pods, found.template().unwrap_or_default()),
+    };
+    Ok(ReconcileError::Refused(message, Box::new(refusal)))
 }
 
 /// Looks at the pods and asks those that are ready.
@@ -165,39 +228,59 @@ async fn observe(
     desired: &build::Desired,
     context: &Context,
 ) -> Result<(Situation, Action), ReconcileError> {
-    context.forget_the_deleted();
-    let name = plugin.name.as_str();
+    let version = plugin.version.to_string();
     if !plugin.enabled {
-        context.failures.succeeded(name);
-        let version = plugin.version.to_string();
         return Ok((Situation::Disabled { applied, version }, Action::requeue(RESYNC)));
     }
     let pods = gather::pods(&context.client, &context.namespaces.plugins, plugin)
         .await
         .map_err(ReconcileError::Gather)?;
     let pods = object::of_template(pods, &desired.template);
-    let verdict = describe::describe(plugin, &pods, &context.identity, &context.answers).await;
-    let wait = if verdict.unanswered() {
-        context.failures.failed(name)
-    } else {
-        context.failures.succeeded(name);
-        RESYNC
-    };
+    let (verdict, wait) = describe::describe(plugin, &pods, &context.identity, &context.answers).await;
     Ok((
         Situation::Running {
             applied,
             pods,
             verdict,
-            version: plugin.version.to_string(),
+            version,
         },
-        Action::requeue(wait),
+        Action::requeue(wait.unwrap_or(RESYNC)),
     ))
 }
 
 /// Each plugin waits on its own, longer each time.
 #[expect(clippy::needless_pass_by_value, reason = "the controller hands over what it shares")]
 fn retry(object: Arc<Object>, _: &ReconcileError, context: Arc<Context>) -> Action {
-    Action::requeue(context.failures.failed(object::name(&object)))
+    Action::requeue(context.failures.wait(object::name(&object), Instant::now()))
+}
+
+impl ReconcileError {
+    /// What stands of it until it is tried again.
+    fn trouble(&self) -> Trouble {
+        match self {
+            Self::Refused(message, _) => Trouble {
+                refused: true,
+                message: message.clone(),
+            },
+            other => Trouble {
+                refused: false,
+                message: error_chain(other),
+            },
+        }
+    }
+
+    /// What is told of it, with a message; nothing, if it is the telling that failed.
+    fn situation(&self) -> Option<impl FnOnce(String) -> Situation> {
+        let refusal = match self {
+            Self::Status(_) => return None,
+            Self::Refused(_, refusal) => Some(refusal.as_ref().clone()),
+            Self::Gather(_) | Self::Issue(_) | Self::Withdraw(_) | Self::Apply(_) => None,
+        };
+        Some(move |message| match refusal {
+            Some(refusal) => Situation::Refused { message, refusal },
+            None => Situation::Failing { message },
+        })
+    }
 }
 
 impl Context {
@@ -217,12 +300,12 @@ fn report<Q: std::error::Error + 'static>(result: Result<(), ControllerError<Rec
         Err(ControllerError::ReconcilerFailed(error, object)) => {
             tracing::warn!(
                 plugin = object.name,
-                error = chain(&error),
+                error = error_chain(&error),
                 "a plugin is not where it should be"
             );
         }
         Err(error @ (ControllerError::QueueError(_) | ControllerError::RunnerError(_))) => {
-            tracing::warn!(error = chain(&error), "a watch was interrupted");
+            tracing::warn!(error = error_chain(&error), "a watch was interrupted");
         }
     }
 }

@@ -40,6 +40,12 @@ impl Identity {
         })
     }
 
+    /// Tells the CAs that a plugin's certificate and its trust come from, from all others.
+    pub fn authorities_hash(&self) -> String {
+        let certificates = [self.servers.certificate(), self.clients.certificate()].concat();
+        kite_proto::sha256(certificates.as_bytes())
+    }
+
     /// The certificate of `plugin`: `existing`, if a client would accept it now, or else a new one.
     pub fn plugin_certificate(
         &self,
@@ -88,6 +94,27 @@ pub(crate) mod tests {
             identity.plugin_certificate(&hello, Some(first.clone()), now).unwrap(),
             first
         );
+    }
+
+    #[test]
+    fn each_of_the_cas_that_plugins_use_changes_their_hash() {
+        let (a, b) = (identity(), identity());
+        let now = SystemTime::now();
+        let copy =
+            |authority: &Authority, purpose| Authority::read(purpose, authority.certified().clone(), now).unwrap();
+        let mix = |servers: &Identity, clients: &Identity, serving: &Identity| {
+            Identity::new(
+                copy(&servers.servers, Purpose::Servers),
+                copy(&clients.clients, Purpose::Clients),
+                copy(&serving.serving, Purpose::Serving),
+                now,
+            )
+            .unwrap()
+            .authorities_hash()
+        };
+        assert_eq!(mix(&a, &a, &b), a.authorities_hash());
+        assert_ne!(mix(&b, &a, &a), a.authorities_hash());
+        assert_ne!(mix(&a, &b, &a), a.authorities_hash());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use kite_api::error_chain;
 use kite_operator::{Options, run, telemetry};
 
 #[tokio::main]
@@ -12,7 +13,7 @@ async fn main() -> ExitCode {
     match run::until_signal(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = telemetry::chain(&error), "the operator ends");
+            tracing::error!(error = error_chain(&error), "the operator ends");
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,11 @@
 //! What the operator is told on its command line or by its environment.
 
-use std::net::SocketAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
+
+use rustls::pki_types::DnsName;
 
 /// Runs what KitePlugin objects declare.
 #[derive(Clone, Debug, clap::Parser)]
@@ -12,6 +17,43 @@ pub struct Options {
     /// Address on which `/healthz` and `/readyz` answer, plain HTTP
     #[arg(long, env = "KITE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+
+    /// A DNS name or an address under which the gateway is reached, for its serving certificate; may be repeated
+    #[arg(
+        long = "gateway-name",
+        env = "KITE_GATEWAY_NAMES",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub gateway_names: Vec<HostName>,
+}
+
+/// What a certificate can name a host by.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum HostName {
+    Dns(String),
+    Address(IpAddr),
+}
+
+/// A text that is no name of a host.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read {0:?} as a DNS name or an IP address")]
+pub struct HostNameError(String);
+
+impl FromStr for HostName {
+    type Err = HostNameError;
+
+    /// A DNS name is written in lower case and without the dot at its end, the form in which it is compared.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Address(address));
+        }
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        match DnsName::try_from(name.as_str()) {
+            Ok(_) => Ok(Self::Dns(name)),
+            Err(_) => Err(HostNameError(text.to_owned())),
+        }
+    }
 }
 
 /// The two namespaces of an installation.
@@ -36,12 +78,31 @@ pub struct Namespaces {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
     #[test]
     fn the_arguments_are_consistent() {
         Options::command().debug_assert();
+    }
+
+    #[test]
+    fn gateway_names_are_repeated_or_stand_in_one_list() {
+        let read = |arguments: &[&str]| {
+            let arguments = ["kite-operator"].iter().chain(arguments);
+            Options::try_parse_from(arguments).map(|options| options.gateway_names)
+        };
+        let both = vec![
+            HostName::Dns(String::from("kite.example")),
+            HostName::Address("192.0.2.7".parse().unwrap()),
+        ];
+        let repeated = ["--gateway-name", "Kite.Example.", "--gateway-name", "192.0.2.7"];
+        assert_eq!(read(&repeated).unwrap(), both);
+        assert_eq!(read(&["--gateway-name", "kite.example,192.0.2.7"]).unwrap(), both);
+        assert_eq!(read(&[]).unwrap(), []);
+        for wrong in ["", "a b", "*.kite.example", "https://kite.example", "kite.example:443"] {
+            assert!(read(&["--gateway-name", wrong]).is_err(), "{wrong:?}");
+        }
     }
 }

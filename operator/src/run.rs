@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kite_api::error_chain;
 use kube::Client;
 use tokio::{
     net::TcpListener,
@@ -13,7 +14,6 @@ use crate::{
     Options, backoff, controller,
     health::{self, Readiness},
     identity::{Identity, gateway, secrets},
-    telemetry::chain,
 };
 
 /// Why the operator could not run.
@@ -76,7 +76,13 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         let identity = Arc::new(identity);
         readiness.identity_exists();
         tokio::join!(
-            gateway::keep(&identity, &client, &options.namespaces.system, &stop),
+            gateway::keep(
+                &identity,
+                &client,
+                &options.namespaces.system,
+                &options.gateway_names,
+                &stop
+            ),
             controller::run(
                 &client,
                 &options.namespaces,
@@ -97,7 +103,7 @@ async fn establish(client: &Client, options: &Options, stop: &CancellationToken)
     loop {
         let attempt = async {
             let identity = secrets::load_or_make(client, &options.namespaces.system).await?;
-            gateway::ensure(&identity, client, &options.namespaces.system).await?;
+            gateway::ensure(&identity, client, &options.namespaces.system, &options.gateway_names).await?;
             Ok::<_, secrets::IdentityError>(identity)
         };
         let error = tokio::select! {
@@ -109,7 +115,7 @@ async fn establish(client: &Client, options: &Options, stop: &CancellationToken)
         };
         failures += 1;
         let wait = backoff::delay(failures);
-        tracing::error!(error = chain(&error), retry_in = ?wait, "the CAs and the gateway's certificates are not there");
+        tracing::error!(error = error_chain(&error), retry_in = ?wait, "the CAs and the gateway's certificates are not there");
         tokio::select! {
             () = stop.cancelled() => return None,
             () = tokio::time::sleep(wait) => {}

@@ -16,6 +16,7 @@ use kube::{
     core::ClusterResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
 
 use super::{build::Desired, gather::GrantRef};
 
@@ -70,6 +71,37 @@ impl Applied {
     pub(crate) fn of(deployment: Deployment) -> Self {
         Self { deployment }
     }
+}
+
+/// Scales what is there to zero, for a plugin that should not run. It does not wait for the rest, of which something may
+/// be refused. Where it is at zero already, nothing is written.
+pub async fn stop(client: &Client, found: &mut Option<Deployment>) -> Result<(), ApplyError> {
+    let Some(deployment) = found.as_ref().filter(|found| runs(found)) else {
+        return Ok(());
+    };
+    let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
+    let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    let params = PatchParams {
+        field_manager: Some(labels::OPERATOR.to_owned()),
+        ..PatchParams::default()
+    };
+    let patch = Patch::Merge(json!({"spec": {"replicas": 0}}));
+    match api.patch(&deployment.name_any(), &params, &patch).await {
+        Ok(stopped) => {
+            *found = Some(stopped);
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.is_not_found() => {
+            *found = None;
+            Ok(())
+        }
+        Err(source) => Err(failed(deployment, source)),
+    }
+}
+
+/// Whether it should have pods.
+fn runs(deployment: &Deployment) -> bool {
+    deployment.spec.as_ref().and_then(|spec| spec.replicas) != Some(0)
 }
 
 /// Deletes the roles and bindings among `found` that are not wanted any longer, bindings first.

@@ -82,7 +82,8 @@ pub fn build(
     identity: &Identity,
 ) -> Desired {
     let rbac = rbac::build(plugin, &found.namespaces, namespace);
-    let (deployment, template) = workload::deployment(plugin, namespace, found.token_is_mounted());
+    let (deployment, template) =
+        workload::deployment(plugin, namespace, found.template(), &identity.authorities_hash());
     Desired {
         service_account: rbac.service_account,
         roles: rbac.roles,

@@ -12,7 +12,7 @@ use kite_api::{labels, object_names};
 use kube::{Api, Client, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 
-use super::{build::REVISION, validate::ValidatedPlugin};
+use super::{build::REVISION, object::TEMPLATE, validate::ValidatedPlugin};
 use crate::{Namespaces, identity::certificate::Certified};
 
 /// How many questions are asked at once.
@@ -50,13 +50,19 @@ impl Surroundings {
         Certified::of_data(self.secret.as_ref()?.data.as_ref()?)
     }
 
-    /// Whether the plugin's pods have a token of its `ServiceAccount` already.
-    pub fn token_is_mounted(&self) -> bool {
-        let spec = self
+    /// Hash of the template of the pods that the plugin has now.
+    pub fn template(&self) -> Option<&str> {
+        let annotations = self
             .deployment
-            .as_ref()
-            .and_then(|deployment| deployment.spec.as_ref()?.template.spec.as_ref());
-        spec.is_some_and(|spec| spec.automount_service_account_token == Some(true))
+            .as_ref()?
+            .spec
+            .as_ref()?
+            .template
+            .metadata
+            .as_ref()?
+            .annotations
+            .as_ref()?;
+        annotations.get(TEMPLATE).map(String::as_str)
     }
 }
 

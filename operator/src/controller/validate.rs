@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use kite_api::{ImagePullPolicy, KitePlugin, Permission, PluginName, Resources, Verb, name::NameError};
+use kite_api::{
+    ImagePullPolicy, KitePlugin, Permission, PluginName, Resources, Verb,
+    name::{NameError, is_label},
+};
 use kube::core::error_boundary::InvalidObject;
 use semver::Version;
 
@@ -135,6 +138,7 @@ fn grant(permissions: &[Permission], plugins_namespace: &str) -> Result<Grant, V
                     if name == "*" {
                         return Err(ValidationError::WildcardBeside(index));
                     }
+                    // It becomes a segment of an address at the API server.
                     if !is_label(name) {
                         return Err(ValidationError::Namespace(index, name.clone()));
                     }
@@ -148,12 +152,6 @@ fn grant(permissions: &[Permission], plugins_namespace: &str) -> Result<Grant, V
         }
     }
     Ok(grant)
-}
-
-/// RFC 1123. The name becomes a segment of an address at the API server.
-fn is_label(name: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&name.len()) && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 #[cfg(test)]

@@ -1,15 +1,13 @@
 //! What wakes a plugin's reconcile.
 
-use std::time::Duration;
-
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Namespace, Pod, Secret, Service, ServiceAccount},
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
-use kite_api::labels;
+use kite_api::{KitePlugin, labels};
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     api::PartialObjectMeta,
     runtime::{
         Controller,
@@ -22,11 +20,8 @@ use kube::{
 use super::object::Object;
 use crate::Namespaces;
 
-/// Changes that come together, as a Deployment's and its pods', are looked at once.
-const DEBOUNCE: Duration = Duration::from_millis(100);
-
-/// The controller with all its watches. All but the plugins' own are of metadata only, and of labelled objects where
-/// there are others, so that memory grows with the plugins and not with the cluster.
+/// The controller with all its watches. Of all objects but the plugins only metadata is kept, and only labelled ones are
+/// watched where there are others, so that memory grows with the plugins and not with the cluster.
 pub fn controller(client: &Client, namespaces: &Namespaces) -> Controller<Object> {
     let ours = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR));
     let of_plugins = watcher::Config::default().labels(labels::PLUGIN);
@@ -34,20 +29,53 @@ pub fn controller(client: &Client, namespaces: &Namespaces) -> Controller<Object
     let controller = Controller::new(Api::<Object>::all(client.clone()), watcher::Config::default());
     let store = controller.store();
     controller
-        // Unlimited: a plugin that is slow to answer then holds up no other.
-        .with_config(Config::default().debounce(DEBOUNCE).concurrency(0))
-        .owns(Api::<Deployment>::namespaced(client.clone(), plugins), ours.clone())
-        .owns(Api::<Service>::namespaced(client.clone(), plugins), ours.clone())
-        .owns(Api::<ServiceAccount>::namespaced(client.clone(), plugins), ours.clone())
-        .owns(Api::<Secret>::namespaced(client.clone(), plugins), ours.clone())
-        .owns(Api::<Role>::all(client.clone()), ours.clone())
-        .owns(Api::<RoleBinding>::all(client.clone()), ours.clone())
-        .owns(Api::<ClusterRole>::all(client.clone()), ours.clone())
-        .owns(Api::<ClusterRoleBinding>::all(client.clone()), ours)
+        // Unlimited: a plugin that is slow to answer then holds up no other. No debounce: each event would put it off,
+        // so that a plugin that keeps changing its pods could put off what is to happen to it for ever.
+        .with_config(Config::default().concurrency(0))
+        .watches(
+            Api::<PartialObjectMeta<Deployment>>::namespaced(client.clone(), plugins),
+            ours.clone(),
+            plugins_of,
+        )
+        .watches(
+            Api::<PartialObjectMeta<Service>>::namespaced(client.clone(), plugins),
+            ours.clone(),
+            plugins_of,
+        )
+        .watches(
+            Api::<PartialObjectMeta<ServiceAccount>>::namespaced(client.clone(), plugins),
+            ours.clone(),
+            plugins_of,
+        )
+        .watches(
+            Api::<PartialObjectMeta<Secret>>::namespaced(client.clone(), plugins),
+            ours.clone(),
+            plugins_of,
+        )
+        .watches(
+            Api::<PartialObjectMeta<Role>>::all(client.clone()),
+            ours.clone(),
+            plugins_of,
+        )
+        .watches(
+            Api::<PartialObjectMeta<RoleBinding>>::all(client.clone()),
+            ours.clone(),
+            plugins_of,
+        )
+        .watches(
+            Api::<PartialObjectMeta<ClusterRole>>::all(client.clone()),
+            ours.clone(),
+            plugins_of,
+        )
+        .watches(
+            Api::<PartialObjectMeta<ClusterRoleBinding>>::all(client.clone()),
+            ours,
+            plugins_of,
+        )
         .watches(
             Api::<PartialObjectMeta<Pod>>::namespaced(client.clone(), plugins),
             of_plugins,
-            plugin_of,
+            plugins_of,
         )
         .watches(
             Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
@@ -56,10 +84,23 @@ pub fn controller(client: &Client, namespaces: &Namespaces) -> Controller<Object
         )
 }
 
-/// The plugin whose label the pod carries. A pod's owner is a `ReplicaSet`, which leads to no plugin.
-fn plugin_of(pod: PartialObjectMeta<Pod>) -> Option<ObjectRef<Object>> {
-    let name = pod.metadata.labels?.remove(labels::PLUGIN)?;
-    Some(ObjectRef::new(&name))
+/// The plugins that own the object, and the one whose label it carries: a pod's owner is a `ReplicaSet`, which leads to no
+/// plugin. They are named without the object's namespace, as they have none themselves: a reference with one would be
+/// another, and reconciled beside the first.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the controller hands over what it has read"
+)]
+fn plugins_of<K>(object: PartialObjectMeta<K>) -> Vec<ObjectRef<Object>> {
+    let owners = object.metadata.owner_references.iter().flatten();
+    let owners = owners
+        .filter(|owner| owner.kind == KitePlugin::kind(&()) && owner.api_version == KitePlugin::api_version(&()))
+        .map(|owner| owner.name.as_str());
+    let labels = object.metadata.labels.iter();
+    let labelled = labels
+        .filter_map(|labels| labels.get(labels::PLUGIN))
+        .map(String::as_str);
+    owners.chain(labelled).map(ObjectRef::new).collect()
 }
 
 /// The plugins that are granted something in `namespace`.
@@ -81,4 +122,29 @@ fn naming(plugins: &Store<Object>, namespace: &str) -> Vec<ObjectRef<Object>> {
         .filter(|object| names(object))
         .map(|object| ObjectRef::from_obj(object.as_ref()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn woken(metadata: &Value) -> Vec<ObjectRef<Object>> {
+        let object: PartialObjectMeta<Role> = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+        plugins_of(object)
+    }
+
+    #[test]
+    fn an_object_in_a_namespace_wakes_the_one_plugin_that_has_none() {
+        let hello = ObjectRef::new("hello");
+        let by = |kind: &str| json!([{"apiVersion": "kite.dev/v1alpha1", "kind": kind, "name": "hello", "uid": "u"}]);
+        let owned = json!({"namespace": "shop", "ownerReferences": by("KitePlugin")});
+        assert_eq!(woken(&owned), std::slice::from_ref(&hello));
+        let labelled = json!({
+            "namespace": "shop", "labels": {"kite.dev/plugin": "hello"}, "ownerReferences": by("ReplicaSet"),
+        });
+        assert_eq!(woken(&labelled), [hello]);
+        assert_eq!(woken(&json!({"namespace": "shop"})), []);
+    }
 }

@@ -104,6 +104,8 @@ pub enum AuthorityError {
     Read(#[source] rcgen::Error),
     #[error("failed to trust the CA's certificate")]
     Trust(#[source] rustls::Error),
+    #[error("failed to use the CA for its purpose: it vouches for other certificates than a {:?}", .0.common_name())]
+    WrongPurpose(Purpose),
 }
 
 /// A CA: its certificate and its key.
@@ -156,12 +158,36 @@ impl Authority {
         let issuer = Issuer::from_ca_cert_der(&der, key).map_err(AuthorityError::Read)?;
         let mut roots = RootCertStore::empty();
         roots.add(der).map_err(AuthorityError::Trust)?;
-        Ok(Self {
+        let authority = Self {
             purpose,
             certified,
             issuer,
             roots: Arc::new(roots),
-        })
+        };
+        if authority.serves_its_purpose(now)? {
+            Ok(authority)
+        } else {
+            Err(AuthorityError::WrongPurpose(purpose))
+        }
+    }
+
+    /// Whether what it issues for its purpose would be accepted, and what it must not vouch for would not. CAs that were
+    /// mixed up are told by this.
+    fn serves_its_purpose(&self, now: SystemTime) -> Result<bool, AuthorityError> {
+        let plugin = Names::host("probe", &kite_proto::server_name("probe"));
+        let client = Names::uri("probe", "spiffe://kite.internal/probe");
+        let host = Names::host("probe", "localhost");
+        let (vouches, overreaches) = match self.purpose {
+            Purpose::Servers => (plugin, Some(host)),
+            Purpose::Clients => (client, Some(plugin)),
+            Purpose::Serving => (host, None),
+        };
+        let is_accepted = |names: &Names| Ok(self.accepts(&self.issue(names, now)?, names, now));
+        Ok(is_accepted(&vouches)?
+            && match overreaches {
+                Some(names) => !is_accepted(&names)?,
+                None => true,
+            })
     }
 
     /// Certificate and key of the CA itself.
@@ -277,7 +303,10 @@ mod tests {
             .unwrap()
             .issue(&names_of, now())
             .unwrap();
-        let for_clients = Authority::read(Purpose::Clients, servers.certified().clone(), now()).unwrap();
+        let for_clients = Authority {
+            purpose: Purpose::Clients,
+            ..Authority::read(Purpose::Servers, servers.certified().clone(), now()).unwrap()
+        };
         for (what, spoiled) in [
             (
                 "key of another",
@@ -327,6 +356,22 @@ mod tests {
         let read = Authority::read(Purpose::Clients, made.certified().clone(), now()).unwrap();
         let gateway = Names::uri("gateway", kite_api::identity::GATEWAY_URI);
         assert!(made.accepts(&read.issue(&gateway, now()).unwrap(), &gateway, now()));
+    }
+
+    #[test]
+    fn a_ca_of_another_purpose_is_refused() {
+        let purposes = [Purpose::Servers, Purpose::Clients, Purpose::Serving];
+        for made in purposes {
+            let certified = Authority::create(made, now()).unwrap().certified().clone();
+            for read in purposes {
+                let result = Authority::read(read, certified.clone(), now()).map(|_| ());
+                match result {
+                    Ok(()) => assert_eq!(made, read),
+                    Err(AuthorityError::WrongPurpose(purpose)) => assert!(purpose == read && made != read),
+                    Err(other) => panic!("{made:?} read as {read:?}: {other}"),
+                }
+            }
+        }
     }
 
     #[test]

@@ -80,6 +80,16 @@ impl Names {
         }
     }
 
+    /// One host's DNS name and nothing else.
+    pub fn host(common_name: &str, host: &str) -> Self {
+        Self {
+            common_name: common_name.to_owned(),
+            dns: BTreeSet::from([host.to_owned()]),
+            uris: BTreeSet::new(),
+            addresses: BTreeSet::new(),
+        }
+    }
+
     /// Whether the alternative names of `certificate` are exactly these.
     pub(super) fn are_those_of(&self, certificate: &X509Certificate<'_>) -> bool {
         let Ok(Some(extension)) = certificate.subject_alternative_name() else {

@@ -13,6 +13,7 @@ use k8s_openapi::{
     api::core::v1::{Secret, Service},
 };
 use kite_api::{
+    error_chain,
     identity::{CA_KEY, GATEWAY_CLIENT_SECRET, GATEWAY_SERVICE, GATEWAY_SERVING_SECRET, GATEWAY_URI},
     labels,
 };
@@ -29,13 +30,15 @@ use super::{
     certificate::{Certified, Names},
     secrets::{self, IdentityError},
 };
-use crate::{backoff, telemetry::chain};
+use crate::{backoff, options::HostName};
 
-/// How often all is looked at though nothing has changed: a certificate may have expired.
+/// How often all is looked at though nothing has changed: a certificate may be about to expire.
 const LOOK: Duration = Duration::from_hours(1);
+/// A certificate that has less than this left is replaced: it must not expire before the next look, nor when that is late.
+const MARGIN: Duration = LOOK.saturating_mul(2);
 
 /// Keeps the Secrets as they should be, until `stop`.
-pub async fn keep(identity: &Identity, client: &Client, system: &str, stop: &CancellationToken) {
+pub async fn keep(identity: &Identity, client: &Client, system: &str, names: &[HostName], stop: &CancellationToken) {
     let mut changes = pin!(changes(client, system));
     let mut failures = 0;
     let mut wait = LOOK;
@@ -45,7 +48,7 @@ pub async fn keep(identity: &Identity, client: &Client, system: &str, stop: &Can
             _ = changes.next() => {}
             () = tokio::time::sleep(wait) => {}
         }
-        wait = match ensure(identity, client, system).await {
+        wait = match ensure(identity, client, system, names).await {
             Ok(()) => {
                 failures = 0;
                 LOOK
@@ -53,7 +56,7 @@ pub async fn keep(identity: &Identity, client: &Client, system: &str, stop: &Can
             Err(error) => {
                 failures += 1;
                 tracing::error!(
-                    error = chain(&error),
+                    error = error_chain(&error),
                     "the gateway's certificates are not as they should be"
                 );
                 backoff::delay(failures)
@@ -73,13 +76,23 @@ fn changes(client: &Client, system: &str) -> impl stream::Stream<Item = ()> {
     let ours = format!("{}={}", labels::MANAGED_BY, labels::OPERATOR);
     let secret = watcher(secret, watcher::Config::default().labels(&ours));
     // A watch that fails is begun again; what it missed is in its new list.
-    let service = service.default_backoff().touched_objects().map_ok(drop).map(drop);
-    let secret = secret.default_backoff().touched_objects().map_ok(drop).map(drop);
-    stream::select(service, secret)
+    let service = service.default_backoff().touched_objects().map_ok(drop);
+    let secret = secret.default_backoff().touched_objects().map_ok(drop);
+    stream::select(service, secret).filter_map(async |result| {
+        result
+            .inspect_err(|error| tracing::warn!(error = error_chain(error), "a watch of the gateway's was interrupted"))
+            .ok()
+    })
 }
 
-/// Makes what is missing and replaces what would not be accepted. Writes nothing where all is well.
-pub async fn ensure(identity: &Identity, client: &Client, system: &str) -> Result<(), IdentityError> {
+/// Makes what is missing and replaces what would not be accepted. Writes nothing where all is well. `names` are those
+/// under which the gateway is reached beside its Service's.
+pub async fn ensure(
+    identity: &Identity,
+    client: &Client,
+    system: &str,
+    names: &[HostName],
+) -> Result<(), IdentityError> {
     secrets::put_back(identity, client, system).await?;
     let services: Api<Service> = Api::namespaced(client.clone(), system);
     let service = services
@@ -97,7 +110,7 @@ pub async fn ensure(identity: &Identity, client: &Client, system: &str) -> Resul
     let serving_secret = Wanted {
         name: GATEWAY_SERVING_SECRET,
         issuer: &identity.serving,
-        names: serving_names(system, service.as_ref()),
+        names: serving_names(system, service.as_ref(), names),
         ca: identity.serving.certificate(),
     };
     client_secret.ensure(&api).await?;
@@ -149,12 +162,15 @@ impl Wanted<'_> {
     fn is_met_by(&self, data: &BTreeMap<String, ByteString>, now: SystemTime) -> bool {
         let carries_ca = data.get(CA_KEY).is_some_and(|ca| ca.0 == self.ca.as_bytes());
         carries_ca
-            && Certified::of_data(data).is_some_and(|certified| self.issuer.accepts(&certified, &self.names, now))
+            && Certified::of_data(data).is_some_and(|certified| {
+                let accepts = |at| self.issuer.accepts(&certified, &self.names, at);
+                accepts(now) && accepts(now + MARGIN)
+            })
     }
 }
 
 /// All under which the gateway can be reached.
-fn serving_names(system: &str, service: Option<&Service>) -> Names {
+fn serving_names(system: &str, service: Option<&Service>, others: &[HostName]) -> Names {
     let mut names = Names {
         common_name: GATEWAY_SERVICE.to_owned(),
         dns: [
@@ -180,6 +196,12 @@ fn serving_names(system: &str, service: Option<&Service>) -> Names {
             .addresses
             .extend(ingress.ip.as_ref().and_then(|address| address.parse::<IpAddr>().ok()));
         names.dns.extend(ingress.hostname.clone());
+    }
+    for other in others {
+        match other {
+            HostName::Dns(name) => _ = names.dns.insert(name.clone()),
+            HostName::Address(address) => _ = names.addresses.insert(*address),
+        }
     }
     names
 }
@@ -217,10 +239,13 @@ mod tests {
 
     #[test]
     fn the_serving_certificate_names_every_address_of_the_service() {
-        let names = serving_names("kite-system", Some(&service()));
+        let others = ["kite.example", "2001:db8::1"].map(|name| name.parse().unwrap());
+        let names = serving_names("kite-system", Some(&service()), &others);
         assert_eq!(
             names.addresses,
-            ["10.96.0.7".parse().unwrap(), "192.0.2.1".parse().unwrap()].into()
+            ["10.96.0.7", "192.0.2.1", "2001:db8::1"]
+                .map(|address| address.parse().unwrap())
+                .into()
         );
         assert_eq!(
             names.dns.into_iter().collect::<Vec<_>>(),
@@ -229,6 +254,7 @@ mod tests {
                 "kite-gateway.kite-system",
                 "kite-gateway.kite-system.svc",
                 "kite-gateway.kite-system.svc.cluster.local",
+                "kite.example",
                 "lb.example",
                 "localhost"
             ]
@@ -241,7 +267,7 @@ mod tests {
         let wanted = |service: Option<&Service>| Wanted {
             name: GATEWAY_SERVING_SECRET,
             issuer: &identity.serving,
-            names: serving_names("kite-system", service),
+            names: serving_names("kite-system", service, &[]),
             ca: identity.serving.certificate(),
         };
         let now = SystemTime::now();
@@ -253,5 +279,8 @@ mod tests {
         );
         assert!(wanted(None).is_met_by(&data, now));
         assert!(!wanted(Some(&service())).is_met_by(&data, now));
+        let year = Duration::from_hours(365 * 24);
+        assert!(wanted(None).is_met_by(&data, now + year - MARGIN - LOOK));
+        assert!(!wanted(None).is_met_by(&data, now + year - LOOK), "about to expire");
     }
 }

@@ -2,15 +2,18 @@
 
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod trouble;
 
-use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Namespace, Secret, Service, ServiceAccount},
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
-use kite_api::{KitePlugin, Phase, identity as names};
+use kite_api::{KitePlugin, Phase, PluginName, identity as names};
+use kite_operator::identity::certificate::Certified;
 use kube::{
     ResourceExt,
     api::{DeleteParams, ObjectMeta, PostParams},
@@ -42,6 +45,33 @@ fn a_plugin_gets_its_objects_with_owner_and_labels() {
         );
         let status = w.plugin("made").await.status.unwrap();
         assert_eq!((status.phase, status.active_revision), (Some(Phase::Pending), None));
+    });
+}
+
+#[test]
+fn a_plugin_that_was_made_again_owns_what_there_is_of_the_first() {
+    world().run(async |w: &World| {
+        let nodes = json!({"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"], "namespaces": ["*"]});
+        let mut permissions = pods();
+        permissions.as_array_mut().unwrap().push(nodes);
+        let first = w.apply("again", json!({"permissions": permissions.clone()})).await;
+        w.observed("again", 1).await;
+        let plugins = w.everywhere::<KitePlugin>();
+        plugins.delete("again", &DeleteParams::default()).await.unwrap();
+        w.gone(&plugins, "again").await;
+        let second = w.apply("again", json!({"permissions": permissions})).await;
+        assert_ne!(second.uid(), first.uid());
+        w.observed("again", 1).await;
+        is_owned(&w.get::<ServiceAccount>("kite-plugin-again").await, &second);
+        is_owned(&w.get::<Role>("kite-plugin-again").await, &second);
+        is_owned(&w.get::<RoleBinding>("kite-plugin-again").await, &second);
+        is_owned(&w.get::<Secret>("kite-plugin-again-tls").await, &second);
+        is_owned(&w.get::<Service>("kite-plugin-again-1").await, &second);
+        is_owned(&w.get::<Deployment>("kite-plugin-again-1").await, &second);
+        let role = w.everywhere::<ClusterRole>().get("kite-plugin-again").await;
+        is_owned(&role.unwrap(), &second);
+        let binding = w.everywhere::<ClusterRoleBinding>().get("kite-plugin-again").await;
+        is_owned(&binding.unwrap(), &second);
     });
 }
 
@@ -201,55 +231,46 @@ fn a_second_look_writes_nothing() {
         )
         .await;
         w.observed("steady", 1).await;
-        let versions = async || {
-            let name = "kite-plugin-steady";
-            let version = |meta: &ObjectMeta| meta.resource_version.clone().unwrap();
-            BTreeMap::from([
-                ("account", version(&w.get::<ServiceAccount>(name).await.metadata)),
-                ("role", version(&w.get::<Role>(name).await.metadata)),
-                ("binding", version(&w.get::<RoleBinding>(name).await.metadata)),
-                (
-                    "cluster role",
-                    version(&w.everywhere::<ClusterRole>().get(name).await.unwrap().metadata),
-                ),
-                (
-                    "cluster binding",
-                    version(&w.everywhere::<ClusterRoleBinding>().get(name).await.unwrap().metadata),
-                ),
-                (
-                    "secret",
-                    version(&w.get::<Secret>("kite-plugin-steady-tls").await.metadata),
-                ),
-                (
-                    "service",
-                    version(&w.get::<Service>("kite-plugin-steady-1").await.metadata),
-                ),
-                (
-                    "deployment",
-                    version(&w.get::<Deployment>("kite-plugin-steady-1").await.metadata),
-                ),
-            ])
-        };
-        let before = versions().await;
+        let before = w.versions("steady").await;
         // The same number of pods in other words: another generation, which the status shows when it was looked at.
         w.apply(
             "steady",
-            json!({"permissions": permissions, "resources": limits, "replicas": 1}),
+            json!({"permissions": permissions.clone(), "resources": limits.clone(), "replicas": 1}),
         )
         .await;
-        w.observed("steady", 2).await;
-        assert_eq!(versions().await, before);
+        let settled = w.observed("steady", 2).await;
+        assert_eq!(w.versions("steady").await, before);
+        let again = async {
+            for (generation, fields) in [(3, json!({})), (4, json!({"replicas": 1})), (5, json!({}))] {
+                let mut spec = json!({"permissions": permissions, "resources": limits});
+                spec.as_object_mut()
+                    .unwrap()
+                    .extend(fields.as_object().unwrap().clone());
+                w.apply("steady", spec).await;
+                w.observed("steady", generation).await;
+            }
+        };
+        let last = |plugin: &KitePlugin| plugin.status.as_ref().and_then(|it| it.observed_generation) == Some(5);
+        let (writes, ()) = tokio::join!(w.writes(&settled, last), again);
+        assert_eq!(
+            writes, 6,
+            "each change of the object is answered by one write of its status"
+        );
     });
 }
 
 #[test]
 fn a_restart_replaces_no_ca_and_no_certificate() {
     world().run(async |w: &World| {
+        let _alone = w.gateway.lock().await;
+        w.apply("kept", json!({})).await;
+        w.observed("kept", 1).await;
         let secrets = [
             names::SERVERS_CA_SECRET,
             names::CLIENTS_CA_SECRET,
             names::SERVING_CA_SECRET,
             names::GATEWAY_CLIENT_SECRET,
+            names::GATEWAY_SERVING_SECRET,
         ];
         let versions = async || {
             let mut versions = Vec::new();
@@ -261,14 +282,25 @@ fn a_restart_replaces_no_ca_and_no_certificate() {
             versions
         };
         let before = versions().await;
-        w.start_identity_again().await;
+        let identity = w.start_identity_again().await;
         assert_eq!(versions().await, before);
+        let secret: Secret = w.get("kite-plugin-kept-tls").await;
+        let certified = Certified::of_data(&secret.data.unwrap()).unwrap();
+        let kept = identity
+            .plugin_certificate(
+                &PluginName::parse("kept").unwrap(),
+                Some(certified.clone()),
+                SystemTime::now(),
+            )
+            .unwrap();
+        assert_eq!(kept, certified, "the CA that was read again accepts what it has issued");
     });
 }
 
 #[test]
 fn the_gateways_certificate_follows_its_service() {
     world().run(async |w: &World| {
+        let _alone = w.gateway.lock().await;
         let secrets = w.system::<Secret>();
         let before = w.seen(&secrets, names::GATEWAY_SERVING_SECRET, |_| true).await;
         let service = json!({

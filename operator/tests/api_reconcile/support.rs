@@ -2,23 +2,33 @@
 
 pub(crate) mod plugin;
 
-use std::{fmt::Debug, pin::pin, sync::LazyLock, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, pin::pin, sync::LazyLock, time::Duration};
 
+use futures::TryStreamExt;
 use k8s_openapi::{
-    ClusterResourceScope, NamespaceResourceScope, api::core::v1::Namespace,
+    ClusterResourceScope, NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{Namespace, Secret, Service, ServiceAccount},
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kite_api::{KitePlugin, labels};
-use kite_operator::{Namespaces, Options, identity, run};
+use kite_operator::{
+    Namespaces, Options,
+    identity::{self, Identity},
+    run,
+};
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
-    api::{ObjectMeta, Patch, PatchParams, PostParams},
+    api::{ObjectMeta, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
     config::{KubeConfigOptions, Kubeconfig},
     runtime::wait::{await_condition, conditions::is_crd_established},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 
 /// "Within seconds."
@@ -36,6 +46,8 @@ pub(crate) struct World {
     runtime: Runtime,
     pub(crate) client: Client,
     namespaces: Namespaces,
+    /// Held by the tests that speak of the gateway's certificates, which follow the one Service of the gateway.
+    pub(crate) gateway: Mutex<()>,
 }
 
 impl World {
@@ -76,12 +88,14 @@ impl World {
         let options = Options {
             namespaces: namespaces.clone(),
             listen,
+            gateway_names: Vec::new(),
         };
         runtime.spawn(run::run(client.clone(), options, CancellationToken::new()));
         Self {
             runtime,
             client,
             namespaces,
+            gateway: Mutex::new(()),
         }
     }
 
@@ -173,14 +187,71 @@ impl World {
     }
 
     /// What a new process of the operator does before all else.
-    pub(crate) async fn start_identity_again(&self) {
+    pub(crate) async fn start_identity_again(&self) -> Identity {
         let system = &self.namespaces.system;
         let identity = identity::secrets::load_or_make(&self.client, system)
             .await
             .expect("the CAs");
-        identity::secrets::put_back(&identity, &self.client, system)
+        identity::gateway::ensure(&identity, &self.client, system, &[])
             .await
-            .expect("the CAs are there");
+            .expect("the gateway's certificates");
+        identity
+    }
+
+    /// Versions of all that was made for the plugin.
+    pub(crate) async fn versions(&self, plugin: &str) -> BTreeMap<&'static str, String> {
+        let name = &format!("kite-plugin-{plugin}");
+        let revision = &format!("{name}-1");
+        let version = |meta: &ObjectMeta| meta.resource_version.clone().unwrap();
+        BTreeMap::from([
+            ("account", version(&self.get::<ServiceAccount>(name).await.metadata)),
+            ("role", version(&self.get::<Role>(name).await.metadata)),
+            ("binding", version(&self.get::<RoleBinding>(name).await.metadata)),
+            (
+                "cluster role",
+                version(&self.everywhere::<ClusterRole>().get(name).await.unwrap().metadata),
+            ),
+            (
+                "cluster binding",
+                version(
+                    &self
+                        .everywhere::<ClusterRoleBinding>()
+                        .get(name)
+                        .await
+                        .unwrap()
+                        .metadata,
+                ),
+            ),
+            (
+                "secret",
+                version(&self.get::<Secret>(&format!("{name}-tls")).await.metadata),
+            ),
+            ("service", version(&self.get::<Service>(revision).await.metadata)),
+            ("deployment", version(&self.get::<Deployment>(revision).await.metadata)),
+        ])
+    }
+
+    /// How often the plugin was written after it was `since`, until `holds`, that write included.
+    pub(crate) async fn writes(&self, since: &KitePlugin, holds: impl Fn(&KitePlugin) -> bool) -> usize {
+        let params = WatchParams::default().fields(&format!("metadata.name={}", since.name_any()));
+        let version = since.resource_version().expect("a version");
+        let api: Api<KitePlugin> = self.everywhere();
+        let mut events = pin!(api.watch(&params, &version).await.expect("the watch"));
+        let count = async {
+            let mut count = 0;
+            while let Some(event) = events.try_next().await.expect("an event") {
+                if let WatchEvent::Modified(plugin) = event {
+                    count += 1;
+                    if holds(&plugin) {
+                        break;
+                    }
+                }
+            }
+            count
+        };
+        tokio::time::timeout(LIMIT, count)
+            .await
+            .expect("the plugin comes to be so")
     }
 
     pub(crate) fn plugins<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
@@ -222,6 +293,14 @@ pub(crate) fn is_owned<K: Resource>(object: &K, plugin: &KitePlugin) {
         (plugin.metadata.name.as_ref(), plugin.metadata.uid.as_ref())
     );
     assert_eq!((owner.controller, owner.block_owner_deletion), (Some(true), Some(true)));
+}
+
+/// Type, status and reason of each condition.
+pub(crate) fn conditions(plugin: &KitePlugin) -> Vec<String> {
+    let conditions = plugin.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .map(|it| format!("{}={} {}", it.type_, it.status, it.reason))
+        .collect()
 }
 
 async fn install_crd(client: &Client) {

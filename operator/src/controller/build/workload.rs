@@ -35,11 +35,26 @@ const FILES_MODE: i32 = 0o440;
 /// On a pod: the version that the object said when the pod was made, so that another version means other pods.
 const VERSION: &str = "kite.dev/version";
 
-/// The Deployment, and the hash of its pods' template. `token_is_mounted` tells whether the pods have a token already: they
-/// keep it when the last permission goes, because taking it away would restart them, and without rights it opens nothing.
-pub fn deployment(plugin: &ValidatedPlugin, namespace: &str, token_is_mounted: bool) -> (Deployment, String) {
-    let mounts_token = token_is_mounted || !plugin.grant.is_empty();
-    let (pod_template, hash) = template(plugin, mounts_token);
+/// On a pod: a hash of the CAs' certificates that it was started with. Plugins read their files once, so a new CA means
+/// other pods; the annotation goes when plugins load certificates without a restart.
+const AUTHORITIES: &str = "kite.dev/authorities";
+
+/// The Deployment, and the hash of its pods' template. `found` is the hash of the template that is there already. If its
+/// pods have a token, and differ in nothing else, they keep it when the last permission goes: taking it away would restart
+/// them, and without rights it opens nothing.
+pub fn deployment(
+    plugin: &ValidatedPlugin,
+    namespace: &str,
+    found: Option<&str>,
+    authorities: &str,
+) -> (Deployment, String) {
+    let with_token = template(plugin, true, authorities);
+    let keeps_token = !plugin.grant.is_empty() || found == Some(with_token.1.as_str());
+    let (pod_template, hash) = if keeps_token {
+        with_token
+    } else {
+        template(plugin, false, authorities)
+    };
     let mut metadata = metadata(plugin, object_names::revision(&plugin.name, REVISION), Some(namespace));
     metadata.labels = Some(revision_labels(plugin));
     let deployment = Deployment {
@@ -101,17 +116,18 @@ fn revision_labels(plugin: &ValidatedPlugin) -> BTreeMap<String, String> {
     labels
 }
 
-fn template(plugin: &ValidatedPlugin, mounts_token: bool) -> (PodTemplateSpec, String) {
+fn template(plugin: &ValidatedPlugin, mounts_token: bool, authorities: &str) -> (PodTemplateSpec, String) {
     let spec = pod(plugin, mounts_token);
     let version = plugin.version.to_string();
     // Serializing such a value cannot fail; if it did, the hash would only tell fewer templates apart.
-    let hash = kite_proto::sha256(&serde_json::to_vec(&(&version, &spec)).unwrap_or_default());
+    let hash = kite_proto::sha256(&serde_json::to_vec(&(&version, authorities, &spec)).unwrap_or_default());
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(revision_labels(plugin)),
             annotations: Some(BTreeMap::from([
                 (TEMPLATE.to_owned(), hash.clone()),
                 (VERSION.to_owned(), version),
+                (AUTHORITIES.to_owned(), authorities.to_owned()),
                 (
                     String::from("kubectl.kubernetes.io/default-container"),
                     CONTAINER.to_owned(),
@@ -240,15 +256,24 @@ mod tests {
     use super::*;
     use crate::controller::validate::tests::plugin;
 
-    fn template_hash(change: impl FnOnce(&mut serde_json::Value), token_is_mounted: bool) -> String {
-        deployment(&plugin(change), "kite-plugins", token_is_mounted).1
+    const AUTHORITIES: &str = "sha256:ca";
+
+    /// Hash of the template that a plugin gets where the template `found` is there.
+    fn template_hash(change: impl FnOnce(&mut serde_json::Value), found: Option<&str>) -> String {
+        deployment(&plugin(change), "kite-plugins", found, AUTHORITIES).1
+    }
+
+    fn mounts_token(change: impl FnOnce(&mut serde_json::Value), found: Option<&str>) -> Option<bool> {
+        let (deployment, _) = deployment(&plugin(change), "kite-plugins", found, AUTHORITIES);
+        let pod = deployment.spec.unwrap().template.spec.unwrap();
+        pod.automount_service_account_token
     }
 
     #[test]
     fn the_deployment_is_restricted() {
         let plugin =
             plugin(|o| o["spec"]["resources"] = json!({"limits": {"memory": "128Mi"}, "requests": {"cpu": 1}}));
-        let (deployment, hash) = deployment(&plugin, "kite-plugins", false);
+        let (deployment, hash) = deployment(&plugin, "kite-plugins", None, AUTHORITIES);
         let mut value = serde_json::to_value(deployment).unwrap();
         let annotation = value.pointer_mut("/spec/template/metadata/annotations").unwrap();
         assert_eq!(annotation["kite.dev/template"].take(), json!(hash));
@@ -262,27 +287,46 @@ mod tests {
 
     #[test]
     fn a_disabled_plugin_has_no_pods() {
-        let (deployment, _) = deployment(&plugin(|o| o["spec"]["enabled"] = json!(false)), "kite-plugins", false);
+        let disabled = plugin(|o| o["spec"]["enabled"] = json!(false));
+        let (deployment, _) = deployment(&disabled, "kite-plugins", None, AUTHORITIES);
         assert_eq!(deployment.spec.unwrap().replicas, Some(0));
     }
 
     #[test]
     fn withdrawing_the_last_permission_restarts_nothing() {
         let none = |o: &mut serde_json::Value| o["spec"]["permissions"] = json!([]);
-        assert_eq!(template_hash(|_| {}, false), template_hash(none, true));
-        assert_ne!(
-            template_hash(|_| {}, false),
-            template_hash(none, false),
-            "a first right needs a token"
-        );
+        let before = template_hash(|_| {}, None);
+        assert_eq!(before, template_hash(none, Some(&before)));
+        assert_ne!(before, template_hash(none, None), "a first right needs a token");
+    }
+
+    #[test]
+    fn a_token_does_not_outlive_the_pods_that_have_it() {
+        let none = |o: &mut serde_json::Value| o["spec"]["permissions"] = json!([]);
+        let none_and_other = |o: &mut serde_json::Value| {
+            none(o);
+            o["spec"]["image"] = json!("other");
+        };
+        let before = template_hash(|_| {}, None);
+        assert_eq!(mounts_token(none, Some(&before)), Some(true));
+        assert_eq!(mounts_token(none_and_other, Some(&before)), Some(false));
+        assert_eq!(mounts_token(none, None), Some(false));
+        let without = template_hash(none, None);
+        assert_eq!(mounts_token(none, Some(&without)), Some(false));
+    }
+
+    #[test]
+    fn a_new_ca_makes_other_pods() {
+        let hash = |authorities| deployment(&plugin(|_| {}), "kite-plugins", None, authorities).1;
+        assert_ne!(hash("sha256:ca"), hash("sha256:cb"));
     }
 
     #[test]
     fn what_pods_run_makes_another_template_and_their_number_does_not() {
-        let base = template_hash(|_| {}, false);
-        assert_eq!(base, template_hash(|o| o["spec"]["replicas"] = json!(3), false));
-        assert_eq!(base, template_hash(|o| o["spec"]["enabled"] = json!(false), false));
-        assert_ne!(base, template_hash(|o| o["spec"]["image"] = json!("other"), false));
-        assert_ne!(base, template_hash(|o| o["spec"]["version"] = json!("0.1.1"), false));
+        let base = template_hash(|_| {}, None);
+        assert_eq!(base, template_hash(|o| o["spec"]["replicas"] = json!(3), None));
+        assert_eq!(base, template_hash(|o| o["spec"]["enabled"] = json!(false), None));
+        assert_ne!(base, template_hash(|o| o["spec"]["image"] = json!("other"), None));
+        assert_ne!(base, template_hash(|o| o["spec"]["version"] = json!("0.1.1"), None));
     }
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use kite_api::{ToolStatus, conditions::reasons};
+use kite_api::{ToolStatus, conditions::reasons, error_chain};
 
-use super::ask::{Answer, AskError};
-use crate::{controller::validate::ValidatedPlugin, telemetry::chain};
+use super::{ask::Answer, shown};
+use crate::controller::validate::ValidatedPlugin;
 
 /// What one pod said, or why it said nothing.
 pub struct PodAnswer {
     pub pod: String,
-    pub result: Result<Arc<Answer>, AskError>,
+    pub result: Result<Arc<Answer>, String>,
 }
 
 /// What came of asking.
@@ -26,7 +26,8 @@ pub enum Verdict {
     },
     /// No pod answered.
     Unreachable { message: String },
-    /// The pods are not what the object says, or not the same. It takes a change to end that.
+    /// A pod is not what the object says, or they are not the same. It takes a change to end that. `hashes` are what the
+    /// pods offer that are what the object says.
     Mismatch {
         reason: &'static str,
         message: String,
@@ -35,32 +36,33 @@ pub enum Verdict {
     },
 }
 
-impl Verdict {
-    /// Whether it is worth asking again soon.
-    pub fn unanswered(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { .. }
-                | Self::Described {
-                    unanswered: Some(_),
-                    ..
-                }
-        )
-    }
-}
-
 /// Judges the answers of the pods of `plugin`.
 pub fn judge(plugin: &ValidatedPlugin, answers: &[PodAnswer]) -> Verdict {
     let mut good: Vec<(&str, &Arc<Answer>, &Vec<ToolStatus>)> = Vec::new();
+    let mut wrong = None;
     let mut silent = Vec::new();
     for PodAnswer { pod, result } in answers {
         match result {
             Ok(answer) => match differs(plugin, pod, answer) {
                 Ok(tools) => good.push((pod, answer, tools)),
-                Err(verdict) => return verdict,
+                Err(difference) => _ = wrong.get_or_insert(difference),
             },
-            Err(error) => silent.push(format!("pod {pod} could not be asked: {}", chain(error))),
+            Err(error) => silent.push(format!("pod {pod} could not be asked: {error}")),
         }
+    }
+    let hashes = || good.iter().map(|(_, answer, _)| answer.hash.clone()).collect();
+    if let Some(Difference {
+        reason,
+        message,
+        version,
+    }) = wrong
+    {
+        return Verdict::Mismatch {
+            reason,
+            message,
+            version,
+            hashes: hashes(),
+        };
     }
     let unanswered = (!silent.is_empty()).then(|| silent.join("; "));
     let Some((first_pod, first, tools)) = good.first() else {
@@ -72,12 +74,11 @@ pub fn judge(plugin: &ValidatedPlugin, answers: &[PodAnswer]) -> Verdict {
              plugin offers may not depend on where or when it starts",
             first.hash, other.hash,
         );
-        let hashes = good.iter().map(|(_, answer, _)| answer.hash.clone()).collect();
         return Verdict::Mismatch {
             reason: reasons::REPLICA_MISMATCH,
             message,
             version: Some(first.version.clone()),
-            hashes,
+            hashes: hashes(),
         };
     }
     Verdict::Described {
@@ -87,15 +88,22 @@ pub fn judge(plugin: &ValidatedPlugin, answers: &[PodAnswer]) -> Verdict {
     }
 }
 
+/// In what a pod is not what the object says.
+struct Difference {
+    reason: &'static str,
+    message: String,
+    /// The version that the pod says it is, where that means something.
+    version: Option<String>,
+}
+
 /// The tools of a pod that is what the object says.
-fn differs<'a>(plugin: &ValidatedPlugin, pod: &str, answer: &'a Answer) -> Result<&'a Vec<ToolStatus>, Verdict> {
-    let mismatch = |reason, message| Verdict::Mismatch {
+fn differs<'a>(plugin: &ValidatedPlugin, pod: &str, answer: &'a Answer) -> Result<&'a Vec<ToolStatus>, Difference> {
+    let mismatch = |reason, message| Difference {
         reason,
         message,
         // Of another plugin, or in another protocol, the version says nothing.
         version: (reason == reasons::VERSION_MISMATCH || reason == reasons::TOOL_INVALID)
             .then(|| shown(&answer.version)),
-        hashes: Vec::new(),
     };
     if answer.protocol != kite_proto::PROTOCOL {
         let message = format!(
@@ -125,15 +133,7 @@ fn differs<'a>(plugin: &ValidatedPlugin, pod: &str, answer: &'a Answer) -> Resul
     answer
         .tools
         .as_ref()
-        .map_err(|error| mismatch(reasons::TOOL_INVALID, format!("pod {pod}: {}", chain(error))))
-}
-
-/// The beginning of a text of any length, for a message.
-fn shown(text: &str) -> String {
-    text.chars()
-        .filter(|character| !character.is_control())
-        .take(80)
-        .collect()
+        .map_err(|error| mismatch(reasons::TOOL_INVALID, format!("pod {pod}: {}", error_chain(error))))
 }
 
 #[cfg(test)]
@@ -161,7 +161,7 @@ mod tests {
     fn silent() -> PodAnswer {
         PodAnswer {
             pod: String::from("silent"),
-            result: Err(AskError::Deadline),
+            result: Err(String::from("no answer")),
         }
     }
 
@@ -213,16 +213,43 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_told_and_asked_again() {
+    fn one_wrong_pod_hides_no_good_one() {
+        let old = |response: &mut DescribeResponse| response.version = String::from("0.0.9");
+        let good = answer("b", |_| {});
+        let hash = good.result.as_ref().unwrap().hash.clone();
+        for answers in [
+            [answer("a", old), answer("b", |_| {}), silent()],
+            [answer("b", |_| {}), silent(), answer("a", old)],
+        ] {
+            let Verdict::Mismatch {
+                reason,
+                message,
+                version,
+                hashes,
+            } = judge(&plugin(|_| {}), &answers)
+            else {
+                panic!("no mismatch")
+            };
+            assert_eq!((reason, version.as_deref()), ("VersionMismatch", Some("0.0.9")));
+            assert!(message.starts_with("pod a says"), "{message}");
+            assert_eq!(hashes, std::slice::from_ref(&hash));
+        }
+    }
+
+    #[test]
+    fn silence_is_told() {
         assert_eq!(judge(&plugin(|_| {}), &[]), Verdict::NotAsked);
         let none = judge(&plugin(|_| {}), &[silent()]);
-        assert!(
-            matches!(none, Verdict::Unreachable { .. }) && none.unanswered(),
-            "{none:?}"
-        );
+        assert!(matches!(none, Verdict::Unreachable { .. }), "{none:?}");
         let some = judge(&plugin(|_| {}), &[silent(), answer("a", |_| {})]);
         assert!(
-            matches!(some, Verdict::Described { .. }) && some.unanswered(),
+            matches!(
+                some,
+                Verdict::Described {
+                    unanswered: Some(_),
+                    ..
+                }
+            ),
             "{some:?}"
         );
     }

@@ -10,6 +10,8 @@ use kite_api::{
 use kite_proto::{Definitions, MAX_DEFINITIONS, Tool};
 use prost::Message;
 
+use super::shown;
+
 /// What is wrong with a plugin's definitions.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ToolsError {
@@ -55,11 +57,6 @@ pub fn read(plugin: &PluginName, definitions: &[u8]) -> Result<Vec<ToolStatus>, 
             })
         })
         .collect()
-}
-
-/// The beginning of a name that may be of any length.
-fn shown(name: &str) -> String {
-    name.chars().take(80).collect()
 }
 
 /// Hash of name, description and schema, each behind its length, so that no two tools are written alike.

@@ -1,5 +1,6 @@
 //! One test per situation that a status tells.
 
+use kite_api::ToolStatus;
 use serde_json::json;
 
 use super::*;
@@ -10,7 +11,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn applied(replicas: i32, available: i32) -> Applied {
+fn deployment(replicas: i32, available: i32) -> Deployment {
     let value = json!({
         "metadata": {"generation": 1},
         "spec": {"replicas": replicas, "selector": {}, "template": {}},
@@ -19,7 +20,23 @@ fn applied(replicas: i32, available: i32) -> Applied {
             "readyReplicas": available, "availableReplicas": available,
         },
     });
-    Applied::of(serde_json::from_value(value).unwrap())
+    serde_json::from_value(value).unwrap()
+}
+
+fn applied(replicas: i32, available: i32) -> Applied {
+    Applied::of(deployment(replicas, available))
+}
+
+fn refusal(enabled: bool, deployment: Option<Deployment>) -> Situation {
+    Situation::Refused {
+        message: String::from("quota"),
+        refusal: Refusal {
+            enabled,
+            version: String::from("0.2.0"),
+            deployment,
+            pods: Vec::new(),
+        },
+    }
 }
 
 fn described() -> Verdict {
@@ -147,6 +164,18 @@ fn what_is_not_what_the_object_says_takes_no_traffic() {
 }
 
 #[test]
+fn one_wrong_pod_leaves_the_traffic_to_a_good_one_that_offers_what_is_recorded() {
+    let status = after(&loaded(), &running_with(1, mismatch("VersionMismatch", &[HASH])));
+    assert_eq!((status.phase, status.active_revision), (Some(Phase::Failed), Some(1)));
+    assert_eq!(status.version.as_deref(), Some("0.1.0"));
+    assert_eq!(status.tools, loaded().tools);
+    assert_eq!(status.active().unwrap().definitions_hash.as_deref(), Some(HASH));
+    assert!(conditions(&status).contains(&String::from("Described=False VersionMismatch")));
+    let other = after(&loaded(), &running_with(1, mismatch("VersionMismatch", &["sha256:9"])));
+    assert_eq!(other.active_revision, None);
+}
+
+#[test]
 fn replicas_that_differ_leave_the_traffic_to_those_that_are_recorded() {
     let with = |hashes: &[&str]| after(&loaded(), &running_with(1, mismatch("ReplicaMismatch", hashes)));
     assert_eq!(with(&[HASH, "sha256:9"]).active_revision, Some(1));
@@ -165,40 +194,19 @@ fn a_disabled_plugin_is_ready_and_nothing_else() {
 }
 
 #[test]
-fn a_refusal_fails_a_plugin_that_does_not_run() {
-    let situation = Situation::Refused {
-        message: String::from("quota"),
-    };
-    let status = after(&KitePluginStatus::default(), &situation);
-    assert_eq!(status.phase, Some(Phase::Failed));
-    assert_eq!(
-        conditions(&status),
-        [
-            "WorkloadAvailable=False Refused",
-            "Ready=False Refused",
-            "Stalled=True Refused"
-        ]
-    );
-}
-
-#[test]
-fn a_refusal_leaves_a_plugin_that_runs() {
-    for situation in [
-        Situation::Refused {
-            message: String::from("quota"),
-        },
-        Situation::Invalid {
-            message: String::from("spec.image is empty"),
-        },
-    ] {
-        let status = after(&loaded(), &situation);
-        assert_eq!((status.phase, status.active_revision), (Some(Phase::Loaded), Some(1)));
+fn a_refusal_fails_a_plugin_of_which_nothing_runs() {
+    for before in [KitePluginStatus::default(), loaded()] {
+        let status = after(&before, &refusal(true, None));
+        assert_eq!((status.phase, status.active_revision), (Some(Phase::Failed), None));
+        assert_eq!(
+            (status.replicas, status.revisions[0].state),
+            (Some(0), RevisionState::Starting)
+        );
         assert_eq!(
             conditions(&status),
             [
-                "WorkloadAvailable=True Available",
-                "Described=True Described",
-                "Ready=True Loaded",
+                "WorkloadAvailable=False Refused",
+                "Ready=False Refused",
                 "Stalled=True Refused"
             ]
         );
@@ -206,32 +214,106 @@ fn a_refusal_leaves_a_plugin_that_runs() {
 }
 
 #[test]
+fn a_refusal_leaves_a_plugin_that_runs() {
+    let status = after(&loaded(), &refusal(true, Some(deployment(1, 1))));
+    assert_eq!((status.phase, status.active_revision), (Some(Phase::Loaded), Some(1)));
+    assert_eq!((&status.version, &status.tools), (&loaded().version, &loaded().tools));
+    assert_eq!(status.tool_count, Some(1));
+    assert_eq!(
+        conditions(&status),
+        [
+            "WorkloadAvailable=True Available",
+            "Described=True Described",
+            "Ready=True Loaded",
+            "Stalled=True Refused"
+        ]
+    );
+}
+
+#[test]
+fn a_refusal_freezes_nothing_of_what_runs() {
+    let status = after(&loaded(), &refusal(true, Some(deployment(2, 0))));
+    assert_eq!((status.replicas, status.ready_replicas), (Some(2), Some(0)));
+    assert_eq!((status.phase, status.active_revision), (Some(Phase::Loaded), Some(1)));
+    assert_eq!(
+        conditions(&status),
+        [
+            "WorkloadAvailable=False Progressing",
+            "Described=True Described",
+            "Ready=False Progressing",
+            "Stalled=True Refused"
+        ]
+    );
+}
+
+#[test]
+fn a_refusal_fails_a_plugin_that_has_never_been_ready() {
+    let status = after(&KitePluginStatus::default(), &refusal(true, Some(deployment(1, 0))));
+    assert_eq!((status.phase, status.active_revision), (Some(Phase::Failed), None));
+    assert_eq!(
+        conditions(&status),
+        [
+            "WorkloadAvailable=False Progressing",
+            "Described=Unknown Progressing",
+            "Ready=False Refused",
+            "Stalled=True Refused"
+        ]
+    );
+}
+
+#[test]
+fn a_refusal_does_not_run_a_plugin_that_is_disabled() {
+    for there in [None, Some(deployment(0, 0))] {
+        let status = after(&loaded(), &refusal(false, there));
+        assert_eq!((status.phase, status.active_revision), (Some(Phase::Disabled), None));
+        assert_eq!(conditions(&status), ["Ready=True Disabled", "Stalled=True Refused"]);
+    }
+}
+
+#[test]
+fn an_object_that_cannot_be_used_leaves_a_plugin_that_runs() {
+    let situation = Situation::Invalid {
+        message: String::from("spec.image is empty"),
+    };
+    let status = after(&loaded(), &situation);
+    assert_eq!((status.phase, status.active_revision), (Some(Phase::Loaded), Some(1)));
+    assert!(conditions(&status).contains(&String::from("Stalled=True Refused")));
+}
+
+#[test]
+fn a_failure_is_told_beside_what_was_said_before() {
+    let situation = Situation::Failing {
+        message: String::from("no answer"),
+    };
+    let status = decide(&loaded(), Some(2), &situation, at(2));
+    assert_eq!((status.phase, status.active_revision), (Some(Phase::Loaded), Some(1)));
+    assert_eq!(
+        status.observed_generation,
+        Some(1),
+        "the second one has not been reached"
+    );
+    assert_eq!(
+        conditions(&status),
+        [
+            "WorkloadAvailable=True Available",
+            "Described=True Described",
+            "Ready=True Loaded",
+            "Reconciling=True Progressing"
+        ]
+    );
+    assert_eq!(status.conditions[3].message, "no answer");
+    assert_eq!(status.conditions[3].observed_generation, Some(2));
+    assert_eq!(decide(&status, Some(2), &situation, at(3)), status, "told once");
+    let first = decide(&KitePluginStatus::default(), Some(1), &situation, at(2));
+    assert_eq!(first.phase, Some(Phase::Pending));
+    let after_refusal = after(&loaded(), &refusal(true, Some(deployment(1, 1))));
+    let then = decide(&after_refusal, Some(2), &situation, at(3));
+    assert!(!conditions(&then).contains(&String::from("Stalled=True Refused")));
+}
+
+#[test]
 fn a_plugin_that_is_being_deleted_is_stopped() {
     let status = after(&loaded(), &Situation::Deleting);
     assert_eq!((status.phase, status.active_revision), (Some(Phase::Stopped), None));
     assert_eq!(conditions(&status), ["Ready=False Stopped"]);
-}
-
-#[test]
-fn the_patch_speaks_of_every_field() {
-    let mut full = loaded();
-    full.revisions[0].message = Some(String::from("m"));
-    let Value::Object(fields) = serde_json::to_value(&full).unwrap() else {
-        panic!("an object")
-    };
-    assert_eq!(
-        fields
-            .keys()
-            .map(String::as_str)
-            .collect::<std::collections::BTreeSet<_>>(),
-        FIELDS.into()
-    );
-    let object: Object = serde_json::from_value(crate::controller::validate::tests::hello()).unwrap();
-    let patch = patch(&object, &KitePluginStatus::default()).unwrap();
-    assert_eq!(patch["metadata"]["uid"], json!("u-1"));
-    assert!(
-        FIELDS
-            .iter()
-            .all(|field| patch["status"].get(field).is_some_and(Value::is_null))
-    );
 }

@@ -2,7 +2,7 @@
 
 use std::{
     net::Ipv4Addr,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU8, AtomicU32, Ordering},
 };
 
 use k8s_openapi::api::{
@@ -38,7 +38,14 @@ pub(crate) struct Running {
 
 struct Answers {
     name: String,
-    version: String,
+    says: Says,
+}
+
+/// What a plugin answers when it is asked what it is.
+enum Says {
+    Version(String),
+    /// Nothing, in other words each time.
+    Nothing(AtomicU32),
 }
 
 fn definitions() -> Vec<u8> {
@@ -56,9 +63,16 @@ impl Plugin for Answers {
     type CallToolStream = Empty<Result<CallToolResponse, Status>>;
 
     async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
+        let version = match &self.says {
+            Says::Version(version) => version.clone(),
+            Says::Nothing(times) => {
+                let time = times.fetch_add(1, Ordering::Relaxed) + 1;
+                return Err(Status::unavailable(format!("refusal {time}")));
+            }
+        };
         Ok(Response::new(DescribeResponse {
             name: self.name.clone(),
-            version: self.version.clone(),
+            version,
             protocol: PROTOCOL,
             definitions: definitions().into(),
         }))
@@ -75,6 +89,20 @@ impl Plugin for Answers {
 
 /// Starts the plugin as the cluster would: with the Secret that the operator made, in a pod of the Deployment's template.
 pub(crate) async fn start(world: &World, plugin: &str, version: &str) -> Running {
+    start_pod(world, plugin, "pod", Says::Version(version.to_owned())).await
+}
+
+/// Starts one more pod of the plugin, which says that it is of this version.
+pub(crate) async fn start_beside(world: &World, plugin: &str, version: &str) -> Running {
+    start_pod(world, plugin, "other", Says::Version(version.to_owned())).await
+}
+
+/// Starts the plugin so that it never says what it is, in other words each time.
+pub(crate) async fn start_silent(world: &World, plugin: &str) -> Running {
+    start_pod(world, plugin, "pod", Says::Nothing(AtomicU32::new(0))).await
+}
+
+async fn start_pod(world: &World, plugin: &str, pod: &str, says: Says) -> Running {
     let address = Ipv4Addr::new(
         127,
         94,
@@ -88,7 +116,7 @@ pub(crate) async fn start(world: &World, plugin: &str, version: &str) -> Running
         .client_ca_root(Certificate::from_pem(&data[CLIENTS_CA_FILE].0));
     let answers = Answers {
         name: plugin.to_owned(),
-        version: version.to_owned(),
+        says,
     };
     let listener = TcpListener::bind((address, PORT)).await.expect("the plugin's port");
     let server = Server::builder()
@@ -97,7 +125,7 @@ pub(crate) async fn start(world: &World, plugin: &str, version: &str) -> Running
         .add_service(PluginServer::new(answers))
         .serve_with_incoming(TcpListenerStream::new(listener));
     let server = tokio::spawn(async move { server.await.expect("the plugin serves") });
-    make_pod(world, plugin, address).await;
+    make_pod(world, plugin, pod, address).await;
     Running {
         plugin: plugin.to_owned(),
         definitions_hash: kite_proto::definitions_hash(&definitions()),
@@ -122,15 +150,15 @@ impl Running {
     }
 }
 
-async fn make_pod(world: &World, plugin: &str, address: Ipv4Addr) {
+async fn make_pod(world: &World, plugin: &str, pod: &str, address: Ipv4Addr) {
     let deployment: Deployment = world.get(&format!("kite-plugin-{plugin}-1")).await;
     let template = deployment.spec.expect("the Deployment's spec").template;
+    let name = format!("{plugin}-{pod}");
     let mut pod = Pod {
         metadata: template.metadata.unwrap_or_default(),
         spec: template.spec,
         status: None,
     };
-    let name = format!("{plugin}-pod");
     pod.metadata.name = Some(name.clone());
     let pods = world.plugins::<Pod>();
     pods.create(&PostParams::default(), &pod).await.expect("the pod");

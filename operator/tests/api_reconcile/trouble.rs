@@ -1,0 +1,205 @@
+//! What is told, and what happens nevertheless, where something is wrong.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use k8s_openapi::api::{
+    admissionregistration::v1::ValidatingWebhookConfiguration,
+    apps::v1::Deployment,
+    core::v1::{Pod, Secret},
+    rbac::v1::RoleBinding,
+};
+use kite_api::{KitePlugin, Phase, labels};
+use kube::api::{DeleteParams, PostParams};
+use serde_json::{Value, json};
+
+use super::{
+    pods,
+    support::{World, conditions, plugin, world},
+};
+
+/// What an administrator may take "within seconds" to mean.
+const WITHIN_SECONDS: Duration = Duration::from_secs(10);
+
+fn phase(wanted: Phase) -> impl Fn(&KitePlugin) -> bool {
+    move |plugin| plugin.status.as_ref().and_then(|status| status.phase) == Some(wanted)
+}
+
+/// Messages of the plugin's conditions.
+fn messages(plugin: &KitePlugin) -> String {
+    let conditions = plugin.status.iter().flat_map(|status| &status.conditions);
+    conditions.map(|condition| condition.message.as_str()).collect()
+}
+
+/// More memory asked for than allowed, which an API server refuses.
+fn impossible() -> Value {
+    json!({"limits": {"memory": "64Mi"}, "requests": {"memory": "128Mi"}})
+}
+
+#[test]
+fn a_refusal_is_told_and_mended_and_does_not_keep_a_plugin_from_being_stopped() {
+    world().run(async |w: &World| {
+        w.apply("refused", json!({"resources": impossible()})).await;
+        let refused = w.observed("refused", 1).await;
+        assert!(phase(Phase::Failed)(&refused), "{refused:#?}");
+        assert_eq!(
+            conditions(&refused),
+            [
+                "WorkloadAvailable=False Refused",
+                "Ready=False Refused",
+                "Stalled=True Refused"
+            ]
+        );
+        assert!(messages(&refused).contains("128Mi"), "{refused:#?}");
+
+        w.apply("refused", json!({})).await;
+        let mended = w.observed("refused", 2).await;
+        assert!(phase(Phase::Pending)(&mended), "{mended:#?}");
+        assert!(!conditions(&mended).contains(&String::from("Stalled=True Refused")));
+        let runs = |replicas| {
+            move |deployment: &Deployment| deployment.spec.as_ref().and_then(|it| it.replicas) == Some(replicas)
+        };
+        w.seen(&w.plugins(), "kite-plugin-refused-1", runs(1)).await;
+
+        w.apply("refused", json!({"resources": impossible(), "enabled": false}))
+            .await;
+        let stopped = w.observed("refused", 3).await;
+        assert!(phase(Phase::Disabled)(&stopped), "{stopped:#?}");
+        assert_eq!(conditions(&stopped), ["Ready=True Disabled", "Stalled=True Refused"]);
+        w.seen(&w.plugins(), "kite-plugin-refused-1", runs(0)).await;
+    });
+}
+
+#[test]
+fn a_failure_that_is_no_refusal_is_told_on_the_object_until_it_ends() {
+    world().run(async |w: &World| {
+        let name = format!("dead-{}", w.plugins_namespace());
+        // Nobody listens there, so that the API server fails and refuses nothing.
+        let webhook = json!({
+            "metadata": {"name": name},
+            "webhooks": [{
+                "name": "dead.kite.test",
+                "clientConfig": {"url": "https://127.0.0.1:1/"},
+                "rules": [{
+                    "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"],
+                    "operations": ["CREATE", "UPDATE"],
+                }],
+                "objectSelector": {"matchLabels": {labels::PLUGIN: "failing"}},
+                "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            }],
+        });
+        let webhooks = w.everywhere::<ValidatingWebhookConfiguration>();
+        let webhook = serde_json::from_value(webhook).unwrap();
+        webhooks.create(&PostParams::default(), &webhook).await.unwrap();
+        // The API server takes a moment to heed it, in which a plugin is applied as ever.
+        let tells = |plugin: &KitePlugin| messages(plugin).contains("dead.kite.test");
+        w.apply("failing", json!({})).await;
+        let failing = w.seen(&w.everywhere(), "failing", tells).await;
+        assert!(
+            conditions(&failing).contains(&String::from("Reconciling=True Progressing")),
+            "{failing:#?}"
+        );
+        webhooks.delete(&name, &DeleteParams::default()).await.unwrap();
+        w.observed("failing", 1).await;
+        w.seen(&w.everywhere(), "failing", |plugin| !tells(plugin)).await;
+    });
+}
+
+#[test]
+fn a_plugin_that_never_says_what_it_is_is_asked_less_and_less_often() {
+    world().run(async |w: &World| {
+        w.apply("silent", json!({})).await;
+        let before = w.observed("silent", 1).await;
+        let start = Instant::now();
+        let told = |plugin: &KitePlugin| messages(plugin).contains("refusal 3");
+        let (writes, _running) = tokio::join!(w.writes(&before, told), plugin::start_silent(w, "silent"));
+        assert!(
+            start.elapsed() >= Duration::from_secs(3),
+            "after 1 and 2 seconds: {:?}",
+            start.elapsed()
+        );
+        // Beside the three answers: the pod, and the Deployment that counts it.
+        assert!(writes <= 5, "{writes} writes");
+    });
+}
+
+#[test]
+fn one_wrong_replica_leaves_the_traffic_to_the_good_one() {
+    world().run(async |w: &World| {
+        w.apply("mixed", json!({"replicas": 2})).await;
+        w.observed("mixed", 1).await;
+        let good = plugin::start(w, "mixed", "0.1.0").await;
+        w.seen(&w.everywhere(), "mixed", phase(Phase::Loaded)).await;
+        plugin::start_beside(w, "mixed", "0.2.0").await;
+        let mixed = w.seen(&w.everywhere(), "mixed", phase(Phase::Failed)).await;
+        assert!(
+            conditions(&mixed).contains(&String::from("Ready=False VersionMismatch")),
+            "{mixed:#?}"
+        );
+        let status = mixed.status.unwrap();
+        assert_eq!(status.version.as_deref(), Some("0.1.0"));
+        assert_eq!(
+            status.active().and_then(|revision| revision.definitions_hash.clone()),
+            Some(good.definitions_hash)
+        );
+        assert_eq!(status.tools[0].name, "plugin_mixed_hello");
+    });
+}
+
+#[test]
+fn a_secret_of_another_type_is_replaced() {
+    world().run(async |w: &World| {
+        let opaque = json!({
+            "metadata": {"name": "kite-plugin-typed-tls"}, "type": "Opaque", "stringData": {"tls.crt": "x", "a": "b"},
+        });
+        let opaque = serde_json::from_value(opaque).unwrap();
+        w.plugins::<Secret>()
+            .create(&PostParams::default(), &opaque)
+            .await
+            .unwrap();
+        w.apply("typed", json!({})).await;
+        w.observed("typed", 1).await;
+        let secret: Secret = w.get("kite-plugin-typed-tls").await;
+        assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/tls"));
+        assert_eq!(
+            secret.data.unwrap().into_keys().collect::<Vec<_>>(),
+            ["clients-ca.crt", "tls.crt", "tls.key"]
+        );
+    });
+}
+
+#[test]
+fn a_pod_that_keeps_changing_does_not_put_off_the_withdrawal_of_rights() {
+    world().run(async |w: &World| {
+        w.apply("busy", json!({"permissions": pods()})).await;
+        w.observed("busy", 1).await;
+        w.get::<RoleBinding>("kite-plugin-busy").await;
+        let pod = json!({
+            "metadata": {"name": "busy-pod", "labels": {labels::PLUGIN: "busy"}},
+            "spec": {
+                "serviceAccountName": "kite-plugin-busy",
+                "containers": [{"name": "plugin", "image": "registry.invalid/busy"}],
+            },
+        });
+        let pod = serde_json::from_value(pod).unwrap();
+        let api = w.plugins::<Pod>();
+        api.create(&PostParams::default(), &pod).await.unwrap();
+        // Several at once, so that no tenth of a second is without a change, however slow the machine.
+        let noise = join_all((0..4).map(async |voice| {
+            for n in 0_u32.. {
+                let changed = json!({"metadata": {"annotations": {format!("n-{voice}"): n.to_string()}}});
+                w.merge(&api, "busy-pod", changed).await;
+            }
+        }));
+        let start = Instant::now();
+        let withdrawn = async {
+            w.apply("busy", json!({})).await;
+            w.gone(&w.plugins::<RoleBinding>(), "kite-plugin-busy").await;
+        };
+        tokio::select! {
+            _ = noise => panic!("it has no end"),
+            () = withdrawn => {}
+        }
+        assert!(start.elapsed() < WITHIN_SECONDS, "{:?}", start.elapsed());
+    });
+}
