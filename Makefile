@@ -8,19 +8,17 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# Caches lie outside the checkout. What is compiled of other people's code is shared between checkouts, by toolchain
-# and lock file; the finished programs are each checkout's own.
+# Caches lie outside the checkout. What cargo builds is kept by toolchain, lock file and checkout: cargo tells files of
+# two checkouts apart by their times only, and would take one's code for the other's. What was not used for two weeks goes.
 export KITE_CACHE ?= $(HOME)/.cache/kite
 hash = $(firstword $(shell $(1) | sha256sum | cut -c1-12))
-ifndef CARGO_BUILD_BUILD_DIR
-export CARGO_BUILD_BUILD_DIR := $(KITE_CACHE)/build/$(call hash,rustc -vV)-$(call hash,cat Cargo.lock)
-endif
 ifndef CARGO_TARGET_DIR
-export CARGO_TARGET_DIR := $(KITE_CACHE)/target/$(call hash,pwd)
+export CARGO_TARGET_DIR := $(KITE_CACHE)/target/$(call hash,rustc -vV)-$(call hash,cat Cargo.lock)-$(call hash,pwd)
 endif
 E2E := $(CARGO_TARGET_DIR)/debug/kite-e2e
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(KITE_CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
+CRATES := kite-api kite-proto kite-plugin-sdk kite-plugin kite-operator kite-gateway hello kite-e2e
 ADVISORIES := https://github.com/RustSec/advisory-db
 # helm believes itself that it is of an older one where it renders without a cluster.
 KUBERNETES_VERSION := 1.34.4
@@ -31,6 +29,8 @@ help: ## Say what there is
 
 .PHONY: build
 build: ## Build all programs
+	@mkdir -p $(CARGO_TARGET_DIR) && touch $(CARGO_TARGET_DIR)
+	@find $(KITE_CACHE)/target -mindepth 1 -maxdepth 1 -mtime +14 -exec rm -rf {} +
 	@cargo build --workspace --locked
 
 .PHONY: up
@@ -38,7 +38,8 @@ up: build ## Start the local cluster with operator, gateway and hello; or deploy
 	@$(E2E) up
 
 .PHONY: down
-down: build ## Stop the local cluster and remove all that it left
+down: ## Stop the local cluster and remove all that it left
+	@[ -x $(E2E) ] || cargo build --workspace --locked
 	@$(E2E) down
 
 .PHONY: env
@@ -50,6 +51,7 @@ env: ## Print shell exports for the running cluster: eval "$$(make -s env)"
 check: build ## Format, lints, generated files, file length, chart
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
+	cargo clippy --workspace --test "*" --locked -- --deny warnings
 	cargo test --workspace --locked --quiet --test generated
 	$(E2E) lengths
 	$(E2E) helm lint --strict charts/kite-plugins
@@ -64,7 +66,8 @@ generate: ## Write the generated files anew
 	KITE_GENERATE=1 cargo test --workspace --locked --quiet --test generated
 
 .PHONY: outside
-outside: ## What leaves the repository: licences, sources and advisories of all dependencies
+outside: ## What leaves the repository: each crate builds alone; licences, sources and advisories of all dependencies
+	for crate in $(CRATES); do cargo check --locked --quiet --package $$crate --target-dir $(CARGO_TARGET_DIR)-alone; done
 	cargo install --locked --quiet --root $(CARGO_DENY) cargo-deny@$(CARGO_DENY_VERSION)
 	$(CARGO_DENY)/bin/cargo-deny --all-features check bans licenses sources
 	@if git ls-remote --quiet --exit-code $(ADVISORIES) HEAD > /dev/null 2>&1; then \

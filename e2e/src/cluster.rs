@@ -21,9 +21,9 @@ mod supervisor;
 mod up;
 
 pub use build::Tools;
-pub(crate) use command::bound_to_us;
+pub(crate) use command::{CommandError, run_logged};
 pub use layout::{Layout, LayoutError};
 pub use node::{NodeArgs, NodeError, supervise};
 pub use progress::Progress;
-pub(crate) use state::{Lock, StateError};
-pub use up::{ClusterError, Running, down, ensure_up, status, tools};
+pub(crate) use state::{Lock, StateError, remove_dir, write_whole};
+pub use up::{ClusterError, Running, down, ensure_up, exists, status, tools};

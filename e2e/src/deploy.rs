@@ -8,7 +8,7 @@ mod plugin;
 use std::{io, path::PathBuf, process::Command};
 
 use crate::{
-    cluster::{Layout, Lock, Progress},
+    cluster::{CommandError, Layout, Lock, Progress},
     target::Target,
 };
 
@@ -39,6 +39,8 @@ pub enum DeployError {
     Run { program: &'static str, source: io::Error },
     #[error("{program} failed:\n{output}")]
     Failed { program: &'static str, output: String },
+    #[error("failed to install the chart; what the cluster says:\n{cluster}")]
+    Install { source: CommandError, cluster: String },
     #[error("failed to ask the API server for {what}")]
     Ask { what: &'static str, source: kube::Error },
     #[error("failed to find {what}")]
@@ -73,7 +75,7 @@ impl From<crate::target::TargetError> for DeployError {
 pub async fn everything(target: &Target, layout: &Layout, progress: &Progress) -> Result<(), DeployError> {
     let _lock = Lock::take(&layout.deploy_lock(), progress).map_err(DeployError::Lock)?;
     let images = images::push(target, progress).await?;
-    chart::install(target, &images, progress)?;
+    chart::install(target, layout, &images, progress)?;
     plugin::hello(target, progress).await
 }
 
@@ -81,7 +83,7 @@ pub async fn everything(target: &Target, layout: &Layout, progress: &Progress) -
 pub async fn chart_only(target: &Target, layout: &Layout, progress: &Progress) -> Result<(), DeployError> {
     let _lock = Lock::take(&layout.deploy_lock(), progress).map_err(DeployError::Lock)?;
     let images = images::push(target, progress).await?;
-    chart::install(target, &images, progress)
+    chart::install(target, layout, &images, progress)
 }
 
 /// Uninstalls the release, and waits until what it made is gone.

@@ -10,6 +10,8 @@ const ENDINGS: [&str; 7] = [".rs", ".go", ".ts", ".tsx", ".py", ".proto", ".tpl"
 pub enum LengthsError {
     #[error("failed to list the files with git")]
     List(#[source] io::Error),
+    #[error("git could not list the files: {0}")]
+    Git(String),
     #[error("failed to read {path}")]
     Read { path: String, source: io::Error },
 }
@@ -19,13 +21,18 @@ pub enum LengthsError {
 pub fn check() -> Result<ExitCode, LengthsError> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let output = Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(&root)
         .output()
         .map_err(LengthsError::List)?;
+    if !output.status.success() {
+        return Err(LengthsError::Git(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        ));
+    }
     let mut code = ExitCode::SUCCESS;
     for path in String::from_utf8_lossy(&output.stdout)
-        .lines()
+        .split('\0')
         .filter(|path| is_source(path))
     {
         let text = match fs::read_to_string(root.join(path)) {

@@ -88,8 +88,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Test(selection) => return Ok(stages::run(&selection, &layout, &runtime)),
         Command::Lengths => return Ok(lengths::check()?),
         Command::Helm { arguments } => {
-            let helm = cluster::tools(&layout)?.helm;
-            let status = std::process::Command::new(helm).args(arguments).status()?;
+            let status = cluster::tools(&layout)?.helm().args(arguments).status()?;
             return Ok(if status.success() {
                 ExitCode::SUCCESS
             } else {

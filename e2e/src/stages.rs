@@ -9,9 +9,9 @@ use std::{
 use clap::Args;
 
 use crate::{
-    cluster::{self, Layout, Progress},
+    cluster::{self, Layout, Lock, Progress, remove_dir},
     deploy::{self, Exports},
-    target::Target,
+    target::{Target, variable},
 };
 
 /// Files of `e2e/tests` that may run beside one another.
@@ -41,6 +41,8 @@ impl Selection {
 struct Count {
     passed: u64,
     failed: u64,
+    /// How many of both were tests, and not whole stages.
+    tests: u64,
 }
 
 impl Count {
@@ -48,24 +50,28 @@ impl Count {
         Self {
             passed: u64::from(passed),
             failed: u64::from(!passed),
+            tests: 0,
         }
     }
 
     fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.tests += other.tests;
     }
 
     /// Reads one of the summary lines that Rust's test harness prints.
     fn of_line(line: &str) -> Option<Self> {
         let rest = line.trim().strip_prefix("test result: ")?;
-        let number = |word: &str| {
+        let number = |word: &str| -> Option<u64> {
             let before = rest.split(word).next()?.trim_end();
             before.rsplit(' ').next()?.parse().ok()
         };
+        let (passed, failed) = (number(" passed")?, number(" failed")?);
         Some(Self {
-            passed: number(" passed")?,
-            failed: number(" failed")?,
+            passed,
+            failed,
+            tests: passed + failed,
         })
     }
 }
@@ -73,6 +79,8 @@ impl Count {
 /// What ran, how long it took, what came of it.
 struct Report {
     stages: Vec<(&'static str, Duration, Count)>,
+    /// What only tests of this name were asked for, if so.
+    filter: Option<String>,
 }
 
 impl Report {
@@ -87,6 +95,7 @@ impl Report {
     fn finish(self) -> ExitCode {
         let mut all = Count::default();
         say("\n=== stages");
+        let mut matched = 0;
         for (name, took, count) in self.stages {
             say(&format!(
                 "{:>7.1} s  {name}: {} passed, {} failed",
@@ -95,8 +104,13 @@ impl Report {
                 count.failed
             ));
             all.add(count);
+            matched += count.tests;
         }
         // Nobody may take a run of nothing for a success.
+        if let Some(filter) = self.filter.filter(|_| matched == 0) {
+            say(&format!("no test's name contains {filter:?}"));
+            all.failed += 1;
+        }
         let failed = all.failed > 0 || all.passed == 0;
         say(&format!("{} passed, {} failed", all.passed, all.failed));
         if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
@@ -105,7 +119,10 @@ impl Report {
 
 /// Runs the selected stages. A cluster that was up before stays up; one that was not is taken down at the end.
 pub fn run(selection: &Selection, layout: &Layout, runtime: &tokio::runtime::Runtime) -> ExitCode {
-    let mut report = Report { stages: Vec::new() };
+    let mut report = Report {
+        stages: Vec::new(),
+        filter: selection.filter.clone(),
+    };
     if selection.has("check") {
         report.stage("check", || {
             Count::one(command(Command::new("make").args(["--no-print-directory", "check"])).0)
@@ -115,7 +132,8 @@ pub fn run(selection: &Selection, layout: &Layout, runtime: &tokio::runtime::Run
         report.stage("unit, property, doc and API tests", || unit(layout, selection));
     }
     if selection.has("cluster") || selection.has("serial") {
-        let was_up = Target::running(layout).is_ok();
+        // A cluster of others is not ours to end, nor one that is up but slow to answer.
+        let stays = variable("KITE_CONTEXT").is_some() || cluster::exists(layout);
         let mut exports = None;
         report.stage("cluster up", || {
             exports = runtime.block_on(up(layout));
@@ -129,7 +147,7 @@ pub fn run(selection: &Selection, layout: &Layout, runtime: &tokio::runtime::Run
                 report.stage("serial suite", || suite(&[SERIAL], 1, exports, selection));
             }
         }
-        if !was_up {
+        if !stays {
             report.stage("cluster down", || {
                 Count::one(cluster::down(layout).map_err(|error| fail(&error)).is_ok())
             });
@@ -154,18 +172,25 @@ async fn up(layout: &Layout) -> Option<Exports> {
 /// All tests that need no cluster; those named `api_*` get an API server of their own.
 fn unit(layout: &Layout, selection: &Selection) -> Count {
     let folder = layout.cache().join("apiserver").join(layout.id());
-    let server = match cluster::apiserver::start(layout, &folder) {
-        Ok(server) => server,
-        Err(error) => {
-            fail(&error);
-            return Count::one(false);
-        }
+    // Another run of this checkout would take the server's files away.
+    let lock = Lock::take(&folder.with_extension("lock"), &Progress::start());
+    let started = lock.map_err(|error| fail(&error)).and_then(|lock| {
+        let server = cluster::apiserver::start(layout, &folder).map_err(|error| fail(&error))?;
+        Ok((lock, server))
+    });
+    let Ok((_lock, server)) = started else {
+        return Count::one(false);
     };
     let mut cargo = Command::new("cargo");
     cargo
         .args(["test", "--workspace", "--locked", "--no-fail-fast"])
         .args(&selection.filter);
-    tests(cargo.env("KITE_TEST_KUBECONFIG", server.kubeconfig()))
+    let count = tests(cargo.env("KITE_TEST_KUBECONFIG", server.kubeconfig()));
+    drop(server);
+    if let Err(error) = remove_dir(&folder) {
+        fail(&error);
+    }
+    count
 }
 
 fn suite(globs: &[&str], threads: u8, exports: &Exports, selection: &Selection) -> Count {
@@ -235,7 +260,14 @@ mod tests {
     #[test]
     fn a_summary_line_is_counted() {
         let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.03s";
-        assert_eq!(Count::of_line(line), Some(Count { passed: 12, failed: 3 }));
+        assert_eq!(
+            Count::of_line(line),
+            Some(Count {
+                passed: 12,
+                failed: 3,
+                tests: 15
+            })
+        );
     }
 
     #[test]

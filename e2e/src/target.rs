@@ -1,10 +1,15 @@
 //! The cluster that is worked on: the checkout's own local one, or the one that `KITE_CONTEXT` names.
 
-use std::{env, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use crate::cluster::{self, ClusterError, Layout, Tools};
+use crate::cluster::{self, ClusterError, Layout, StateError, Tools, write_whole};
 
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
@@ -22,6 +27,8 @@ pub enum TargetError {
     Kubectl(#[source] std::io::Error),
     #[error("failed to write {}", path.display())]
     Write { path: PathBuf, source: std::io::Error },
+    #[error("failed to keep the kubeconfig")]
+    Keep(#[source] StateError),
     #[error("failed to read the kubeconfig {}", path.display())]
     Kubeconfig {
         path: PathBuf,
@@ -137,14 +144,14 @@ impl Target {
 
     /// `helm` on this cluster.
     pub fn helm(&self) -> Command {
-        let mut command = Command::new(&self.tools.helm);
+        let mut command = self.tools.helm();
         command.env("KUBECONFIG", &self.kubeconfig);
         command
     }
 }
 
 /// A client with a kubeconfig's own credentials.
-pub async fn client_of(path: &std::path::Path) -> Result<kube::Client, TargetError> {
+pub async fn client_of(path: &Path) -> Result<kube::Client, TargetError> {
     let failed = |source| TargetError::Kubeconfig {
         path: path.to_owned(),
         source,
@@ -162,8 +169,8 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Writes a file that only its owner may read.
-fn write_private(path: &std::path::Path, content: &[u8]) -> Result<(), TargetError> {
+/// Writes a file, whole or not at all, into a folder that only its owner may enter.
+fn write_private(path: &Path, content: &[u8]) -> Result<(), TargetError> {
     let failed = |source| TargetError::Write {
         path: path.to_owned(),
         source,
@@ -172,7 +179,7 @@ fn write_private(path: &std::path::Path, content: &[u8]) -> Result<(), TargetErr
         fs::create_dir_all(folder).map_err(failed)?;
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(failed)?;
     }
-    fs::write(path, content).map_err(failed)
+    write_whole(path, content).map_err(TargetError::Keep)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! What the API server accepts as a KitePlugin, and how it shows one.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     io::Write,
@@ -53,16 +54,16 @@ async fn what_is_wrong_is_refused_by_a_text_that_names_it() {
         ("imagePullPolicy", |spec| spec["imagePullPolicy"] = json!("Sometimes")),
         ("replicas", |spec| spec["replicas"] = json!(0)),
         ("resources", |spec| {
-            spec["permissions"] = json!([{"apiGroups": [""], "resources": [], "verbs": ["get"]}])
+            spec["permissions"] = json!([{"apiGroups": [""], "resources": [], "verbs": ["get"]}]);
         }),
         ("resources", |spec| {
-            spec["permissions"] = json!([{"apiGroups": [""], "resources": ["*"], "verbs": ["get"]}])
+            spec["permissions"] = json!([{"apiGroups": [""], "resources": ["*"], "verbs": ["get"]}]);
         }),
         ("verbs", |spec| {
-            spec["permissions"] = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["log"]}])
+            spec["permissions"] = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["log"]}]);
         }),
         ("verbs", |spec| {
-            spec["permissions"] = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["*"]}])
+            spec["permissions"] = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["*"]}]);
         }),
         ("stands alone", |spec| {
             spec["permissions"] =
@@ -73,7 +74,7 @@ async fn what_is_wrong_is_refused_by_a_text_that_names_it() {
                 json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "namespaces": []}]);
         }),
         ("memory", |spec| {
-            spec["resources"] = json!({"limits": {"memory": "much"}})
+            spec["resources"] = json!({"limits": {"memory": "much"}});
         }),
     ];
     scope("admit-spec", async |scope| {

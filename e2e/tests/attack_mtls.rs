@@ -1,4 +1,10 @@
 //! A plugin serves the gateway and the operator, and nobody else; its health port gives nothing away.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -19,6 +25,7 @@ async fn pod_address(scope: &Scope, port: u16) -> SocketAddr {
     let pods = scope.pods_of("hello").await;
     let address = pods
         .iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
         .find_map(|pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok())
         .expect("hello's address");
     SocketAddr::new(address, port)
@@ -132,7 +139,11 @@ async fn the_health_port_answers_health_and_nothing_else() {
             Err(Code::Unimplemented)
         );
         // Over plain HTTP the port shows nothing either.
-        let http = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+        let http = reqwest::Client::builder()
+            .http2_prior_knowledge()
+            .timeout(LIMIT)
+            .build()
+            .unwrap();
         for path in ["/", "/hello", "/debug/pprof/", "/metrics"] {
             let answer = http.get(format!("http://{address}{path}")).send().await.unwrap();
             assert!(

@@ -1,8 +1,14 @@
 //! Ambiguous paths are refused before anybody is asked anything, as they stand on the wire.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::sync::Arc;
 
-use kite_e2e::testing::{Gateway, exported};
+use kite_e2e::testing::{Gateway, START, exported};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,6 +18,12 @@ use tokio_rustls::TlsConnector;
 
 /// Sends one request line as it is, without a client library that would tidy it up, and returns the status.
 async fn raw(target: &str) -> u16 {
+    tokio::time::timeout(START, exchange(target))
+        .await
+        .expect("an answer in time")
+}
+
+async fn exchange(target: &str) -> u16 {
     // Makes the provider of cryptography known.
     let gateway = Gateway::from_env();
     let url = reqwest::Url::parse(&exported("KITE_URL")).unwrap();

@@ -1,5 +1,6 @@
 //! The local cluster's own life, on a second one beside the first: killed at any step it comes up again, and taken down
 //! it leaves nothing but the cache.
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     collections::BTreeSet,
@@ -10,148 +11,167 @@ use std::{
 };
 
 use kite_e2e::{cluster::Layout, deploy::binary, testing::Gateway};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
-const ID: &str = "test-second";
+/// The second cluster of this checkout.
+fn second_layout() -> Layout {
+    let layout = Layout::from_env().unwrap();
+    let id: String = layout.id().chars().take(24).collect();
+    let id = format!("{}-second", id.trim_end_matches('-'));
+    layout.with_id(&id).unwrap()
+}
 
 /// All of the machine that a cluster could leave something in.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Debug)]
 struct Snapshot {
-    pid_namespaces: BTreeSet<PathBuf>,
-    processes: BTreeSet<String>,
     mounts: BTreeSet<String>,
-    links: BTreeSet<String>,
+    interfaces: BTreeSet<String>,
     routes: BTreeSet<String>,
     filters: BTreeSet<String>,
-    cgroups: BTreeSet<PathBuf>,
-    files: BTreeSet<PathBuf>,
+    cgroups: BTreeSet<String>,
+    files: BTreeSet<String>,
 }
 
 impl Snapshot {
     fn take(layout: &Layout) -> Self {
-        // The cluster under which this test runs goes on with its own affairs.
-        let own_cgroup = Layout::from_env().unwrap().cgroup();
         let mut cgroups = BTreeSet::new();
-        folders(Path::new("/sys/fs/cgroup"), &mut cgroups, &|path| {
-            path.file_name().is_some_and(|name| *name == *own_cgroup)
-        });
+        walk(Path::new("/sys/fs/cgroup"), layout.cache(), &mut cgroups);
         let mut files = BTreeSet::new();
         for root in [
             "/etc",
-            "/run",
-            "/var",
-            "/opt",
-            "/srv",
             "/home",
             "/mnt",
-            "/usr/local",
+            "/opt",
+            "/root",
+            "/run",
+            "/srv",
+            "/tmp",
             "/usr/libexec",
+            "/usr/local",
+            "/var",
         ] {
-            folders(Path::new(root), &mut files, &|path| path.starts_with(layout.cache()));
+            walk(Path::new(root), layout.cache(), &mut files);
         }
-        files.extend(
-            fs::read_dir("/tmp")
-                .unwrap()
-                .map(|entry| entry.unwrap().path())
-                .filter(|path| {
-                    let name = path.to_string_lossy().into_owned();
-                    ["kite", "kube", "containerd", "runc", "etcd", "cni"]
-                        .iter()
-                        .any(|word| name.contains(word))
-                }),
-        );
         Self {
-            pid_namespaces: processes()
-                .filter_map(|process| fs::read_link(process.join("ns/pid")).ok())
+            mounts: lines("/proc/self/mountinfo"),
+            interfaces: interfaces(),
+            routes: ["/proc/net/route", "/proc/net/ipv6_route"]
+                .map(lines)
+                .into_iter()
+                .flatten()
                 .collect(),
-            processes: processes()
-                .filter_map(|process| command_line(&process))
-                .filter(|line| line.contains(layout.id()))
+            filters: ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"]
+                .map(lines)
+                .into_iter()
+                .flatten()
                 .collect(),
-            mounts: lines(&fs::read_to_string("/proc/self/mountinfo").unwrap()),
-            links: output("ip", &["-o", "link"])
-                .iter()
-                .filter_map(|line| line.split(':').nth(1).map(str::to_owned))
-                .collect(),
-            routes: output("ip", &["route", "show", "table", "all"]),
-            filters: lines(&fs::read_to_string("/proc/net/ip_tables_names").unwrap_or_default()),
-            cgroups,
-            files,
+            cgroups: cgroups.into_iter().filter(|path| path.contains(layout.id())).collect(),
+            files: files.into_iter().filter(|path| is_of_a_cluster(path)).collect(),
         }
     }
 
-    /// What is in one and not in the other, by field.
-    fn difference(&self, after: &Self) -> Vec<String> {
-        fn of<T: Ord + std::fmt::Debug>(what: &str, before: &BTreeSet<T>, after: &BTreeSet<T>) -> Vec<String> {
-            before
-                .symmetric_difference(after)
-                .map(|item| format!("{what}: {item:?}"))
-                .collect()
-        }
+    /// What came since `before`. What others of this machine took away meanwhile is theirs.
+    fn since(&self, before: &Self) -> Vec<String> {
+        let new = |what: &str, before: &BTreeSet<String>, after: &BTreeSet<String>| -> Vec<String> {
+            after.difference(before).map(|item| format!("{what}: {item}")).collect()
+        };
         [
-            of("pid namespace", &self.pid_namespaces, &after.pid_namespaces),
-            of("process", &self.processes, &after.processes),
-            of("mount", &self.mounts, &after.mounts),
-            of("interface", &self.links, &after.links),
-            of("route", &self.routes, &after.routes),
-            of("iptables table", &self.filters, &after.filters),
-            of("cgroup", &self.cgroups, &after.cgroups),
-            of("file", &self.files, &after.files),
+            new("mount", &before.mounts, &self.mounts),
+            new("interface", &before.interfaces, &self.interfaces),
+            new("route", &before.routes, &self.routes),
+            new("iptables table", &before.filters, &self.filters),
+            new("cgroup", &before.cgroups, &self.cgroups),
+            new("file", &before.files, &self.files),
         ]
         .concat()
     }
 }
 
-fn processes() -> impl Iterator<Item = PathBuf> {
-    let numbers = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
+/// Processes that the cluster's folder or its cgroup tells to be its own, this test's aside.
+fn processes(layout: &Layout) -> Vec<String> {
+    let own = |process: &PathBuf| {
+        let command = fs::read(process.join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        let cgroups = fs::read_to_string(process.join("cgroup")).unwrap_or_default();
+        let is_own = command.contains(&layout.dir().display().to_string()) || cgroups.contains(&layout.cgroup());
+        is_own.then_some(command)
     };
     fs::read_dir("/proc")
         .unwrap()
         .filter_map(Result::ok)
         .map(|entry| entry.path())
-        .filter(numbers)
+        .filter_map(|path| own(&path))
+        .collect()
 }
 
-fn command_line(process: &Path) -> Option<String> {
-    let line = fs::read(process.join("cmdline")).ok()?;
-    Some(String::from_utf8_lossy(&line).replace('\0', " "))
+/// Whether a file's name is one that a part of a cluster could have made.
+fn is_of_a_cluster(path: &str) -> bool {
+    [
+        "apt.",
+        "apt-",
+        "calico",
+        "cni",
+        "containerd",
+        "etcd",
+        "helm",
+        "kite",
+        "kube",
+        "runc",
+    ]
+    .iter()
+    .any(|word| path.contains(word))
 }
 
-fn lines(text: &str) -> BTreeSet<String> {
-    text.lines().map(str::to_owned).collect()
+/// The machine's interfaces, but those of other checkouts' clusters.
+fn interfaces() -> BTreeSet<String> {
+    let entries = fs::read_dir("/sys/class/net").unwrap().filter_map(Result::ok);
+    let foreign = |path: &Path| {
+        let alias = fs::read_to_string(path.join("ifalias")).unwrap_or_default();
+        alias.starts_with("kite-") && !alias.trim().ends_with("-second")
+    };
+    entries
+        .filter(|entry| !foreign(&entry.path()))
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
-fn output(program: &str, arguments: &[&str]) -> BTreeSet<String> {
-    lines(&String::from_utf8_lossy(
-        &Command::new(program).args(arguments).output().unwrap().stdout,
-    ))
+fn lines(file: &str) -> BTreeSet<String> {
+    fs::read_to_string(file)
+        .unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
-/// All files and folders below `root`, but those that `left_out` names.
-fn folders(root: &Path, found: &mut BTreeSet<PathBuf>, left_out: &dyn Fn(&Path) -> bool) {
+/// All files and folders below `root`, but for the caches, in which cargo, Go and the clusters work.
+fn walk(root: &Path, cache: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(root).into_iter().flatten().filter_map(Result::ok) {
         let path = entry.path();
-        if left_out(&path) {
+        let is_cache = path == cache
+            || [".cargo", ".rustup", "go-build", "pkg", "target"]
+                .iter()
+                .any(|name| path.ends_with(name));
+        if is_cache {
             continue;
         }
-        let is_cgroup_file = root.starts_with("/sys/fs/cgroup") && path.is_file();
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            folders(&path, found, left_out);
+            walk(&path, cache, found);
         }
-        if !is_cgroup_file {
-            found.insert(path);
-        }
+        found.insert(path.display().to_string());
     }
 }
 
 /// `kite-e2e` on the second cluster.
 fn second(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary("kite-e2e").unwrap());
-    command
-        .args(arguments)
-        .env("KITE_CLUSTER_ID", ID)
-        .env_remove("KUBECONFIG");
+    command.args(arguments).env("KITE_CLUSTER_ID", second_layout().id());
+    // Whatever cluster the tests run on, this one is local.
+    for variable in ["KITE_CONTEXT", "KITE_REGISTRY", "KITE_URL", "KUBECONFIG"] {
+        command.env_remove(variable);
+    }
     command
 }
 
@@ -162,8 +182,9 @@ fn succeed(arguments: &[&str]) -> String {
     said
 }
 
-/// Starts `up` and kills it as soon as what it has said is enough; the last line of that.
-fn kill_when(arguments: &[&str], mut enough: impl FnMut(usize, &str) -> bool) -> String {
+/// Starts `up` and kills it as soon as what it has said is enough; the last line of that. None if it ended before, as
+/// when a node that an earlier one began was ready already.
+fn kill_when(arguments: &[&str], mut enough: impl FnMut(usize, &str) -> bool) -> Option<String> {
     let mut up: Child = second(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -173,7 +194,7 @@ fn kill_when(arguments: &[&str], mut enough: impl FnMut(usize, &str) -> bool) ->
     let last = lines.enumerate().find(|(n, line)| enough(n + 1, line));
     up.kill().unwrap();
     up.wait().unwrap();
-    last.expect("it ended before it was killed").1
+    last.map(|(_, line)| line)
 }
 
 /// Starts `up` and kills it while helm is at work, when it has left a record that says so.
@@ -197,12 +218,12 @@ fn kill_in_the_middle_of_helm(layout: &Layout) {
     up.wait().unwrap();
 }
 
-fn kubectl(layout: &Layout, arguments: &[&str]) -> BTreeSet<String> {
+fn kubectl(layout: &Layout, arguments: &[&str]) -> String {
     let mut kubectl = kite_e2e::cluster::tools(layout).unwrap().kubectl();
     kubectl
         .env("KUBECONFIG", layout.dir().join("kubeconfig"))
         .args(arguments);
-    lines(&String::from_utf8_lossy(&kubectl.output().unwrap().stdout))
+    String::from_utf8_lossy(&kubectl.output().unwrap().stdout).into_owned()
 }
 
 /// Takes the second cluster down, whatever becomes of the test.
@@ -216,7 +237,7 @@ impl Drop for Down {
 
 #[tokio::test]
 async fn killed_at_any_step_it_comes_up_again_and_down_leaves_nothing() {
-    let layout = Layout::from_env().unwrap().with_id(ID).unwrap();
+    let layout = second_layout();
     let _down = Down;
     succeed(&["down"]);
     let before = Snapshot::take(&layout);
@@ -228,39 +249,38 @@ async fn killed_at_any_step_it_comes_up_again_and_down_leaves_nothing() {
         "what is up is not started again: {again}"
     );
     let nodes = kubectl(&layout, &["get", "nodes", "--no-headers"]);
-    assert!(nodes.iter().any(|node| node.contains(" Ready ")), "{nodes:?}");
+    assert!(nodes.contains(" Ready "), "{nodes}");
     let gateway = Gateway::from_env();
-    assert_eq!(
-        gateway.get(gateway.admin(), "hello/hello").await.status,
-        200,
-        "the first cluster goes on beside it"
-    );
+    let first = gateway.get(gateway.admin(), "hello/hello").await;
+    assert_eq!(first.status, 200, "the first cluster goes on beside it");
 
     // The node's first process alone: the kernel takes all the rest with it.
     let record: serde_json::Value =
         serde_json::from_slice(&fs::read(layout.dir().join("record.json")).unwrap()).unwrap();
-    let pid = record["process"]["pid"].as_i64().unwrap().to_string();
-    assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+    let pid = i32::try_from(record["process"]["pid"].as_i64().unwrap()).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     for step in [1, 2, steps / 2, steps - 1] {
-        println!("killed after {}", kill_when(&["up", "--bare"], |n, _| n == step));
+        println!("killed after {:?}", kill_when(&["up", "--bare"], |n, _| n == step));
     }
     kill_in_the_middle_of_helm(&layout);
     for word in [
         "pushed",
         "installing the chart",
-        "installing the chart",
         "operator and gateway are ready",
         "packaging",
     ] {
-        println!("killed after {}", kill_when(&["up"], |_, line| line.contains(word)));
+        let said = kill_when(&["up"], |_, line| line.contains(word));
+        println!(
+            "killed after {:?}",
+            said.unwrap_or_else(|| panic!("it never said {word:?}"))
+        );
     }
     succeed(&["up"]);
-    let nodes = kubectl(&layout, &["get", "nodes", "--no-headers"]);
-    assert!(nodes.iter().any(|node| node.contains(" Ready ")), "{nodes:?}");
+    assert!(!processes(&layout).is_empty(), "its processes are found while it is up");
 
     succeed(&["down"]);
-    let after = Snapshot::take(&layout);
-    assert_eq!(before.difference(&after), Vec::<String>::new());
+    assert_eq!(processes(&layout), Vec::<String>::new());
+    assert_eq!(Snapshot::take(&layout).since(&before), Vec::<String>::new());
     assert!(!layout.dir().exists());
     succeed(&["down"]);
 }

@@ -1,4 +1,11 @@
 //! Uninstalling the chart leaves the CRD and nothing else, and a plugin can be deleted without its operator.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::{process::Command, time::Duration};
 
@@ -23,16 +30,21 @@ use serde_json::json;
 
 const LIMIT: Duration = Duration::from_secs(90);
 
-fn e2e(arguments: &[&str]) {
+/// Runs `kite-e2e`; what it said if it failed.
+fn try_e2e(arguments: &[&str]) -> Result<(), String> {
     let output = Command::new(binary("kite-e2e").unwrap())
         .args(arguments)
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+fn e2e(arguments: &[&str]) {
+    try_e2e(arguments).unwrap_or_else(|said| panic!("{arguments:?}: {said}"));
 }
 
 /// Puts everything back, whatever becomes of the test.
@@ -40,7 +52,13 @@ struct Restore;
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        e2e(&["up"]);
+        let restored = try_e2e(&["up"]);
+        // A second panic would end the process before it could say what the first was.
+        if std::thread::panicking() {
+            println!("restored: {restored:?}");
+        } else {
+            assert_eq!(restored, Ok(()));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The cluster's own programs, built from their Go modules once and kept by what they were built from.
 
-use std::fs;
+use std::env;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -39,13 +40,31 @@ pub struct Tools {
     pub coredns: PathBuf,
     pub pause: PathBuf,
     pub registry: PathBuf,
+    /// Where kubectl and helm keep what they remember, so that nothing of theirs is left in the home folder.
+    home: PathBuf,
 }
 
 impl Tools {
     /// `kubectl`, for arguments to be added.
     pub fn kubectl(&self) -> Command {
         let mut command = Command::new(&self.kube);
-        command.arg("kubectl");
+        command.arg("kubectl").env("KUBECACHEDIR", self.home.join("kube"));
+        command
+    }
+
+    /// `helm`, for arguments to be added. Nothing of the caller's environment turns it to another cluster or namespace.
+    pub fn helm(&self) -> Command {
+        let mut command = Command::new(&self.helm);
+        for (variable, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HELM_")) {
+            command.env_remove(variable);
+        }
+        for (variable, folder) in [
+            ("HELM_CACHE_HOME", "helm/cache"),
+            ("HELM_CONFIG_HOME", "helm/config"),
+            ("HELM_DATA_HOME", "helm/data"),
+        ] {
+            command.env(variable, self.home.join(folder));
+        }
         command
     }
 }
@@ -82,7 +101,14 @@ pub(super) fn tools(layout: &Layout, progress: &Progress) -> Result<Tools, Build
         pause: kube.join("pause"),
         kube: kube.join("kube"),
         registry: registry.join("registry"),
+        home: layout.cache().join("home"),
     })
+}
+
+/// Waits until all files of a folder are on the disk: one that is there by name but empty, after a power cut, would be
+/// believed for ever.
+fn sync(dir: &Path) -> io::Result<()> {
+    fs::read_dir(dir)?.try_for_each(|entry| File::open(entry?.path())?.sync_all())
 }
 
 impl Module {
@@ -120,6 +146,7 @@ impl Module {
         command.env("TMPDIR", &temporary);
         run_logged(progress, self.name, &command, &log).map_err(BuildError::Build)?;
         Self::link_kubectl(&programs).map_err(kept)?;
+        sync(&programs).map_err(kept)?;
         fs::rename(&programs, done).map_err(kept)?;
         remove_dir(&half)?;
         progress.say(&format!("{}: built", self.name));
@@ -168,7 +195,7 @@ impl Module {
             source,
         };
         let mut hash = Sha256::new();
-        let salt = format!("{go}{}{KUBERNETES}{HELM}{:?}", std::env::consts::ARCH, self.packages);
+        let salt = format!("{go}{}{KUBERNETES}{HELM}{:?}", env::consts::ARCH, self.packages);
         hash.update(salt);
         for file in sources(&self.dir).map_err(failed)? {
             hash.update(

@@ -57,7 +57,7 @@ pub(super) fn run(command: &mut Command) -> Result<String, CommandError> {
 /// Runs a long command whose output goes to a log, with a line now and then that says it is still at work.
 ///
 /// It is killed when this process dies: a killed build must not go on beside the next one.
-pub(super) fn run_logged(progress: &Progress, what: &str, command: &Command, log: &Path) -> Result<(), CommandError> {
+pub(crate) fn run_logged(progress: &Progress, what: &str, command: &Command, log: &Path) -> Result<(), CommandError> {
     let began = Instant::now();
     let mut bound = bound_to_us(command);
     let mut child = bound.stdin(Stdio::null()).spawn_logged(log)?;
@@ -85,7 +85,7 @@ pub(super) fn run_logged(progress: &Progress, what: &str, command: &Command, log
 }
 
 /// The same command, killed by the kernel when the thread that starts it ends.
-pub(crate) fn bound_to_us(command: &Command) -> Command {
+pub(super) fn bound_to_us(command: &Command) -> Command {
     let mut bound = Command::new("setpriv");
     bound
         .args(["--pdeathsig", "KILL", "--"])

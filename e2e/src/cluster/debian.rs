@@ -121,7 +121,7 @@ pub(super) fn debian(layout: &Layout, progress: &Progress) -> Result<Debian, Deb
 fn fetch(all: &Path, done: &Path, progress: &Progress) -> Result<(), DebianError> {
     let half = fresh_half(all, "debian")?;
     let prepare = |path: PathBuf| fs::create_dir_all(&path).map_err(|source| DebianError::Prepare { path, source });
-    for dir in ["lists/partial", "cache/archives/partial", "root"] {
+    for dir in ["lists/partial", "cache/archives/partial", "root", "tmp"] {
         prepare(half.join(dir))?;
     }
     let config = half.join("apt.conf");

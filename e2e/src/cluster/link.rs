@@ -40,8 +40,9 @@ pub(super) fn claim(layout: &Layout, debian: &Debian, pid: i32) -> Result<Slot, 
                 configure(layout, debian, slot)?;
                 return Ok(slot);
             }
-            // Whatever went wrong, only a name that is taken is helped by another name.
-            Err(_) if interface_dir(slot).exists() => {}
+            // Whatever went wrong, only a name that is taken is helped by another name. That the name was taken may be
+            // seen only in the text, as the kernel may have removed the interface since.
+            Err(error) if interface_dir(slot).exists() || error.to_string().contains("File exists") => {}
             Err(error) => return Err(LinkError::Configure(error)),
         }
     }
@@ -81,9 +82,12 @@ pub(super) fn release(layout: &Layout, debian: &Debian, slot: Slot) -> Result<()
     if wait_until(VANISH, || (!ours()).then_some(())).is_some() {
         return Ok(());
     }
-    run(debian.command("ip").args(["link", "del", &interface]))
-        .map(drop)
-        .map_err(|source| LinkError::Remove { interface, source })
+    let removed = run(debian.command("ip").args(["link", "del", &interface]));
+    match removed {
+        // The kernel may have been quicker after all.
+        Err(source) if ours() => Err(LinkError::Remove { interface, source }),
+        _ => Ok(()),
+    }
 }
 
 fn alias(layout: &Layout) -> String {

@@ -119,7 +119,7 @@ impl Lock {
 }
 
 /// Writes a file so that it is either there whole or not at all.
-pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), StateError> {
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<(), StateError> {
     let failed = |source| StateError::Write {
         path: path.to_path_buf(),
         source,
@@ -150,7 +150,7 @@ pub(super) fn fresh_half(all: &Path, name: &str) -> Result<PathBuf, StateError> 
 
 /// Removes a folder with all that is in it; that it is not there is as good. Tried again for a while, as processes that
 /// were just killed may still add to it.
-pub(super) fn remove_dir(path: &Path) -> Result<(), StateError> {
+pub(crate) fn remove_dir(path: &Path) -> Result<(), StateError> {
     let mut last = None;
     let removed = wait_until(REMOVAL, || match fs::remove_dir_all(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {

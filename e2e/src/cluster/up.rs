@@ -28,6 +28,8 @@ use super::state::{Lock, ProcessId, Record, StateError, remove_dir};
 
 /// For all of a node's start; each of its steps has a shorter one of its own.
 const START: Duration = Duration::from_mins(10);
+/// How long a node that is complete may take to answer.
+const ANSWER: Duration = Duration::from_secs(30);
 /// For the namespaces' first process to appear.
 const SPAWN: Duration = Duration::from_secs(20);
 /// For a node to end after it was asked to; its own patience is shorter.
@@ -129,6 +131,11 @@ pub fn status(layout: &Layout) -> Option<Running> {
     let record = Record::read(layout)?;
     let running = running(layout, &record)?;
     (ready_file(&layout.dir()).exists() && answers(layout, &running)).then_some(running)
+}
+
+/// Whether a node of this cluster runs, answering or not.
+pub fn exists(layout: &Layout) -> bool {
+    Record::read(layout).is_some_and(|record| record.process.is_alive())
 }
 
 /// The programs for using a cluster, built if need be.
@@ -256,7 +263,9 @@ fn await_ready(layout: &Layout, record: &Record, progress: &Progress) -> Result<
     let logs = dir.join("logs");
     let complete = ready_file(&dir);
     let mut relayed = if complete.exists() { usize::MAX } else { 0 };
-    let seen = wait_until(START, || {
+    // A node that was complete answers soon or is sick; there is no point in waiting as long as for a new one.
+    let limit = if complete.exists() { ANSWER } else { START };
+    let seen = wait_until(limit, || {
         let running = running(layout, record);
         relay(&log(&dir), &mut relayed, progress);
         match running {
@@ -264,7 +273,7 @@ fn await_ready(layout: &Layout, record: &Record, progress: &Progress) -> Result<
             Some(running) => (complete.exists() && answers(layout, &running)).then_some(Ok(running)),
         }
     });
-    seen.unwrap_or(Err(ClusterError::TooLate { limit: START, logs }))
+    seen.unwrap_or(Err(ClusterError::TooLate { limit, logs }))
 }
 
 /// Why a node ended, if it could say so.

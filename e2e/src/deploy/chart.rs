@@ -6,8 +6,8 @@ use super::{DeployError, images::Pushed, run};
 use serde::Deserialize;
 
 use crate::{
-    cluster::{Progress, bound_to_us},
-    target::Target,
+    cluster::{CommandError, Layout, Progress, run_logged},
+    target::{Target, variable},
 };
 
 /// The release's name.
@@ -16,7 +16,12 @@ const RELEASE: &str = "kite";
 const RELEASE_NAMESPACE: &str = "default";
 
 /// Installs or upgrades the release, and waits until operator and gateway are ready.
-pub(super) fn install(target: &Target, images: &[Pushed], progress: &Progress) -> Result<(), DeployError> {
+pub(super) fn install(
+    target: &Target,
+    layout: &Layout,
+    images: &[Pushed],
+    progress: &Progress,
+) -> Result<(), DeployError> {
     progress.say("installing the chart, and waiting for operator and gateway");
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/kite-plugins");
     if target.is_local {
@@ -36,10 +41,11 @@ pub(super) fn install(target: &Target, images: &[Pushed], progress: &Progress) -
             &format!("{name}.image.repository={repository},{name}.image.digest={digest}"),
         ]);
     }
-    // A killed `make up` must not leave a helm that goes on beside the next one's.
-    run("helm", &mut bound_to_us(&helm))
-        .map(drop)
-        .map_err(|error| with_pods(target, error))?;
+    if let Some(name) = gateway_name() {
+        helm.args(["--set", &format!("gateway.names={{{name}}}")]);
+    }
+    let log = layout.dir().join("helm.log");
+    run_logged(progress, "helm", &helm, &log).map_err(|error| explained(target, error))?;
     progress.say("operator and gateway are ready");
     Ok(())
 }
@@ -97,11 +103,15 @@ pub(super) fn uninstall(target: &Target, progress: &Progress) -> Result<(), Depl
     run("helm", target.helm().args(arguments)).map(drop)
 }
 
-/// Adds to helm's error, which only says that it waited too long, what the pods and the events say.
-fn with_pods(target: &Target, error: DeployError) -> DeployError {
-    let DeployError::Failed { program, output } = error else {
-        return error;
-    };
+/// The host of the address by which a cluster that is not ours is reached, for the gateway's certificate.
+fn gateway_name() -> Option<String> {
+    variable("KITE_CONTEXT")?;
+    let url = reqwest::Url::parse(&variable("KITE_URL")?).ok()?;
+    url.host_str().map(str::to_owned)
+}
+
+/// helm's error, which only says that it waited too long, with what the pods and the events say.
+fn explained(target: &Target, source: CommandError) -> DeployError {
     let ask =
         |arguments: &[&str]| run("kubectl", target.kubectl().args(arguments)).unwrap_or_else(|error| error.to_string());
     let pods = ask(&["-n", "kite-system", "get", "pods", "-o", "wide"]);
@@ -115,8 +125,8 @@ fn with_pods(target: &Target, error: DeployError) -> DeployError {
         "--prefix",
         "--tail=20",
     ]);
-    DeployError::Failed {
-        program,
-        output: format!("{output}\n\n{pods}\n{events}\n{logs}"),
+    DeployError::Install {
+        source,
+        cluster: format!("{pods}\n{events}\n{logs}"),
     }
 }

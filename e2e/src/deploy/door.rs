@@ -1,6 +1,6 @@
 //! The door to a running cluster: what a person or a script needs to use it, and a first look through it.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
@@ -24,6 +24,8 @@ const SYSTEM: &str = "kite-system";
 const ADMIN: &str = "kite-local-admin";
 const ADMIN_NAMESPACE: &str = "default";
 const MANAGER: &str = "kite-e2e";
+/// How long the gateway may take for an answer.
+const ANSWER: Duration = Duration::from_mins(1);
 const TOKEN_SECONDS: i64 = 24 * 60 * 60;
 
 /// What `make -s env` prints.
@@ -73,7 +75,7 @@ impl Exports {
             source,
         })?;
         reqwest::Certificate::from_pem_bundle(&ca)
-            .and_then(|roots| reqwest::Client::builder().tls_certs_only(roots).build())
+            .and_then(|roots| reqwest::Client::builder().tls_certs_only(roots).timeout(ANSWER).build())
             .map_err(|source| DeployError::Call {
                 url: self.url.clone(),
                 source,

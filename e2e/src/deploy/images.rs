@@ -35,21 +35,21 @@ pub(super) struct Pushed {
     pub(super) digest: String,
 }
 
-/// The path of a binary of this workspace: beside the running program, or one folder up for a test.
+/// The path of a binary of this workspace: where cargo puts it, beside the running program, or a folder up from a test.
 pub fn binary(name: &str) -> Result<PathBuf, DeployError> {
-    let missing = || DeployError::BinaryMissing {
-        path: PathBuf::from(name),
-    };
-    let folder = std::env::var_os("CARGO_TARGET_DIR").map(|folder| PathBuf::from(folder).join("debug"));
-    let own = std::env::current_exe()
-        .ok()
-        .and_then(|own| own.parent().map(PathBuf::from));
-    folder
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(|folder| PathBuf::from(folder).join("debug"));
+    let own = std::env::current_exe().unwrap_or_default();
+    let found = target
+        .iter()
+        .map(PathBuf::as_path)
+        .chain(own.ancestors().skip(1).take(2))
+        .map(|folder| folder.join(name));
+    found
         .into_iter()
-        .chain(own)
-        .map(|folder| folder.join(name))
         .find(|path| path.is_file())
-        .ok_or_else(missing)
+        .ok_or_else(|| DeployError::BinaryMissing {
+            path: PathBuf::from(name),
+        })
 }
 
 /// What an image of this program holds.

@@ -43,7 +43,7 @@ pub(super) async fn hello(target: &Target, progress: &Progress) -> Result<(), De
     progress.say("packaging and applying the plugin hello");
     let document = package(&target.registry)?;
     apply(target, &document)?;
-    wait_until_loaded(target.client().await?, "hello").await?;
+    wait_until_loaded(target.client().await?, "hello", progress).await?;
     progress.say("hello is Loaded");
     Ok(())
 }
@@ -74,7 +74,7 @@ fn apply(target: &Target, document: &str) -> Result<(), DeployError> {
     })
 }
 
-async fn wait_until_loaded(client: kube::Client, name: &str) -> Result<(), DeployError> {
+async fn wait_until_loaded(client: kube::Client, name: &str, progress: &Progress) -> Result<(), DeployError> {
     let api: Api<KitePlugin> = Api::all(client);
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut last = None;
@@ -85,6 +85,7 @@ async fn wait_until_loaded(client: kube::Client, name: &str) -> Result<(), Deplo
             let Ok(Some(plugin)) = changes.try_next().await else {
                 continue;
             };
+            progress.say(&format!("{name}: {}", in_a_word(&plugin)));
             if is_loaded(&plugin) {
                 return;
             }
@@ -110,6 +111,17 @@ fn is_loaded(plugin: &KitePlugin) -> bool {
         });
         status.phase == Some(Phase::Loaded) && ready
     })
+}
+
+/// The phase, and why it is not Ready.
+fn in_a_word(plugin: &KitePlugin) -> String {
+    let status = plugin.status.clone().unwrap_or_default();
+    let ready = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == kite_api::conditions::READY);
+    let message = ready.map_or("", |ready| ready.message.as_str());
+    format!("{:?} {message}", status.phase.unwrap_or_default())
 }
 
 fn conditions(plugin: &KitePlugin) -> String {

@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr};
 use reqwest::{Certificate, Client, Method, RequestBuilder, header::HeaderMap};
 use serde_json::Value;
 
-use super::exported;
+use super::{START, exported};
 
 /// The gateway, or one replica of it.
 #[derive(Clone)]
@@ -86,7 +86,7 @@ impl Gateway {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let ca = fs::read(exported("KITE_CA")).expect("the gateway's CA");
         let roots = Certificate::from_pem_bundle(&ca).expect("the gateway's CA is PEM");
-        let mut builder = Client::builder().tls_certs_only(roots);
+        let mut builder = Client::builder().tls_certs_only(roots).timeout(START);
         if let Some(address) = address {
             builder = builder.resolve("kite-gateway", address);
         }

@@ -1,6 +1,6 @@
 //! What one test makes on the cluster, and its removal, whether the test passes or not.
 
-use std::{fmt::Debug, panic::AssertUnwindSafe, time::Duration};
+use std::{fmt::Debug, net::SocketAddr, panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
 use k8s_openapi::api::{
@@ -15,7 +15,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Gateway, PLUGINS, START, eventually, kubeconfig};
+use super::{Gateway, PLUGINS, SOON, START, SYSTEM, eventually, kubeconfig};
 use crate::target::client_of;
 
 /// On everything that a test makes: the test's name.
@@ -89,11 +89,39 @@ impl Scope {
         name
     }
 
-    /// Makes a plugin with hello's image and waits until it is Loaded.
+    /// Makes a plugin with hello's image and waits until it is Loaded and every replica of the gateway has learnt of it.
     pub async fn loaded_plugin(&self, suffix: &str, change: impl FnOnce(&mut KitePluginSpec)) -> String {
         let name = self.make_plugin(suffix, change).await;
         self.wait_for_phase(&name, Phase::Loaded).await;
+        self.wait_for_answer(&name, 200).await;
         name
+    }
+
+    /// Waits until every replica of the gateway answers the plugin's `/hello` with this status.
+    pub async fn wait_for_answer(&self, name: &str, status: u16) {
+        for replica in self.gateway_replicas().await {
+            eventually(&format!("{name} answers {status}"), SOON, async || {
+                let answer = replica.get(replica.admin(), &format!("{name}/hello")).await;
+                if answer.status == status {
+                    Ok(())
+                } else {
+                    Err(format!("{answer:?}"))
+                }
+            })
+            .await;
+        }
+    }
+
+    /// The replicas of the gateway that are not about to end.
+    pub async fn gateway_replicas(&self) -> Vec<Gateway> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), SYSTEM);
+        let labels = ListParams::default().labels("app.kubernetes.io/name=kite-gateway");
+        let pods = pods.list(&labels).await.expect("a list of pods").items;
+        let stay = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        let addresses = stay.filter_map(|pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok());
+        addresses
+            .map(|address| Gateway::replica(SocketAddr::new(address, 8443)))
+            .collect()
     }
 
     /// Waits until the operator has seen the plugin as it is now and tells this phase.

@@ -17,7 +17,8 @@ pub async fn eventually<T>(what: &str, limit: Duration, mut ask: impl AsyncFnMut
     let mut turns = tokio::time::interval(Duration::from_millis(100));
     loop {
         turns.tick().await;
-        match ask().await {
+        let answer = tokio::time::timeout(limit, ask()).await;
+        match answer.unwrap_or_else(|_| Err("no answer".to_owned())) {
             Ok(found) => {
                 note(what, began.elapsed());
                 return found;

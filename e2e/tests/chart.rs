@@ -1,0 +1,142 @@
+//! What the chart renders, without a cluster: the rights it hands out, each of its values, and what it refuses.
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use kite_e2e::cluster::{self, Layout};
+
+/// `helm template` with these arguments; what it printed, or why it refused.
+fn render(arguments: &[&str]) -> Result<String, String> {
+    let tools = cluster::tools(&Layout::from_env().unwrap()).unwrap();
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/kite-plugins");
+    let mut helm = tools.helm();
+    helm.args(["template", "kite", chart, "--kube-version", "1.34.4"])
+        .args(arguments);
+    let output = helm.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    }
+}
+
+/// One line for each right that a rendered document hands out.
+fn rights(rendered: &str) -> String {
+    let mut lines = Vec::new();
+    for document in rendered.split("\n---\n") {
+        let Ok(object) = serde_saphyr::from_str::<serde_json::Value>(document) else {
+            continue;
+        };
+        let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or("*");
+        for rule in object["rules"].as_array().into_iter().flatten() {
+            let list = |key: &str| {
+                let items = rule[key]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(serde_json::Value::as_str);
+                items
+                    .map(|item| if item.is_empty() { "\"\"" } else { item })
+                    .collect::<Vec<_>>()
+                    .join(",")
+            };
+            let (groups, resources, verbs) = (list("apiGroups"), list("resources"), list("verbs"));
+            lines.push(format!("{kind} {name} in {namespace}: {groups} {resources}: {verbs}"));
+        }
+    }
+    lines.join("\n").replace('"', "'")
+}
+
+#[test]
+fn the_rights_of_operator_gateway_and_people_are_these_and_no_more() {
+    let rights = rights(&render(&["--namespace", "default"]).unwrap());
+    for line in rights.lines().filter(|line| line.contains("kite-plugins-")) {
+        let (_, verbs) = line.rsplit_once(": ").unwrap();
+        assert!(!verbs.contains("trust") && !verbs.contains("escalate"), "{line}");
+        let on_plugins_themselves = line.contains("kite.dev kiteplugins:");
+        assert!(
+            !on_plugins_themselves || !verbs.contains('*'),
+            "every verb holds trust and escalate: {line}"
+        );
+    }
+    insta::assert_snapshot!(rights);
+}
+
+#[test]
+fn each_value_has_its_effect() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let image = format!("operator.image.digest={digest}");
+    let rendered = render(&[
+        "--namespace=default",
+        "--set=systemNamespace=sys,pluginsNamespace=plug",
+        "--set=imagePullSecrets[0].name=pull-secret",
+        "--set-string",
+        &image,
+        "--set=gateway.image.tag=9.9.9,gateway.image.pullPolicy=Always",
+        "--set=gateway.names={kite.example,192.0.2.7}",
+        "--set=gateway.replicas=3,gateway.service.type=LoadBalancer,gateway.service.port=8443",
+        "--set-string=gateway.service.annotations.team=blue",
+        "--set-string=gateway.nodeSelector.disk=ssd,operator.nodeSelector.disk=hdd",
+        "--set=gateway.tolerations[0].key=spot,operator.tolerations[0].key=slow",
+        "--set=operator.logFilter=debug",
+        "--set-string=plugins.quota.pods=7",
+        "--set=plugins.defaults.limits.memory=77Mi",
+        "--set=rbac.aggregateToBuiltIn=true",
+    ])
+    .unwrap();
+    for part in [
+        "name: sys\n",
+        "name: plug\n",
+        "--system-namespace=sys",
+        "--plugins-namespace=plug",
+        "- name: pull-secret",
+        &format!("kite/operator@{digest}"),
+        "kite/gateway:9.9.9",
+        "imagePullPolicy: Always",
+        "--gateway-name=kite.example",
+        "--gateway-name=192.0.2.7",
+        "replicas: 3",
+        "type: LoadBalancer",
+        "port: 8443",
+        "team: blue",
+        "disk: ssd",
+        "disk: hdd",
+        "key: spot",
+        "key: slow",
+        "value: \"debug\"",
+        "pods: \"7\"",
+        "memory: 77Mi",
+        "aggregate-to-view: \"true\"",
+        "aggregate-to-edit: \"true\"",
+        "aggregate-to-admin: \"true\"",
+    ] {
+        assert!(rendered.contains(part), "no {part:?}");
+    }
+}
+
+#[test]
+fn nothing_is_aggregated_unless_a_value_says_so() {
+    assert!(!render(&["--namespace=default"]).unwrap().contains("aggregate-to"));
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_what_to_do() {
+    for (arguments, word) in [
+        (["--namespace=kite-system"].as_slice(), "--namespace default"),
+        (&["--namespace=kite-plugins"], "--namespace default"),
+        (
+            &["--namespace=default", "--set=systemNamespace=x,pluginsNamespace=x"],
+            "must differ",
+        ),
+        (&["--namespace=default", "--set=gateway.replicas=0"], "replicas"),
+        (&["--namespace=default", "--set=operator.image.digest=latest"], "digest"),
+        (&["--namespace=default", "--set=gatway.replicas=3"], "gatway"),
+        (
+            &["--namespace=default", "--set=pluginsNamespace=Upper"],
+            "pluginsNamespace",
+        ),
+    ] {
+        let refused = render(arguments).unwrap_err();
+        assert!(refused.contains(word), "{arguments:?}: {refused}");
+    }
+}
