@@ -34,8 +34,8 @@ build: ## Build all programs
 	@cargo build --workspace --locked
 
 .PHONY: up
-up: build ## Start the local cluster with operator, gateway and hello; or deploy to KITE_CONTEXT
-	@$(E2E) up
+up: ## Start the local cluster with operator, gateway and hello; or deploy to KITE_CONTEXT
+	@began=$$(date +%s); $(MAKE) --no-print-directory build; $(E2E) up; echo "make up took $$(($$(date +%s) - began)) s"
 
 .PHONY: down
 down: ## Stop the local cluster and remove all that it left
@@ -58,7 +58,8 @@ check: build ## Format, lints, generated files, file length, chart
 	$(E2E) helm template kite charts/kite-plugins --namespace default --kube-version $(KUBERNETES_VERSION) > /dev/null
 
 .PHONY: test
-test: build ## Everything: check, tests, and the whole on a real cluster. ONLY=check,unit,cluster,serial FILTER=name
+test: ## Everything: check, tests, and the whole on a real cluster. ONLY=check,unit,cluster,serial FILTER=name
+	@began=$$(date +%s); $(MAKE) --no-print-directory build; echo "=== built in $$(($$(date +%s) - began)) s"
 	@$(E2E) test $(if $(ONLY),--only $(ONLY)) $(if $(FILTER),--filter $(FILTER))
 
 .PHONY: generate

@@ -8,7 +8,7 @@ mod plugin;
 use std::{io, path::PathBuf, process::Command};
 
 use crate::{
-    cluster::{CommandError, Layout, Lock, Progress},
+    cluster::{CommandError, Layout, Lock, Progress, remove_dir},
     target::Target,
 };
 
@@ -61,6 +61,8 @@ pub enum DeployError {
     Target(Box<crate::target::TargetError>),
     #[error("failed to wait for other commands that deploy")]
     Lock(#[source] crate::cluster::StateError),
+    #[error("failed to forget the cluster")]
+    Forget(#[source] crate::cluster::StateError),
     #[error("failed to read what helm says of the release")]
     Release(#[source] serde_json::Error),
 }
@@ -75,7 +77,7 @@ impl From<crate::target::TargetError> for DeployError {
 pub async fn everything(target: &Target, layout: &Layout, progress: &Progress) -> Result<(), DeployError> {
     let _lock = Lock::take(&layout.deploy_lock(), progress).map_err(DeployError::Lock)?;
     let images = images::push(target, progress).await?;
-    chart::install(target, layout, &images, progress)?;
+    chart::install(target, &images, progress)?;
     plugin::hello(target, progress).await
 }
 
@@ -83,7 +85,7 @@ pub async fn everything(target: &Target, layout: &Layout, progress: &Progress) -
 pub async fn chart_only(target: &Target, layout: &Layout, progress: &Progress) -> Result<(), DeployError> {
     let _lock = Lock::take(&layout.deploy_lock(), progress).map_err(DeployError::Lock)?;
     let images = images::push(target, progress).await?;
-    chart::install(target, layout, &images, progress)
+    chart::install(target, &images, progress)
 }
 
 /// Uninstalls the release, and waits until what it made is gone.
@@ -101,7 +103,7 @@ pub fn remove(target: &Target, layout: &Layout, progress: &Progress) -> Result<(
         kubectl(&["delete", "kiteplugins", "hello", "--ignore-not-found"])?;
     }
     chart::uninstall(target, progress)?;
-    door::close(target, layout)?;
+    door::close(target)?;
     if is_there {
         let others = kubectl(&["get", "kiteplugins", "--output=name"])?;
         if others.is_empty() {
@@ -114,8 +116,7 @@ pub fn remove(target: &Target, layout: &Layout, progress: &Progress) -> Result<(
         }
     }
     // It holds credentials.
-    let path = target.kubeconfig.clone();
-    std::fs::remove_file(&path).map_err(|source| DeployError::Write { path, source })
+    remove_dir(&target.dir).map_err(DeployError::Forget)
 }
 
 /// Runs a command to its end and returns what it printed.

@@ -76,7 +76,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Down => down(&layout, &progress)?,
         Command::Env => {
             let target = Target::running(&layout)?;
-            out(&runtime.block_on(Exports::gather(&target, &layout))?.to_string());
+            out(&runtime.block_on(Exports::gather(&target))?.to_string());
         }
         Command::Release { action } => {
             let target = Target::running(&layout)?;
@@ -102,7 +102,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
 async fn up(layout: &Layout, progress: &Progress) -> Result<(), Box<dyn Error>> {
     let target = Target::ensure_up(layout)?;
     deploy::everything(&target, layout, progress).await?;
-    let exports = Exports::gather(&target, layout).await?;
+    let exports = Exports::gather(&target).await?;
     out(&deploy::show(&exports).await?);
     progress.say("up");
     Ok(())

@@ -17,7 +17,7 @@ use crate::{
 /// Files of `e2e/tests` that may run beside one another.
 const SUITE: [&str; 6] = ["admit_*", "attack_*", "fault_*", "route_*", "tool_*", "image_*"];
 /// Files of `e2e/tests` that run alone, after the rest.
-const SERIAL: &str = "serial_*";
+const SERIAL: [&str; 3] = ["serial_cluster", "serial_context", "serial_uninstall"];
 
 /// Which stages to run.
 #[derive(Args, Clone, Debug, Default)]
@@ -144,7 +144,7 @@ pub fn run(selection: &Selection, layout: &Layout, runtime: &tokio::runtime::Run
                 report.stage("cluster suite", || suite(&SUITE, 4, exports, selection));
             }
             if selection.has("serial") {
-                report.stage("serial suite", || suite(&[SERIAL], 1, exports, selection));
+                report.stage("serial suite", || serial(layout, runtime, selection));
             }
         }
         if !stays {
@@ -163,10 +163,7 @@ async fn up(layout: &Layout) -> Option<Exports> {
         .await
         .map_err(|error| fail(&error))
         .ok()?;
-    Exports::gather(&target, layout)
-        .await
-        .map_err(|error| fail(&error))
-        .ok()
+    Exports::gather(&target).await.map_err(|error| fail(&error)).ok()
 }
 
 /// All tests that need no cluster; those named `api_*` get an API server of their own.
@@ -191,6 +188,18 @@ fn unit(layout: &Layout, selection: &Selection) -> Count {
         fail(&error);
     }
     count
+}
+
+/// Each file alone, with fresh exports, as the one before may have put the gateway and its admin back anew.
+fn serial(layout: &Layout, runtime: &tokio::runtime::Runtime, selection: &Selection) -> Count {
+    let mut all = Count::default();
+    for file in SERIAL {
+        let exports = Target::running(layout)
+            .map_err(|error| fail(&error))
+            .and_then(|target| runtime.block_on(Exports::gather(&target)).map_err(|error| fail(&error)));
+        all.add(exports.map_or(Count::one(false), |exports| suite(&[file], 1, &exports, selection)));
+    }
+    all
 }
 
 fn suite(globs: &[&str], threads: u8, exports: &Exports, selection: &Selection) -> Count {
@@ -256,6 +265,32 @@ fn fail(error: &dyn std::error::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Files that need no cluster, which cargo runs with the unit tests.
+    const WITHOUT_A_CLUSTER: [&str; 1] = ["chart"];
+
+    #[test]
+    fn no_file_of_tests_is_forgotten() {
+        let manifest = include_str!("../Cargo.toml");
+        for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).unwrap() {
+            let path = entry.unwrap().path();
+            let Some(name) = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .filter(|_| path.is_file())
+            else {
+                continue;
+            };
+            let in_suite = SUITE.iter().any(|glob| name.starts_with(glob.trim_end_matches('*')));
+            let needs_a_cluster = in_suite || SERIAL.contains(&name);
+            assert!(
+                needs_a_cluster || WITHOUT_A_CLUSTER.contains(&name),
+                "no stage runs {name}"
+            );
+            let is_left_to_the_stages = manifest.contains(&format!("name = \"{name}\"\ntest = false"));
+            assert_eq!(needs_a_cluster, is_left_to_the_stages, "Cargo.toml's entry of {name}");
+        }
+    }
 
     #[test]
     fn a_summary_line_is_counted() {

@@ -42,6 +42,8 @@ pub enum TargetError {
 pub struct Target {
     /// A kubeconfig whose present context is the cluster.
     pub kubeconfig: PathBuf,
+    /// Where what is known of the cluster is kept, gone after `down`.
+    pub dir: PathBuf,
     pub registry: Registry,
     pub tools: Tools,
     /// Whether the cluster is this checkout's own.
@@ -79,7 +81,7 @@ impl Target {
             return Ok(target);
         }
         let running = cluster::ensure_up(layout)?;
-        Ok(Self::local(running, cluster::tools(layout)?))
+        Ok(Self::local(layout, running, cluster::tools(layout)?))
     }
 
     /// The cluster to work on, which must be running.
@@ -88,16 +90,17 @@ impl Target {
             return Ok(target);
         }
         let running = cluster::status(layout).ok_or(TargetError::NotRunning)?;
-        Ok(Self::local(running, cluster::tools(layout)?))
+        Ok(Self::local(layout, running, cluster::tools(layout)?))
     }
 
-    fn local(running: cluster::Running, tools: Tools) -> Self {
+    fn local(layout: &Layout, running: cluster::Running, tools: Tools) -> Self {
         let registry = Registry {
             host: running.registry,
             plain_http: true,
         };
         Self {
             kubeconfig: running.kubeconfig,
+            dir: layout.dir(),
             registry,
             tools,
             is_local: true,
@@ -120,10 +123,12 @@ impl Target {
             let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(TargetError::Context { context, output });
         }
-        let path = layout.cache().join("contexts").join(layout.id()).join("kubeconfig");
+        let dir = layout.cache().join("contexts").join(layout.id());
+        let path = dir.join("kubeconfig");
         write_private(&path, &output.stdout)?;
         Ok(Some(Self {
             kubeconfig: path,
+            dir,
             registry: Registry::parse(&registry),
             tools,
             is_local: false,

@@ -10,6 +10,8 @@ pub use wait::{SOON, START, eventually};
 
 use std::{env, path::PathBuf};
 
+use crate::cluster::Layout;
+
 /// The namespace of operator and gateway.
 pub const SYSTEM: &str = "kite-system";
 /// The namespace of the plugins' pods.
@@ -22,6 +24,19 @@ pub const PLUGINS: &str = "kite-plugins";
 #[expect(clippy::panic, reason = "a test without a cluster can only fail")]
 pub fn exported(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make test`, or `eval \"$(make -s env)\"` first"))
+}
+
+/// Another cluster of this checkout, called after its own.
+///
+/// # Panics
+/// If the checkout has no cluster either.
+#[expect(clippy::expect_used, reason = "a test without its place can only fail")]
+pub fn layout_beside(suffix: &str) -> Layout {
+    let layout = Layout::from_env().expect("the layout of this checkout");
+    let id: String = layout.id().chars().take(24).collect();
+    layout
+        .with_id(&format!("{}-{suffix}", id.trim_end_matches('-')))
+        .expect("an id")
 }
 
 /// The kubeconfig of the running cluster.

@@ -10,19 +10,15 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use kite_e2e::{cluster::Layout, deploy::binary, testing::Gateway};
+use kite_e2e::{
+    cluster::Layout,
+    deploy::binary,
+    testing::{Gateway, layout_beside},
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-
-/// The second cluster of this checkout.
-fn second_layout() -> Layout {
-    let layout = Layout::from_env().unwrap();
-    let id: String = layout.id().chars().take(24).collect();
-    let id = format!("{}-second", id.trim_end_matches('-'));
-    layout.with_id(&id).unwrap()
-}
 
 /// All of the machine that a cluster could leave something in.
 #[derive(Debug)]
@@ -167,7 +163,9 @@ fn walk(root: &Path, cache: &Path, found: &mut BTreeSet<String>) {
 /// `kite-e2e` on the second cluster.
 fn second(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary("kite-e2e").unwrap());
-    command.args(arguments).env("KITE_CLUSTER_ID", second_layout().id());
+    command
+        .args(arguments)
+        .env("KITE_CLUSTER_ID", layout_beside("second").id());
     // Whatever cluster the tests run on, this one is local.
     for variable in ["KITE_CONTEXT", "KITE_REGISTRY", "KITE_URL", "KUBECONFIG"] {
         command.env_remove(variable);
@@ -237,7 +235,7 @@ impl Drop for Down {
 
 #[tokio::test]
 async fn killed_at_any_step_it_comes_up_again_and_down_leaves_nothing() {
-    let layout = second_layout();
+    let layout = layout_beside("second");
     let _down = Down;
     succeed(&["down"]);
     let before = Snapshot::take(&layout);

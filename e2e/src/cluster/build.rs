@@ -59,6 +59,7 @@ impl Tools {
             command.env_remove(variable);
         }
         for (variable, folder) in [
+            ("KUBECACHEDIR", "kube"),
             ("HELM_CACHE_HOME", "helm/cache"),
             ("HELM_CONFIG_HOME", "helm/config"),
             ("HELM_DATA_HOME", "helm/data"),

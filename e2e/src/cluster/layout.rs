@@ -153,8 +153,8 @@ mod tests {
 
     fn layout(id: &str) -> Result<Layout, LayoutError> {
         Layout::new(
-            "/work/kite".into(),
-            "/root/.cache/kite".into(),
+            "/src/kite".into(),
+            "/home/ann/.cache/kite".into(),
             id.to_owned(),
             "/bin/kite-e2e".into(),
         )

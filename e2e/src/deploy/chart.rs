@@ -6,7 +6,7 @@ use super::{DeployError, images::Pushed, run};
 use serde::Deserialize;
 
 use crate::{
-    cluster::{CommandError, Layout, Progress, run_logged},
+    cluster::{CommandError, Progress, run_logged},
     target::{Target, variable},
 };
 
@@ -16,12 +16,7 @@ const RELEASE: &str = "kite";
 const RELEASE_NAMESPACE: &str = "default";
 
 /// Installs or upgrades the release, and waits until operator and gateway are ready.
-pub(super) fn install(
-    target: &Target,
-    layout: &Layout,
-    images: &[Pushed],
-    progress: &Progress,
-) -> Result<(), DeployError> {
+pub(super) fn install(target: &Target, images: &[Pushed], progress: &Progress) -> Result<(), DeployError> {
     progress.say("installing the chart, and waiting for operator and gateway");
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/kite-plugins");
     if target.is_local {
@@ -44,7 +39,7 @@ pub(super) fn install(
     if let Some(name) = gateway_name() {
         helm.args(["--set", &format!("gateway.names={{{name}}}")]);
     }
-    let log = layout.dir().join("helm.log");
+    let log = target.dir.join("helm.log");
     run_logged(progress, "helm", &helm, &log).map_err(|error| explained(target, error))?;
     progress.say("operator and gateway are ready");
     Ok(())

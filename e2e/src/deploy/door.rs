@@ -14,10 +14,7 @@ use kube::{
 };
 
 use super::{DeployError, run};
-use crate::{
-    cluster::Layout,
-    target::{Target, variable},
-};
+use crate::target::{Target, variable};
 
 const SYSTEM: &str = "kite-system";
 /// The cluster admin that `KITE_TOKEN` is of.
@@ -41,9 +38,9 @@ pub struct Exports {
 
 impl Exports {
     /// Asks the cluster for all four; the admin and its token are made if need be.
-    pub async fn gather(target: &Target, layout: &Layout) -> Result<Self, DeployError> {
+    pub async fn gather(target: &Target) -> Result<Self, DeployError> {
         let client = target.client().await?;
-        let ca = ca_path(layout);
+        let ca = ca_path(target);
         write_ca(&client, &ca).await?;
         let url = match variable("KITE_URL").filter(|_| !target.is_local) {
             Some(url) => url,
@@ -98,8 +95,8 @@ impl fmt::Display for Exports {
 }
 
 /// Where the gateway's CA is written.
-fn ca_path(layout: &Layout) -> PathBuf {
-    layout.dir().join("gateway-ca.crt")
+fn ca_path(target: &Target) -> PathBuf {
+    target.dir.join("gateway-ca.crt")
 }
 
 /// A text as it stands between single quotes in a shell.
@@ -135,8 +132,8 @@ pub async fn show(exports: &Exports) -> Result<String, DeployError> {
     Ok(text)
 }
 
-/// Takes away the admin, and what was written of the cluster.
-pub(super) fn close(target: &Target, layout: &Layout) -> Result<(), DeployError> {
+/// Takes away the admin.
+pub(super) fn close(target: &Target) -> Result<(), DeployError> {
     let kubectl = |arguments: &[&str]| run("kubectl", target.kubectl().args(arguments)).map(drop);
     kubectl(&["delete", "clusterrolebinding", ADMIN, "--ignore-not-found"])?;
     kubectl(&[
@@ -146,12 +143,7 @@ pub(super) fn close(target: &Target, layout: &Layout) -> Result<(), DeployError>
         "serviceaccount",
         ADMIN,
         "--ignore-not-found",
-    ])?;
-    let path = ca_path(layout);
-    match std::fs::remove_file(&path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(DeployError::Write { path, source }),
-        _ => Ok(()),
-    }
+    ])
 }
 
 async fn answer(request: reqwest::RequestBuilder, url: &str) -> Result<String, DeployError> {
