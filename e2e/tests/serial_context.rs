@@ -1,10 +1,5 @@
 //! A cluster of others, named by `KITE_CONTEXT`: it is used, none is built, and what was brought to it is taken away again.
-#![expect(
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::Command;
 
