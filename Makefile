@@ -29,7 +29,7 @@ help: ## Say what there is
 
 .PHONY: build
 build: ## Build all programs
-	@mkdir -p $(CARGO_TARGET_DIR) && touch $(CARGO_TARGET_DIR)
+	@mkdir -p $(KITE_CACHE)/target $(CARGO_TARGET_DIR) && touch $(CARGO_TARGET_DIR)
 	@find $(KITE_CACHE)/target -mindepth 1 -maxdepth 1 -mtime +14 -exec rm -rf {} +
 	@cargo build --workspace --locked
 
