@@ -2,7 +2,10 @@
 
 pub mod cluster;
 pub mod deploy;
+mod explain;
 pub mod lengths;
 pub mod stages;
 pub mod target;
 pub mod testing;
+
+pub use explain::explain;

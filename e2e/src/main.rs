@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use kite_e2e::{
     cluster::{self, Layout, NodeArgs, Progress},
     deploy::{self, Exports},
-    lengths, stages,
+    explain, lengths, stages,
     target::Target,
 };
 
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            report(error.as_ref());
+            complain(&explain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -121,13 +121,7 @@ fn out(text: &str) {
     print!("{text}");
 }
 
-/// The error and what caused it, each on a line of its own.
 #[expect(clippy::print_stderr, reason = "this is where a command says why it failed")]
-fn report(error: &dyn Error) {
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        eprintln!("  because: {inner}");
-        cause = inner.source();
-    }
+fn complain(text: &str) {
+    eprintln!("{text}");
 }

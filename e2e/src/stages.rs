@@ -11,6 +11,7 @@ use clap::Args;
 use crate::{
     cluster::{self, Layout, Lock, Progress, remove_dir},
     deploy::{self, Exports},
+    explain,
     target::{Target, variable},
 };
 
@@ -252,14 +253,7 @@ fn say(text: &str) {
 }
 
 fn fail(error: &dyn std::error::Error) {
-    let mut text = format!("error: {error}");
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str("\n  because: ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    say(&text);
+    say(&explain(error));
 }
 
 #[cfg(test)]

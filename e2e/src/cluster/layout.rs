@@ -68,12 +68,6 @@ impl Layout {
         })
     }
 
-    /// Another program than the running one is to be the node's first process: a test passes `kite-e2e`'s path.
-    #[must_use]
-    pub fn with_program(self, program: PathBuf) -> Self {
-        Self { program, ..self }
-    }
-
     /// Another cluster beside this one.
     pub fn with_id(self, id: &str) -> Result<Self, LayoutError> {
         Self::new(self.checkout, self.cache, id.to_owned(), self.program)
