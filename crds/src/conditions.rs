@@ -1,10 +1,18 @@
 //! The conditions of a plugin's status, and the reasons that they give.
 
+/// The plugins that this one needs are there, in range and ready, and so are dashboard and cluster.
+pub const DEPENDENCIES_SATISFIED: &str = "DependenciesSatisfied";
 /// A pod of the plugin is available.
 pub const WORKLOAD_AVAILABLE: &str = "WorkloadAvailable";
 /// The running plugin was asked what it is, and is what the object says.
 pub const DESCRIBED: &str = "Described";
-/// All of the above hold.
+/// The plugin has what its grant gives it.
+pub const PERMISSIONS_GRANTED: &str = "PermissionsGranted";
+/// The settings are what their schema says.
+pub const SETTINGS_ACCEPTED: &str = "SettingsAccepted";
+/// Everything in the object has an effect. Not counted in Ready.
+pub const IN_EFFECT: &str = "InEffect";
+/// All of the above hold, but `InEffect`, which is not counted.
 pub const READY: &str = "Ready";
 /// kstatus: the operator is at work. Present only when true.
 pub const RECONCILING: &str = "Reconciling";
@@ -13,6 +21,32 @@ pub const STALLED: &str = "Stalled";
 
 /// Why a condition has the status that it has.
 pub mod reasons {
+    /// Nothing that the plugin depends on is lacking.
+    pub const SATISFIED: &str = "Satisfied";
+    /// A plugin that it depends on does not exist, or is being deleted.
+    pub const MISSING: &str = "Missing";
+    /// It depends on itself by way of others.
+    pub const CYCLE: &str = "Cycle";
+    /// A plugin that it depends on is not ready.
+    pub const NOT_READY: &str = "NotReady";
+    /// Dashboard or cluster have not the version that it can run with.
+    pub const HOST_VERSION: &str = "HostVersion";
+    /// The plugin may do what its grant says.
+    pub const GRANTED: &str = "Granted";
+    /// A namespace of the grant was deleted and made again.
+    pub const NAMESPACE_REPLACED: &str = "NamespaceReplaced";
+    /// The settings are what the schema says.
+    pub const ACCEPTED: &str = "Accepted";
+    /// The settings are not what the schema says.
+    pub const SCHEMA_VIOLATION: &str = "SchemaViolation";
+    /// The schema of the settings cannot be used.
+    pub const SCHEMA_INVALID: &str = "SchemaInvalid";
+    /// Everything in the object has an effect.
+    pub const IN_EFFECT: &str = "InEffect";
+    /// The object has fields on which this version does not act.
+    pub const NOT_YET_BUILT: &str = "NotYetBuilt";
+    /// The object names a slot that the dashboard does not have.
+    pub const UNKNOWN_SLOT: &str = "UnknownSlot";
     /// The condition holds.
     pub const AVAILABLE: &str = "Available";
     /// The plugin answered, and is what the object says.
@@ -37,7 +71,7 @@ pub mod reasons {
     pub const UNREACHABLE: &str = "Unreachable";
     /// The plugin says that it is another.
     pub const NAME_MISMATCH: &str = "NameMismatch";
-    /// The plugin says that it is another version.
+    /// The plugin says that it is another version; or a plugin that it depends on has one that is out of range.
     pub const VERSION_MISMATCH: &str = "VersionMismatch";
     /// The plugin's pods differ from one another.
     pub const REPLICA_MISMATCH: &str = "ReplicaMismatch";

@@ -20,6 +20,9 @@ pub const PRIVATE_KEY_KEY: &str = "tls.key";
 /// See [`CERTIFICATE_KEY`].
 pub const CA_KEY: &str = "ca.crt";
 
+/// Audience of the tokens with which plugins call the gateway. The API server takes them for nothing else.
+pub const GATEWAY_AUDIENCE: &str = "kite-gateway";
+
 /// URI in the gateway's client certificate.
 pub const GATEWAY_URI: &str = "spiffe://kite.internal/gateway";
 /// URI in the operator's client certificate.

@@ -12,7 +12,8 @@ pub struct KitePluginStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// The plugin's state in one word.
+    /// The plugin's state in one word: `Pending`, it has not been ready yet; `Loaded`, it was ready, and nothing has ended
+    /// that; `Failed`, it cannot get ready without a change; `Disabled`, `spec.enabled` is false; `Stopped`, it is being deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
 
@@ -37,6 +38,26 @@ pub struct KitePluginStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub tools: Vec<ToolStatus>,
+
+    /// The custom resource types that the active revision offers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub resource_types: Vec<ResourceTypeStatus>,
+
+    /// The plugins that this one depends on, and what was found of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub dependencies: Vec<DependencyStatus>,
+
+    /// The namespaces of the grant, as they were when the plugin first got its Roles there. One that has another uid now was
+    /// deleted and made again, and has no Role until it is taken out of the grant and put back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub namespaces: Vec<NamespaceStatus>,
+
+    /// Selects the plugin's pods, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
 
     /// Number of pods that exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,16 +84,11 @@ impl KitePluginStatus {
 /// A plugin's state in one word.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Phase {
-    /// It has not been ready yet.
     #[default]
     Pending,
-    /// It was ready, and nothing has ended that.
     Loaded,
-    /// It cannot get ready without a change.
     Failed,
-    /// `spec.enabled` is false.
     Disabled,
-    /// It is being deleted.
     Stopped,
 }
 
@@ -84,10 +100,13 @@ pub struct RevisionStatus {
     pub number: i64,
     /// `spec.version` of the revision.
     pub version: String,
+    /// Digest of the image that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// Hash over all definitions that the revision's pods gave; a pod that gives others takes no traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definitions_hash: Option<String>,
-    /// Where the revision stands.
+    /// Where the revision stands: `Starting`, it takes no traffic yet; `Active`, it takes the traffic; `Stopped`, it has no pods.
     pub state: RevisionState,
     /// What keeps it from going on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,11 +116,8 @@ pub struct RevisionStatus {
 /// Where a revision stands.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum RevisionState {
-    /// It does not take traffic yet.
     Starting,
-    /// It takes the traffic.
     Active,
-    /// It has no pods.
     Stopped,
 }
 
@@ -114,4 +130,36 @@ pub struct ToolStatus {
     pub description: String,
     /// Hash of its name, description and schema.
     pub hash: String,
+}
+
+/// A custom resource type that the active revision offers.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct ResourceTypeStatus {
+    /// The type's name, as it stands in its address.
+    pub name: String,
+    /// Whether its objects are in namespaces.
+    pub namespaced: bool,
+}
+
+/// What was found of a plugin that another depends on.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct DependencyStatus {
+    /// Name of the other plugin.
+    pub name: String,
+    /// The requirement on its version, as the object has it.
+    pub required: String,
+    /// Its version. Absent: there is no such plugin, or its object cannot be understood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+    /// Whether it is ready, in a version that is required.
+    pub ready: bool,
+}
+
+/// A namespace of the grant.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct NamespaceStatus {
+    /// Its name.
+    pub name: String,
+    /// Its uid when the plugin got its Role there.
+    pub uid: String,
 }

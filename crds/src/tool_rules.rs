@@ -2,14 +2,12 @@
 
 use serde_json::Value;
 
+use crate::schema_rules::{self, MAX_SCHEMA, SchemaRuleError};
+
 /// Most tools of a plugin, as many as an object can name; with their descriptions they fit into a status.
 pub const MAX_TOOLS: usize = 64;
 /// Most bytes of a tool's description.
 pub const MAX_DESCRIPTION: usize = 4096;
-/// Most bytes of a tool's schema.
-pub const MAX_SCHEMA: usize = 64 * 1024;
-/// Deepest nesting of a tool's schema.
-pub const MAX_DEPTH: usize = 32;
 
 /// What is wrong with a tool.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -20,14 +18,10 @@ pub enum ToolRuleError {
     LongDescription(usize),
     #[error("its description has the character U+{0:04X}, which does not show")]
     HiddenCharacter(u32),
-    #[error("its schema has {0} bytes, the limit is {MAX_SCHEMA}")]
-    LongSchema(usize),
     #[error("its schema is not a JSON object")]
     SchemaNotAnObject,
-    #[error("its schema is nested deeper than {MAX_DEPTH} levels")]
-    DeepSchema,
-    #[error("its schema refers to {0:?}, outside itself")]
-    RemoteReference(String),
+    #[error("its schema cannot be used: {0}")]
+    Schema(#[from] SchemaRuleError),
 }
 
 /// Checks a tool's description and its input schema, which is JSON.
@@ -42,10 +36,10 @@ pub fn check(description: &str, input_schema: &[u8]) -> Result<(), ToolRuleError
         return Err(ToolRuleError::HiddenCharacter(hidden.into()));
     }
     if input_schema.len() > MAX_SCHEMA {
-        return Err(ToolRuleError::LongSchema(input_schema.len()));
+        return Err(SchemaRuleError::Long(input_schema.len()).into());
     }
     match serde_json::from_slice(input_schema) {
-        Ok(schema @ Value::Object(_)) => check_schema(&schema, 1),
+        Ok(schema @ Value::Object(_)) => Ok(schema_rules::check(&schema)?),
         _ => Err(ToolRuleError::SchemaNotAnObject),
     }
 }
@@ -59,30 +53,6 @@ fn is_hidden(character: char) -> bool {
             | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
     );
     invisible || (character.is_control() && character != '\n')
-}
-
-/// Depth first, and no deeper than the bound, whatever is inside.
-fn check_schema(value: &Value, depth: usize) -> Result<(), ToolRuleError> {
-    let children: Vec<&Value> = match value {
-        Value::Object(fields) => {
-            for keyword in ["$ref", "$dynamicRef", "$recursiveRef"] {
-                if let Some(Value::String(target)) = fields.get(keyword)
-                    && !target.starts_with('#')
-                {
-                    return Err(ToolRuleError::RemoteReference(target.chars().take(80).collect()));
-                }
-            }
-            fields.values().collect()
-        }
-        Value::Array(items) => items.iter().collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return Ok(()),
-    };
-    if depth > MAX_DEPTH {
-        return Err(ToolRuleError::DeepSchema);
-    }
-    children
-        .into_iter()
-        .try_for_each(|child| check_schema(child, depth + 1))
 }
 
 #[cfg(test)]
@@ -114,7 +84,7 @@ mod tests {
         let schema = |text: &str| check("Greets.", text.as_bytes()).unwrap_err();
         assert_eq!(
             schema(&" ".repeat(MAX_SCHEMA + 1)),
-            ToolRuleError::LongSchema(MAX_SCHEMA + 1)
+            SchemaRuleError::Long(MAX_SCHEMA + 1).into()
         );
         for not_an_object in ["", "[]", "true", "{", "{} {}"] {
             assert_eq!(
@@ -123,27 +93,7 @@ mod tests {
                 "{not_an_object}"
             );
         }
-        for remote in ["https://example.com/a", "other.json", "", "//x#"] {
-            let text = format!(r#"{{"a": [{{"$ref": "{remote}"}}]}}"#);
-            assert_eq!(schema(&text), ToolRuleError::RemoteReference(remote.to_owned()));
-        }
-    }
-
-    #[test]
-    fn a_schema_may_be_as_deep_as_the_bound_and_no_deeper() {
-        let nested = |depth: usize| format!("{}{{}}{}", r#"{"a":"#.repeat(depth - 1), "}".repeat(depth - 1));
-        assert_eq!(check("Greets.", nested(MAX_DEPTH).as_bytes()), Ok(()));
-        assert_eq!(
-            check("Greets.", nested(MAX_DEPTH + 1).as_bytes()),
-            Err(ToolRuleError::DeepSchema)
-        );
-    }
-
-    #[test]
-    fn a_property_called_ref_is_no_reference() {
-        assert_eq!(
-            check("Greets.", br#"{"properties": {"$ref": {"type": "string"}}}"#),
-            Ok(())
-        );
+        let remote = SchemaRuleError::RemoteReference(String::from("other.json"));
+        assert_eq!(schema(r#"{"$ref": "other.json"}"#), remote.into());
     }
 }

@@ -25,6 +25,13 @@ pub const CERTIFICATE_FILE: &str = "tls.crt";
 pub const KEY_FILE: &str = "tls.key";
 /// File in [`MOUNT_PATH`]: the CA whose clients are to be believed, PEM.
 pub const CLIENTS_CA_FILE: &str = "clients-ca.crt";
+/// File in [`MOUNT_PATH`] of a plugin that may call others: a token of its own for the gateway's audience. The kubelet renews
+/// it; it is read anew for each call.
+pub const GATEWAY_TOKEN_FILE: &str = "gateway-token";
+/// File in [`MOUNT_PATH`] of a plugin that may call others: the gateway's address, a URL without a path.
+pub const GATEWAY_ADDRESS_FILE: &str = "gateway-address";
+/// File in [`MOUNT_PATH`] of a plugin that may call others: the CA of the gateway's serving certificate, PEM.
+pub const GATEWAY_CA_FILE: &str = "gateway-ca.crt";
 /// Environment variable that tells a plugin the name under which it serves.
 pub const NAME_VARIABLE: &str = "KITE_PLUGIN_NAME";
 /// Most bytes of one piece of a body, and so of one message's `data`.

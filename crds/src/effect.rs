@@ -1,0 +1,115 @@
+//! What of an object has no effect (yet).
+
+use crate::plugin::{KitePluginSpec, frontend::SLOTS};
+
+/// What has no effect.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct WithoutEffect {
+    /// Fields on which this version does not act, as they stand below `spec`.
+    pub not_yet_built: Vec<&'static str>,
+    /// Slots of `frontend.injections` that the dashboard does not have.
+    pub unknown_slots: Vec<String>,
+}
+
+impl WithoutEffect {
+    pub fn is_empty(&self) -> bool {
+        self.not_yet_built.is_empty() && self.unknown_slots.is_empty()
+    }
+}
+
+/// What of `spec` has no effect. Only fields that stand in the object are named.
+pub fn without_effect(spec: &KitePluginSpec) -> WithoutEffect {
+    let requires = |any: bool, field| any.then_some(field);
+    let not_yet_built = [
+        (!spec.image_pull_secrets.is_empty()).then_some("imagePullSecrets"),
+        spec.priority.map(|_| "priority"),
+        requires(!spec.routes.is_empty(), "routes"),
+        requires(!spec.tools.is_empty(), "tools"),
+        requires(!spec.resource_types.is_empty(), "resourceTypes"),
+        spec.middleware.as_ref().map(|_| "middleware"),
+        spec.rate_limit.as_ref().map(|_| "rateLimit"),
+        spec.limits.as_ref().map(|_| "limits"),
+        spec.audit.as_ref().map(|_| "audit"),
+        spec.metrics.as_ref().map(|_| "metrics"),
+        spec.settings.as_ref().map(|_| "settings"),
+        spec.settings_secret_ref.as_ref().map(|_| "settingsSecretRef"),
+        spec.frontend.as_ref().map(|_| "frontend"),
+        spec.revision_history_limit.map(|_| "revisionHistoryLimit"),
+        spec.drain_seconds.map(|_| "drainSeconds"),
+        (!spec.node_selector.is_empty()).then_some("nodeSelector"),
+        (!spec.tolerations.is_empty()).then_some("tolerations"),
+        (!spec.env.is_empty()).then_some("env"),
+        (!spec.volumes.is_empty()).then_some("volumes"),
+    ];
+    let injections = spec.frontend.iter().flat_map(|frontend| &frontend.injections);
+    let unknown = injections.filter(|injection| !SLOTS.contains(&injection.slot.as_str()));
+    let mut unknown_slots: Vec<String> = unknown.map(|injection| injection.slot.clone()).collect();
+    unknown_slots.sort_unstable();
+    unknown_slots.dedup();
+    WithoutEffect {
+        not_yet_built: not_yet_built.into_iter().flatten().collect(),
+        unknown_slots,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::plugin::crd;
+
+    /// Fields on which this version acts, or that ask for nothing.
+    const IN_EFFECT: [&str; 13] = [
+        "author",
+        "calls",
+        "compatibility",
+        "dependencies",
+        "description",
+        "enabled",
+        "image",
+        "imagePullPolicy",
+        "permissions",
+        "replicas",
+        "resources",
+        "settingsSchema",
+        "version",
+    ];
+
+    fn full() -> Value {
+        json!({
+            "version": "1.0.0", "image": "a", "imagePullSecrets": [{"name": "a"}], "priority": 1,
+            "routes": [{"path": "/a"}], "tools": [{"name": "a"}], "resourceTypes": [{"name": "a"}],
+            "middleware": {"paths": ["/api/v1/plugins/a/**"]}, "rateLimit": {}, "limits": {}, "audit": {}, "metrics": {},
+            "settings": {}, "settingsSecretRef": {"name": "a"}, "revisionHistoryLimit": 1, "drainSeconds": 1,
+            "frontend": {"remoteEntry": "a.js", "injections": [
+                {"slot": "pod-detail", "module": "./A"}, {"slot": "moon", "module": "./A"}, {"slot": "moon", "module": "./B"},
+            ]},
+            "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}], "env": [{"name": "A"}],
+            "volumes": [{"name": "a", "mountPath": "/a", "emptyDir": {"sizeLimit": "1Mi"}}],
+        })
+    }
+
+    #[test]
+    fn every_field_of_the_schema_is_in_effect_or_told() {
+        let without = without_effect(&serde_json::from_value(full()).unwrap());
+        let crd = serde_json::to_value(crd()).unwrap();
+        let fields = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties");
+        for field in fields.unwrap().as_object().unwrap().keys() {
+            let is_told = without.not_yet_built.contains(&field.as_str());
+            assert_ne!(is_told, IN_EFFECT.contains(&field.as_str()), "{field}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_slot_is_told_once() {
+        let without = without_effect(&serde_json::from_value(full()).unwrap());
+        assert_eq!(without.unknown_slots, ["moon"]);
+    }
+
+    #[test]
+    fn an_object_of_today_is_wholly_in_effect() {
+        let spec = serde_json::from_value(json!({"version": "1.0.0", "image": "a"})).unwrap();
+        assert!(without_effect(&spec).is_empty());
+    }
+}

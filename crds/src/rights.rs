@@ -1,0 +1,652 @@
+//! Rights in words: what a plugin's object allows, and what a change of it changes.
+//!
+//! First a grant is spelled out into single rights, the unit that RBAC decides about, so that two grants compare as sets,
+//! however each of them is written. Then what there is to tell is grouped into few sentences, which together say these
+//! rights, no more and no less.
+
+mod cover;
+#[cfg(test)]
+mod fixtures;
+mod note;
+mod open;
+mod path;
+#[cfg(test)]
+mod properties;
+mod rule;
+mod trust;
+mod words;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use self::rule::Rule;
+use crate::plugin::{KitePluginSpec, Verb};
+
+/// Most rights that are spelled out. An object that the CRD admits may spell out to 67 million, and who writes one is not
+/// trusted with the memory of those who read it. Grants beyond this are told permission by permission.
+pub const MAX_RIGHTS: u64 = 4096;
+
+/// One right: the unit that RBAC decides about.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Right {
+    /// `*` is every group.
+    pub group: String,
+    /// `*` is every resource.
+    pub resource: String,
+    pub verb: Verb,
+    pub place: Place,
+    /// The name of the only object. Absent: all.
+    pub name: Option<String>,
+}
+
+/// Where a right holds.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Place {
+    /// Every namespace, and what has none.
+    Cluster,
+    Namespace(String),
+}
+
+/// A sentence about some rights.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Statement {
+    /// What may be done, as in "get and list pods in namespace shop": printable, one line, 900 bytes at most.
+    pub text: String,
+    /// What these rights open beside themselves, if they are dangerous.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dangerous: Option<String>,
+}
+
+/// What an object allows. Dangerous rights come first.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Summary {
+    /// Whether the plugin runs. If not, nothing of the rest holds until it does.
+    pub enabled: bool,
+    /// What the plugin may do in the cluster.
+    pub rights: Vec<Statement>,
+    /// What is entrusted to it beside rights: viewers' browser sessions, requests to plugins.
+    pub trust: Vec<String>,
+    /// What of it lends its rights to callers who need not hold them.
+    pub open: Vec<String>,
+}
+
+/// What differs between two objects. What was covered before is not added, and what is still covered is not removed.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Changes {
+    pub added: Vec<Statement>,
+    pub removed: Vec<Statement>,
+    /// What is entrusted to the plugin beside rights, and no longer is.
+    pub trust: Vec<String>,
+    /// What of it newly lends its rights to callers who need not hold them.
+    pub open: Vec<String>,
+}
+
+impl Right {
+    /// Whether whoever holds this right holds the other too.
+    pub fn covers(&self, other: &Self) -> bool {
+        let is_within = |wide: &str, narrow: &str| wide == "*" || wide == narrow;
+        is_within(&self.group, &other.group)
+            && is_within(&self.resource, &other.resource)
+            && (self.verb == Verb::All || self.verb == other.verb)
+            && (self.place == Place::Cluster || self.place == other.place)
+            && (self.name.is_none() || self.name == other.name)
+    }
+}
+
+impl Summary {
+    /// All of it as one line of at most `max_bytes`, dangerous rights first. What does not fit is counted.
+    pub fn note(&self, max_bytes: usize) -> String {
+        let lead = if self.enabled {
+            ""
+        } else {
+            "disabled, and until it is enabled nothing of this holds: "
+        };
+        let (dangerous, harmless) = told("may", &self.rights);
+        note::fit(lead, &[&dangerous, &self.trust, &harmless, &self.open], max_bytes)
+            .unwrap_or_else(|| note::cut(String::from("no rights"), max_bytes))
+    }
+}
+
+impl Changes {
+    /// Whether neither rights nor trust change.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// All of it as one line of at most `max_bytes`: what is dangerous first, what is removed last. What does not fit is
+    /// counted.
+    pub fn note(&self, max_bytes: usize) -> String {
+        let (dangerous, harmless) = told("may now", &self.added);
+        let removed: Vec<String> = self
+            .removed
+            .iter()
+            .map(|statement| format!("may no longer {}", statement.text))
+            .collect();
+        let parts: [&[String]; 5] = [&dangerous, &self.trust, &harmless, &self.open, &removed];
+        note::fit("", &parts, max_bytes).unwrap_or_else(|| note::cut(String::from("no change of rights"), max_bytes))
+    }
+}
+
+/// The dangerous and the harmless of `statements`, as parts of a note.
+fn told(begin: &str, statements: &[Statement]) -> (Vec<String>, Vec<String>) {
+    let (mut dangerous, mut harmless) = (Vec::new(), Vec::new());
+    for Statement { text, dangerous: opens } in statements {
+        match opens {
+            Some(opens) => dangerous.push(format!("{begin} {text} (dangerous: opens {opens})")),
+            None => harmless.push(format!("{begin} {text}")),
+        }
+    }
+    (dangerous, harmless)
+}
+
+/// How many rights the grant spells out to at most: rights that several of its permissions give are counted for each.
+pub fn count(spec: &KitePluginSpec) -> u64 {
+    rule::total(&rule::of(spec, ""))
+}
+
+/// Every right of permissions and calls, whether or not the plugin is enabled, or nothing where [`count`] says that they
+/// are more than [`MAX_RIGHTS`].
+pub fn rights(spec: &KitePluginSpec, plugins_namespace: &str) -> Option<BTreeSet<Right>> {
+    rule::spelled_out(&rule::of(spec, plugins_namespace))
+}
+
+/// What the object allows, or would if it were enabled.
+pub fn summary(spec: &KitePluginSpec, plugins_namespace: &str) -> Summary {
+    let rules = rule::of(spec, plugins_namespace);
+    let rights = match rule::spelled_out(&rules) {
+        Some(rights) => statements(rule::grouped(&rights)),
+        None => statements(rule::in_whole(rules)),
+    };
+    Summary {
+        enabled: spec.is_enabled(),
+        rights,
+        trust: trust::all(spec),
+        open: open::all(spec),
+    }
+}
+
+/// What differs between an object (or none) and its successor. A plugin that is disabled has no rights while it is, and
+/// nobody is at its mercy.
+pub fn changes(old: Option<&KitePluginSpec>, new: &KitePluginSpec, plugins_namespace: &str) -> Changes {
+    let nothing = KitePluginSpec::default();
+    let old = old.filter(|spec| spec.is_enabled()).unwrap_or(&nothing);
+    let new = if new.is_enabled() { new } else { &nothing };
+    let old_rules = rule::of(old, plugins_namespace);
+    let new_rules = rule::of(new, plugins_namespace);
+    let (added, removed) = match (rule::spelled_out(&old_rules), rule::spelled_out(&new_rules)) {
+        (Some(old), Some(new)) => (added_rights(&old, &new), added_rights(&new, &old)),
+        // One of them is too large, so both are compared as they are written.
+        _ => (added_rules(&old_rules, &new_rules), added_rules(&new_rules, &old_rules)),
+    };
+    Changes {
+        added,
+        removed,
+        trust: trust::changed(old, new),
+        open: open::opened(old, new),
+    }
+}
+
+fn added_rights(old: &BTreeSet<Right>, new: &BTreeSet<Right>) -> Vec<Statement> {
+    statements(rule::grouped(&cover::beyond(old, new)))
+}
+
+fn added_rules(old: &[Rule<'_>], new: &[Rule<'_>]) -> Vec<Statement> {
+    let is_added = |rule: &&Rule<'_>| !old.iter().any(|old| old.covers(rule));
+    statements(rule::in_whole(new.iter().filter(is_added).cloned().collect()))
+}
+
+fn statements(mut rules: Vec<Rule<'_>>) -> Vec<Statement> {
+    let is_behind = |rule: &Rule<'_>| (rule.opens.is_empty(), rule.is_call);
+    rules.sort_by(|a, b| is_behind(a).cmp(&is_behind(b)).then_with(|| a.cmp(b)));
+    rules.iter().map(statement).collect()
+}
+
+fn statement(rule: &Rule<'_>) -> Statement {
+    let opens: Vec<&str> = rule.opens.iter().copied().collect();
+    Statement {
+        text: words::sentence(rule),
+        dangerous: (!opens.is_empty()).then(|| opens.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        fixtures::{NAMESPACE, plugin},
+        *,
+    };
+
+    fn said(statements: &[Statement]) -> Vec<&str> {
+        statements.iter().map(|statement| statement.text.as_str()).collect()
+    }
+
+    fn may(spec: &KitePluginSpec) -> Vec<String> {
+        summary(spec, NAMESPACE)
+            .rights
+            .into_iter()
+            .map(|right| right.text)
+            .collect()
+    }
+
+    fn changed(old: &KitePluginSpec, new: &KitePluginSpec) -> Changes {
+        changes(Some(old), new, NAMESPACE)
+    }
+
+    /// The plugin of the documentation.
+    fn cost_analyzer() -> KitePluginSpec {
+        plugin()
+            .may(&["get", "list", "watch"], &["pods", "nodes"])
+            .within(&["*"])
+            .may(&["get"], &["deployments.apps"])
+            .within(&["shop", "pay"])
+            .calling(&["metrics-lib"])
+    }
+
+    #[test]
+    fn a_grant_is_told_in_few_sentences() {
+        assert_eq!(
+            may(&cost_analyzer()),
+            [
+                "get, list and watch nodes and pods in the whole cluster",
+                "get deployments.apps in namespaces pay and shop",
+                "call the plugin metrics-lib through the gateway, as itself",
+            ]
+        );
+    }
+
+    #[test]
+    fn verbs_resources_places_and_names_that_belong_together_are_told_together() {
+        let spec = plugin()
+            .may(&["list"], &["services"])
+            .may(&["get"], &["configmaps"])
+            .named(&["b"])
+            .may(&["get"], &["services"])
+            .may(&["get"], &["configmaps"])
+            .named(&["a"])
+            .may(&["get", "list"], &["endpoints"])
+            .within(&["shop"])
+            .may(&["get", "list"], &["services"])
+            .within(&["shop"])
+            .may(&["get", "list"], &["endpoints"]);
+        assert_eq!(
+            may(&spec),
+            [
+                "get configmaps \"a\" and \"b\" in namespace kite-plugins",
+                "get and list endpoints and services in namespaces kite-plugins and shop",
+            ]
+        );
+    }
+
+    #[test]
+    fn each_form_of_a_permission_has_its_words() {
+        for (spec, text) in [
+            (
+                plugin().may(&["get"], &["pods/log"]).within(&["shop"]),
+                "get pods/log in namespace shop",
+            ),
+            (
+                plugin()
+                    .may(&["get", "update"], &["deployments/scale.apps"])
+                    .within(&["shop"]),
+                "get and update deployments.apps/scale in namespace shop",
+            ),
+            (
+                plugin().may(&["get"], &["pods", "services"]).named(&["a", "b"]),
+                "get pods and services named \"a\" and \"b\" in namespace kite-plugins",
+            ),
+            (
+                plugin()
+                    .may(&["impersonate"], &["users"])
+                    .named(&["jane"])
+                    .within(&["*"]),
+                "impersonate users \"jane\" in the whole cluster",
+            ),
+            (
+                plugin().may(&["*"], &["*.*"]).within(&["*"]),
+                "do everything with every resource of every group in the whole cluster, Kite's own keys included",
+            ),
+            (
+                plugin().may(&["get"], &["*.apps"]).within(&["shop"]),
+                "get every resource of the group apps in namespace shop",
+            ),
+            (
+                plugin().may(&["get"], &["*"]).within(&["shop"]),
+                "get every resource of the core group in namespace shop",
+            ),
+            (
+                plugin().may(&["get"], &["pods.*"]).within(&["*"]),
+                "get pods of every group in the whole cluster",
+            ),
+            (
+                plugin().calling(&["b", "a"]),
+                "call the plugins a and b through the gateway, as itself",
+            ),
+        ] {
+            assert_eq!(may(&spec), [text]);
+        }
+    }
+
+    #[test]
+    fn the_right_to_call_a_plugin_is_told_as_such_only_in_whole() {
+        let proxy = |verbs: &[&str]| plugin().may(verbs, &["kiteplugins/proxy.kite.dev"]).within(&["*"]);
+        let all = ["get", "create", "update", "patch", "delete"];
+        assert_eq!(
+            rights(&proxy(&all).named(&["a"]), NAMESPACE),
+            rights(&plugin().calling(&["a"]), NAMESPACE)
+        );
+        assert_eq!(
+            may(&proxy(&["get"]).named(&["a"])),
+            ["get kiteplugins.kite.dev/proxy \"a\" in the whole cluster"]
+        );
+        assert_eq!(
+            may(&proxy(&all)),
+            ["get, create, update, patch and delete kiteplugins.kite.dev/proxy in the whole cluster"]
+        );
+    }
+
+    #[test]
+    fn what_the_whole_cluster_means_for_kite_itself_is_told() {
+        let everywhere = |verbs: &[&str], resource| may(&plugin().may(verbs, &[resource]).within(&["*"])).remove(0);
+        for (verb, resource, end) in [
+            ("get", "secrets", ", Kite's own keys included"),
+            ("list", "*", ", Kite's own keys included"),
+            ("create", "pods/exec", ", with Kite's own keys in reach"),
+            ("create", "serviceaccounts/token", ", with Kite's own keys in reach"),
+            ("patch", "deployments.apps", ", with Kite's own keys in reach"),
+            ("get", "deployments.apps", " in the whole cluster"),
+            ("get", "pods", " in the whole cluster"),
+            ("get", "*.apps", " in the whole cluster"),
+            ("get", "secrets.example", " in the whole cluster"),
+            ("delete", "roles.rbac", " in the whole cluster"),
+        ] {
+            let text = everywhere(&[verb], resource);
+            assert!(text.ends_with(end), "{text}");
+        }
+        assert_eq!(
+            may(&plugin().may(&["get"], &["secrets"]).named(&["a"]).within(&["*"])),
+            ["get secrets \"a\" in the whole cluster, in Kite's own namespaces too"]
+        );
+        assert_eq!(
+            may(&plugin().may(&["get"], &["secrets"]).within(&["shop"])),
+            ["get secrets in namespace shop"]
+        );
+    }
+
+    #[test]
+    fn dangerous_rights_stand_first_and_apart_with_what_they_open() {
+        let spec = plugin()
+            .may(&["get", "list", "create", "delete"], &["configmaps", "pods", "secrets"])
+            .within(&["shop"]);
+        let accounts = "the rights of every ServiceAccount that a pod there can have";
+        let statement = |text: &str, dangerous: Option<&str>| Statement {
+            text: text.to_owned(),
+            dangerous: dangerous.map(str::to_owned),
+        };
+        assert_eq!(
+            summary(&spec, NAMESPACE).rights,
+            [
+                statement(
+                    "get, list, create and delete secrets in namespace shop",
+                    Some("credentials")
+                ),
+                statement("create and delete pods in namespace shop", Some(accounts)),
+                statement("get, list, create and delete configmaps in namespace shop", None),
+                statement("get and list pods in namespace shop", None),
+            ]
+        );
+    }
+
+    #[test]
+    fn rights_that_others_cover_are_not_told_again() {
+        let spec = plugin()
+            .may(&["get"], &["pods"])
+            .within(&["shop"])
+            .may(&["get", "list"], &["pods"])
+            .within(&["*"])
+            .may(&["list"], &["pods"])
+            .named(&["a"]);
+        assert_eq!(may(&spec), ["get and list pods in the whole cluster"]);
+    }
+
+    #[test]
+    fn long_lists_are_cut_and_counted() {
+        let resources: Vec<String> = (0..16).map(|number| format!("resources-number-{number}")).collect();
+        let resources: Vec<&str> = resources.iter().map(String::as_str).collect();
+        assert_eq!(
+            may(&plugin().may(&["get"], &resources)),
+            [
+                "get resources-number-0, resources-number-1, resources-number-10, resources-number-11, \
+                 resources-number-12, resources-number-13, resources-number-14, resources-number-15, \
+                 resources-number-2 and 7 more in namespace kite-plugins"
+            ]
+        );
+        assert_eq!(
+            may(&plugin().may(&["get"], &[&"a".repeat(300)])),
+            [format!("get {}… in namespace kite-plugins", "a".repeat(97))]
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_write_a_sentence() {
+        let spec = plugin()
+            .may(&["get"], &["pods"])
+            .named(&["a\" in namespace shop; may get \"b", "\u{202e}\n", ""]);
+        assert_eq!(
+            may(&spec),
+            ["get pods \"?\", \"a??in?namespace?shop??may?get??b\" and \"??\" in namespace kite-plugins"]
+        );
+    }
+
+    /// 32 permissions × 16 groups × 16 resources × 8 verbs × 16 names × 32 namespaces.
+    fn hostile() -> KitePluginSpec {
+        let numbered =
+            |text: &str, count: usize| -> Vec<String> { (0..count).map(|n| format!("{text}{n:02}")).collect() };
+        let mut permission = fixtures::permission(&["get"], &["a"]);
+        permission.verbs = Verb::REQUESTS.to_vec();
+        permission.api_groups = numbered("group-", 16);
+        permission.resources = numbered("resources-", 16);
+        permission.resource_names = numbered("name-", 16);
+        permission.namespaces = Some(numbered("namespace-", 32));
+        let mut spec = plugin();
+        spec.permissions = vec![permission; 32];
+        spec
+    }
+
+    #[test]
+    fn a_grant_that_is_too_large_is_told_by_permission() {
+        let spec = hostile()
+            .may(&["get", "create"], &["pods", "secrets"])
+            .calling(&["b", "a"]);
+        assert_eq!(count(&hostile()), 32 * 16 * 16 * 8 * 16 * 32);
+        assert_eq!(rights(&spec, NAMESPACE), None);
+        let rights = summary(&spec, NAMESPACE).rights;
+        assert_eq!(rights.len(), 34);
+        assert_eq!(
+            rights[0].text,
+            "get and create pods and secrets in namespace kite-plugins"
+        );
+        assert_eq!(
+            rights[0].dangerous.as_deref(),
+            Some("credentials; the rights of every ServiceAccount that a pod there can have")
+        );
+        let list = |text: &str, shown: usize| -> String {
+            let texts: Vec<String> = (0..shown).map(|n| format!("{text}{n:02}")).collect();
+            texts.join(", ")
+        };
+        assert_eq!(
+            rights[1].text,
+            format!(
+                "get, list, watch, create, update, patch, delete and deletecollection \
+                 resources-00.group-00, resources-01.group-00, resources-02.group-00, resources-03.group-00, \
+                 resources-04.group-00, resources-05.group-00, resources-06.group-00, resources-07.group-00 \
+                 and 248 more named {} in namespaces {} and 18 more",
+                "\"name-00\", \"name-01\", \"name-02\", \"name-03\", \"name-04\", \"name-05\", \"name-06\", \
+                 \"name-07\", \"name-08\", \"name-09\", \"name-10\", \"name-11\", \"name-12\", \"name-13\", \
+                 \"name-14\" and \"name-15\"",
+                list("namespace-", 14),
+            )
+        );
+        assert_eq!(
+            rights[33].text,
+            "call the plugins a and b through the gateway, as itself"
+        );
+    }
+
+    #[test]
+    fn grants_of_which_one_is_too_large_are_compared_by_permission() {
+        let old = hostile().may(&["get"], &["pods"]);
+        let new = hostile().may(&["get", "list"], &["pods"]).calling(&["a"]);
+        let found = changed(&old, &new);
+        assert_eq!(
+            said(&found.added),
+            [
+                "get and list pods in namespace kite-plugins",
+                "call the plugin a through the gateway, as itself",
+            ]
+        );
+        assert_eq!(found.removed, []);
+        assert!(changed(&old, &old).is_empty());
+        assert_eq!(changed(&plugin(), &hostile()).added.len(), 32);
+    }
+
+    #[test]
+    fn a_right_that_was_covered_is_not_added_and_one_that_still_is_not_removed() {
+        let wide = plugin().may(&["*"], &["*.*"]).within(&["*"]);
+        for narrow in [
+            plugin().may(&["get"], &["pods"]),
+            plugin().may(&["get"], &["pods"]).named(&["a"]),
+            plugin().may(&["*"], &["*.*"]).within(&["shop"]),
+            plugin().may(&["*"], &["*.apps"]).within(&["*"]),
+            plugin().calling(&["metrics-lib"]),
+        ] {
+            let text =
+                "do everything with every resource of every group in the whole cluster, Kite's own keys included";
+            let narrowed = changed(&wide, &narrow);
+            assert_eq!((said(&narrowed.added), said(&narrowed.removed)), (vec![], vec![text]));
+            let widened = changed(&narrow, &wide);
+            assert_eq!((said(&widened.added), said(&widened.removed)), (vec![text], vec![]));
+        }
+    }
+
+    #[test]
+    fn a_change_tells_what_is_added_and_removed() {
+        let new = plugin()
+            .may(&["get", "list", "watch"], &["pods"])
+            .within(&["*"])
+            .may(&["get"], &["deployments.apps", "secrets.apps"])
+            .within(&["pay"])
+            .calling(&["alerts"]);
+        let found = changed(&cost_analyzer(), &new);
+        assert_eq!(
+            said(&found.added),
+            [
+                "get secrets.apps in namespace pay",
+                "call the plugin alerts through the gateway, as itself",
+            ]
+        );
+        assert_eq!(
+            said(&found.removed),
+            [
+                "get, list and watch nodes in the whole cluster",
+                "get deployments.apps in namespace shop",
+                "call the plugin metrics-lib through the gateway, as itself",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_new_object_adds_all_that_it_allows() {
+        let spec = cost_analyzer().with_pages(&[]).with_tool("get_cost", &[]);
+        let (found, whole) = (changes(None, &spec, NAMESPACE), summary(&spec, NAMESPACE));
+        assert_eq!((found.added, found.open), (whole.rights, whole.open));
+        assert_eq!(
+            found.trust,
+            ["its pages now run in the browser session of everyone who opens the dashboard"]
+        );
+        assert!(changes(None, &plugin(), NAMESPACE).is_empty());
+    }
+
+    #[test]
+    fn a_disabled_plugin_has_no_rights_while_it_is() {
+        let on = cost_analyzer().with_pages(&[]).with_tool("get_cost", &[]);
+        let off = on.clone().disabled();
+        let (stopped, started) = (changed(&on, &off), changed(&off, &on));
+        assert_eq!(
+            (stopped.added, stopped.removed, stopped.open),
+            (vec![], summary(&on, NAMESPACE).rights, vec![])
+        );
+        assert_eq!(
+            stopped.trust,
+            ["its pages no longer run in the browser session of everyone who opens the dashboard"]
+        );
+        assert_eq!(started, changes(None, &on, NAMESPACE));
+        assert!(changed(&off, &plugin().disabled()).is_empty());
+        let told = summary(&off, NAMESPACE);
+        assert!(!told.enabled);
+        assert_eq!(told.rights, summary(&on, NAMESPACE).rights);
+        assert!(
+            told.note(1024)
+                .starts_with("disabled, and until it is enabled nothing of this holds: its pages run in"),
+        );
+    }
+
+    #[test]
+    fn a_summary_becomes_a_note() {
+        let spec = cost_analyzer()
+            .may(&["get"], &["secrets"])
+            .within(&["shop"])
+            .with_pages(&["https://prices.example"]);
+        assert_eq!(
+            summary(&spec, NAMESPACE).note(1024),
+            "may get secrets in namespace shop (dangerous: opens credentials); \
+             its pages run in the browser session of everyone who opens the dashboard; \
+             its pages may reach https://prices.example; \
+             may get, list and watch nodes and pods in the whole cluster; \
+             may get deployments.apps in namespaces pay and shop; \
+             may call the plugin metrics-lib through the gateway, as itself; \
+             any caller who may use the plugin can use every path, tool and resource type that the object asks no \
+             rights for, with the plugin's rights"
+        );
+        assert_eq!(summary(&plugin(), NAMESPACE).note(1024), "no rights");
+    }
+
+    #[test]
+    fn changes_become_a_note() {
+        let new = plugin()
+            .may(&["get"], &["deployments.apps"])
+            .within(&["shop", "pay"])
+            .may(&["get"], &["secrets", "services"])
+            .within(&["shop"])
+            .with_middleware(&["/api/v1/plugins/**"]);
+        let found = changed(&cost_analyzer(), &new);
+        assert_eq!(
+            found.note(1024),
+            "may now get secrets in namespace shop (dangerous: opens credentials); \
+             it now sees, and may answer, requests to /api/v1/plugins/**; \
+             may now get services in namespace shop; \
+             may no longer get, list and watch nodes and pods in the whole cluster; \
+             may no longer call the plugin metrics-lib through the gateway, as itself"
+        );
+        assert_eq!(
+            found.note(100),
+            "may now get secrets in namespace shop (dangerous: opens credentials); … and 4 more"
+        );
+        assert_eq!(found.note(40), "may now get secrets in nam… and 4 more");
+        assert_eq!(changed(&new, &new).note(1024), "no change of rights");
+    }
+
+    #[test]
+    fn summaries_and_changes_are_data() {
+        let spec = plugin().may(&["get"], &["secrets"]).may(&["get"], &["pods"]);
+        assert_eq!(
+            serde_json::to_value(changes(Some(&plugin().may(&["get"], &["pods"])), &spec, NAMESPACE)).unwrap(),
+            serde_json::json!({
+                "added": [{"text": "get secrets in namespace kite-plugins", "dangerous": "credentials"}],
+                "removed": [],
+                "trust": [],
+                "open": [],
+            })
+        );
+    }
+}
