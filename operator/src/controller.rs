@@ -3,8 +3,13 @@
 pub mod apply;
 pub mod build;
 pub mod describe;
+pub mod events;
+pub mod findings;
 pub mod gather;
+pub mod host;
+pub mod namespaces;
 pub mod object;
+pub mod relations;
 pub mod status;
 pub mod validate;
 pub mod watches;
@@ -15,7 +20,7 @@ use std::{
 };
 
 use futures::StreamExt;
-use kite_api::error_chain;
+use kite_api::{PluginName, dependencies::Standing, error_chain};
 use kube::{
     Client,
     runtime::{
@@ -27,14 +32,20 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     apply::{Applied, ApplyError, WithdrawError},
+    build::{Decisions, Installation},
     describe::Memory,
+    events::Told,
+    findings::Findings,
     gather::{GatherError, Surroundings},
+    host::{HostError, Versions},
+    namespaces::Places,
     object::Object,
+    relations::Relations,
     status::{Refusal, Situation, StatusError},
     validate::ValidatedPlugin,
 };
 use crate::{
-    Namespaces,
+    Options,
     backoff::{Failures, Trouble},
     health::Readiness,
     identity::{Identity, authority::AuthorityError},
@@ -48,6 +59,8 @@ const RESYNC: Duration = Duration::from_mins(10);
 pub enum ReconcileError {
     #[error("failed to read what the decision needs")]
     Gather(#[source] GatherError),
+    #[error("failed to find out what the plugin runs with")]
+    Host(#[source] HostError),
     #[error("failed to issue the plugin's certificate")]
     Issue(#[source] AuthorityError),
     #[error("failed to withdraw what is no longer granted")]
@@ -64,30 +77,37 @@ pub enum ReconcileError {
 /// What every reconcile has at hand.
 pub struct Context {
     client: Client,
-    namespaces: Namespaces,
+    options: Options,
     identity: Arc<Identity>,
     plugins: Store<Object>,
+    relations: Arc<Relations>,
+    versions: Versions,
     answers: Memory,
     failures: Failures,
+    told: Told,
 }
 
 /// Watches and reconciles until `stop`.
 pub async fn run(
     client: &Client,
-    namespaces: &Namespaces,
+    options: &Options,
     identity: Arc<Identity>,
     readiness: Readiness,
     stop: &CancellationToken,
 ) {
-    let controller = watches::controller(client, namespaces);
+    let relations = Arc::new(Relations::default());
+    let controller = watches::controller(client, &options.namespaces, &relations);
     let plugins = controller.store();
     let context = Arc::new(Context {
         client: client.clone(),
-        namespaces: namespaces.clone(),
+        options: options.clone(),
         identity,
         plugins: plugins.clone(),
+        relations,
+        versions: Versions::default(),
         answers: Memory::default(),
         failures: Failures::default(),
+        told: Told::default(),
     });
     let work = controller
         .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -118,7 +138,7 @@ async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action,
         .failures
         .failed(name, generation, error.trouble(), Instant::now());
     if let (Some(Trouble { message, .. }), Some(situation)) = (told, error.situation()) {
-        let told = tell(&object, &context, &situation(message)).await;
+        let told = tell(&object, &context, &situation(message), &Standing::default()).await;
         if let Err(untold) = told {
             tracing::warn!(
                 plugin = name,
@@ -132,36 +152,50 @@ async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action,
 
 /// The steps, in their order.
 async fn attempt(object: &Object, context: &Context) -> Result<Action, ReconcileError> {
+    let namespaces = &context.options.namespaces;
     // 1. Is there anything to do, and can the object be understood?                                    pure
+    let standing = context.standing(object);
     if object::is_being_deleted(object) {
-        tell(object, context, &Situation::Deleting).await?;
+        let situation = Situation::Deleting {
+            standing: standing.clone(),
+        };
+        tell(object, context, &situation, &standing).await?;
         return Ok(Action::await_change());
     }
-    let plugin = match validate::validate(object, &context.namespaces.plugins) {
+    let plugin = match validate::validate(object, &namespaces.plugins) {
         Ok(plugin) => plugin,
         Err(error) => {
             let message = error_chain(&error);
-            tell(object, context, &Situation::Invalid { message }).await?;
+            tell(object, context, &Situation::Invalid { message }, &standing).await?;
             return Ok(Action::await_change());
         }
     };
     // 2. What is there already?                                                                        asks the cluster
-    let mut found = gather::gather(&context.client, &context.namespaces, &plugin)
+    let mut found = gather::gather(&context.client, namespaces, &plugin)
         .await
         .map_err(ReconcileError::Gather)?;
-    // 3. What should be there?                                                                         pure
+    let host = context
+        .versions
+        .now(&context.client)
+        .await
+        .map_err(ReconcileError::Host)?;
+    // 3. For which namespaces was the grant given? That stands in the status before any Role does, so that one which is
+    //    made again is known as another whenever this program ends.                                    pure, one patch
+    let Some(places) = places(object, &plugin, &found, context).await? else {
+        return Ok(Action::await_change());
+    };
+    // 4. What should be there?                                                                         pure
+    let findings = Findings::of(&plugin, standing, &host, places, &namespaces.plugins);
     let certificate = context
         .identity
         .plugin_certificate(&plugin.name, found.certificate(), SystemTime::now())
         .map_err(ReconcileError::Issue)?;
-    let desired = build::build(
-        &plugin,
-        &found,
-        &context.namespaces.plugins,
-        certificate,
-        &context.identity,
-    );
-    // 4. What should not run stops, whatever comes of the rest; rights that are no longer granted go, before anything new
+    let decisions = Decisions {
+        usable: &findings.places.usable,
+        hold: !findings.may_start() && !found.runs(),
+    };
+    let desired = build::build(&plugin, &found, decisions, certificate, context.installation());
+    // 5. What should not run stops, whatever comes of the rest; rights that are no longer granted go, before anything new
     //    is there to use them.                                                                         asks the cluster
     let stopped = if plugin.enabled {
         Ok(())
@@ -171,32 +205,79 @@ async fn attempt(object: &Object, context: &Context) -> Result<Action, Reconcile
     apply::withdraw(&context.client, &found.grants, &desired)
         .await
         .map_err(ReconcileError::Withdraw)?;
-    // 5. All else, in one order.                                                                       asks the cluster
+    // 6. All else, in one order.                                                                       asks the cluster
     let applied = match stopped {
         Ok(()) => apply::apply(&context.client, &desired).await,
         Err(error) => Err(error),
     };
     let applied = match applied {
         Ok(applied) => applied,
-        Err(error) => return Err(not_applied(error, &plugin, &found, context).await?),
+        Err(error) => return Err(not_applied(error, &plugin, &found, findings, context).await?),
     };
-    // 6. What runs, and what does it say that it is?                                                   asks the cluster
-    let (situation, action) = observe(&plugin, applied, &desired, context).await?;
-    // 7. What is there to tell?                                                                        pure, one patch
-    tell(object, context, &situation).await?;
+    // 7. What runs, and what does it say that it is?                                                   asks the cluster
+    let standing = findings.standing.clone();
+    let (situation, action) = observe(&plugin, applied, &desired, findings, context).await?;
+    // 8. What is there to tell?                                                                        pure, one patch
+    tell(object, context, &situation, &standing).await?;
     Ok(action)
 }
 
-/// Writes the status that tells `situation`.
-async fn tell(object: &Object, context: &Context, situation: &Situation) -> Result<(), ReconcileError> {
+/// The namespaces of the grant, sorted and recorded. `None`: somebody else has just written the object, which wakes it again.
+async fn places(
+    object: &Object,
+    plugin: &ValidatedPlugin,
+    found: &Surroundings,
+    context: &Context,
+) -> Result<Option<Places>, ReconcileError> {
+    let own = context.options.namespaces.plugins.as_str();
+    let sort = |recorded| namespaces::sort(plugin.grant.namespaces.keys(), &found.namespaces, recorded, own);
+    if plugin.grant.namespaces.keys().all(|name| name == own) {
+        return Ok(Some(sort(&[])));
+    }
+    let standing = status::standing(object, &context.client)
+        .await
+        .map_err(ReconcileError::Status)?;
+    let Some(standing) = standing else { return Ok(None) };
+    let places = sort(&standing.status.namespaces);
+    let recorded = status::record(&context.client, object, &standing, &places.record)
+        .await
+        .map_err(ReconcileError::Status)?;
+    Ok(recorded.then_some(places))
+}
+
+/// Writes the status that tells `situation`, and tells as events what has come of it.
+async fn tell(
+    object: &Object,
+    context: &Context,
+    situation: &Situation,
+    relations: &Standing,
+) -> Result<(), ReconcileError> {
     let standing = status::standing(object, &context.client)
         .await
         .map_err(ReconcileError::Status)?;
     let Some(standing) = standing else { return Ok(()) };
     let wanted = status::decide(&standing.status, object::generation(object), situation, status::now());
-    status::tell(&context.client, object, &standing, &wanted)
+    let stands = status::tell(&context.client, object, &standing, &wanted)
         .await
-        .map_err(ReconcileError::Status)
+        .map_err(ReconcileError::Status)?;
+    if !stands {
+        return Ok(());
+    }
+    let grant = object
+        .0
+        .as_ref()
+        .ok()
+        .filter(|_| situation.is_applied())
+        .and_then(|plugin| {
+            context
+                .told
+                .grant(plugin, &standing.status, &context.options.namespaces.plugins)
+        });
+    let notices = grant
+        .into_iter()
+        .chain(events::relations(&standing.status, &wanted, relations));
+    events::publish(&context.client, object, notices).await;
+    Ok(())
 }
 
 /// What it means that the objects could not be applied: a refusal is told together with what runs meanwhile.
@@ -204,12 +285,14 @@ async fn not_applied(
     error: ApplyError,
     plugin: &ValidatedPlugin,
     found: &Surroundings,
+    mut findings: Findings,
     context: &Context,
 ) -> Result<ReconcileError, ReconcileError> {
     let Some(message) = error.refusal() else {
         return Ok(ReconcileError::Apply(error));
     };
-    let pods = gather::pods(&context.client, &context.namespaces.plugins, plugin)
+    findings.rights_refused = error.is_about_rights().then(|| message.clone());
+    let pods = gather::pods(&context.client, &context.options.namespaces.plugins, plugin)
         .await
         .map_err(ReconcileError::Gather)?;
     let refusal = Refusal {
@@ -217,6 +300,7 @@ async fn not_applied(
         version: plugin.version.to_string(),
         deployment: found.deployment.clone(),
         pods: object::of_template(pods, found.template().unwrap_or_default()),
+        findings,
     };
     Ok(ReconcileError::Refused(message, Box::new(refusal)))
 }
@@ -226,13 +310,19 @@ async fn observe(
     plugin: &ValidatedPlugin,
     applied: Applied,
     desired: &build::Desired,
+    findings: Findings,
     context: &Context,
 ) -> Result<(Situation, Action), ReconcileError> {
     let version = plugin.version.to_string();
     if !plugin.enabled {
-        return Ok((Situation::Disabled { applied, version }, Action::requeue(RESYNC)));
+        let situation = Situation::Disabled {
+            applied,
+            version,
+            findings,
+        };
+        return Ok((situation, Action::requeue(RESYNC)));
     }
-    let pods = gather::pods(&context.client, &context.namespaces.plugins, plugin)
+    let pods = gather::pods(&context.client, &context.options.namespaces.plugins, plugin)
         .await
         .map_err(ReconcileError::Gather)?;
     let pods = object::of_template(pods, &desired.template);
@@ -243,6 +333,7 @@ async fn observe(
             pods,
             verdict,
             version,
+            findings,
         },
         Action::requeue(wait.unwrap_or(RESYNC)),
     ))
@@ -274,7 +365,7 @@ impl ReconcileError {
         let refusal = match self {
             Self::Status(_) => return None,
             Self::Refused(_, refusal) => Some(refusal.as_ref().clone()),
-            Self::Gather(_) | Self::Issue(_) | Self::Withdraw(_) | Self::Apply(_) => None,
+            Self::Gather(_) | Self::Host(_) | Self::Issue(_) | Self::Withdraw(_) | Self::Apply(_) => None,
         };
         Some(move |message| match refusal {
             Some(refusal) => Situation::Refused { message, refusal },
@@ -284,11 +375,26 @@ impl ReconcileError {
 }
 
 impl Context {
+    /// How the plugin stands to others.
+    fn standing(&self, object: &Object) -> Standing {
+        let name = PluginName::parse(object::name(object)).ok();
+        name.and_then(|name| self.relations.standing(&name)).unwrap_or_default()
+    }
+
+    fn installation(&self) -> Installation<'_> {
+        Installation {
+            namespaces: &self.options.namespaces,
+            identity: &self.identity,
+            gateway_address: &self.options.gateway_address,
+        }
+    }
+
     /// Nothing else sees that a plugin is gone: one that was deleted is not reconciled.
     fn forget_the_deleted(&self) {
         let exists = |name: &str| self.plugins.get(&ObjectRef::new(name)).is_some();
         self.failures.retain(exists);
         self.answers.retain(exists);
+        self.told.retain(exists);
     }
 }
 

@@ -18,6 +18,14 @@ pub struct Options {
     #[arg(long, env = "KITE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 
+    /// The gateway's address for plugins that call others: a URL without a path
+    #[arg(
+        long,
+        env = "KITE_GATEWAY_ADDRESS",
+        default_value = "https://kite-gateway.kite-system.svc"
+    )]
+    pub gateway_address: String,
+
     /// A DNS name or an address under which the gateway is reached, for its serving certificate; may be repeated
     #[arg(
         long = "gateway-name",

@@ -83,13 +83,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
                 &options.gateway_names,
                 &stop
             ),
-            controller::run(
-                &client,
-                &options.namespaces,
-                Arc::clone(&identity),
-                readiness.clone(),
-                &stop
-            ),
+            controller::run(&client, &options, Arc::clone(&identity), readiness.clone(), &stop),
         );
     };
     tracing::info!(%address, "the operator starts");

@@ -49,6 +49,14 @@ impl ApplyError {
         refused.then(|| format!("the API server refused {} {}: {}", self.kind, self.name, status.message))
     }
 
+    /// Whether it is about what the plugin may do.
+    pub fn is_about_rights(&self) -> bool {
+        matches!(
+            self.kind.as_str(),
+            "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding"
+        )
+    }
+
     /// Whether it was refused because of what stands in the cluster already and cannot be changed in place.
     fn is_invalid(&self) -> bool {
         matches!(self.source.as_ref(), kube::Error::Api(status) if status.code == 422)
@@ -145,7 +153,7 @@ pub async fn apply(client: &Client, desired: &Desired) -> Result<Applied, ApplyE
         namespaced(client, role).await?;
     }
     if let Some(role) = &desired.cluster_role {
-        one(&Api::all(client.clone()), role).await?;
+        cluster_role(client, role).await?;
     }
     for binding in &desired.role_bindings {
         let namespace = binding.metadata.namespace.as_deref().unwrap_or_default();
@@ -159,6 +167,25 @@ pub async fn apply(client: &Client, desired: &Desired) -> Result<Applied, ApplyE
     namespaced(client, &desired.service).await?;
     let deployment = namespaced(client, &desired.deployment).await?;
     Ok(Applied { deployment })
+}
+
+/// Applies a ClusterRole. One that somebody made to collect the rules of others would never again have those that are
+/// applied, which the API server's own controller overwrites: it is deleted and made anew.
+async fn cluster_role(client: &Client, role: &ClusterRole) -> Result<(), ApplyError> {
+    let api = cluster_api(client);
+    let applied: ClusterRole = one(&api, role).await?;
+    if applied.aggregation_rule.is_none() {
+        return Ok(());
+    }
+    let name = role.name_any();
+    tracing::warn!(
+        name,
+        "a ClusterRole was replaced, because somebody gave it an aggregation rule"
+    );
+    delete(api.clone(), &name)
+        .await
+        .map_err(|source| failed(role, source))?;
+    one(&api, role).await.map(drop)
 }
 
 fn cluster_api<K: Resource<DynamicType = (), Scope = ClusterResourceScope>>(client: &Client) -> Api<K> {

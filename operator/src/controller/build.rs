@@ -17,11 +17,15 @@ use k8s_openapi::{
 use kite_api::{KitePlugin, labels};
 use kube::{Resource, api::ObjectMeta};
 
+use self::identity::Gateway;
 use super::{
     gather::{GrantRef, Surroundings},
     validate::ValidatedPlugin,
 };
-use crate::identity::{Identity, certificate::Certified};
+use crate::{
+    Namespaces,
+    identity::{Identity, certificate::Certified},
+};
 
 /// The one revision of a plugin.
 pub const REVISION: i64 = 1;
@@ -73,24 +77,49 @@ impl Desired {
     }
 }
 
+/// What an installation is to all its plugins.
+#[derive(Clone, Copy, Debug)]
+pub struct Installation<'a> {
+    pub namespaces: &'a Namespaces,
+    pub identity: &'a Identity,
+    /// Where plugins reach the gateway.
+    pub gateway_address: &'a str,
+}
+
+/// What was decided about a plugin.
+#[derive(Clone, Copy, Debug)]
+pub struct Decisions<'a> {
+    /// The namespaces of its grant in which it gets a Role.
+    pub usable: &'a BTreeSet<String>,
+    /// Whether it has no pods for now, because something that it needs is not there.
+    pub hold: bool,
+}
+
 /// What should exist for `plugin`, given what was found.
 pub fn build(
     plugin: &ValidatedPlugin,
     found: &Surroundings,
-    namespace: &str,
+    decisions: Decisions<'_>,
     certificate: Certified,
-    identity: &Identity,
+    installation: Installation<'_>,
 ) -> Desired {
-    let rbac = rbac::build(plugin, &found.namespaces, namespace);
+    let identity = installation.identity;
+    let namespace = installation.namespaces.plugins.as_str();
+    let rbac = rbac::build(plugin, decisions.usable, namespace);
+    let authorities = identity.authorities_hash();
     let (deployment, template) =
-        workload::deployment(plugin, namespace, found.template(), &identity.authorities_hash());
+        workload::deployment(plugin, namespace, found.template(), &authorities, decisions.hold);
+    let gateway = Gateway {
+        address: installation.gateway_address,
+        ca: identity.serving.certificate(),
+    };
     Desired {
         service_account: rbac.service_account,
         roles: rbac.roles,
         role_bindings: rbac.role_bindings,
         cluster_role: rbac.cluster_role,
         cluster_role_binding: rbac.cluster_role_binding,
-        secret: identity::secret(plugin, namespace, certificate, identity.clients.certificate()),
+        secret: identity::secret(plugin, namespace, certificate, identity.clients.certificate(), &gateway),
         service: workload::service(plugin, namespace),
         deployment,
         template,

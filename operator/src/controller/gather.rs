@@ -1,6 +1,6 @@
 //! What the cluster has already, as far as the decision needs it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, future::ready, stream};
 use k8s_openapi::api::{
@@ -38,8 +38,8 @@ pub enum GatherError {
 pub struct Surroundings {
     pub deployment: Option<Deployment>,
     pub secret: Option<Secret>,
-    /// Those of the namespaces in the grant that exist and are not on their way out.
-    pub namespaces: BTreeSet<String>,
+    /// Those of the namespaces in the grant that exist and are not on their way out, with their uids.
+    pub namespaces: BTreeMap<String, String>,
     /// Every role and binding that carries the plugin's label.
     pub grants: BTreeSet<GrantRef>,
 }
@@ -48,6 +48,12 @@ impl Surroundings {
     /// Certificate and key that the plugin has now.
     pub fn certificate(&self) -> Option<Certified> {
         Certified::of_data(self.secret.as_ref()?.data.as_ref()?)
+    }
+
+    /// Whether the plugin should have pods already, by its Deployment.
+    pub fn runs(&self) -> bool {
+        let spec = self.deployment.as_ref().and_then(|deployment| deployment.spec.as_ref());
+        spec.is_some_and(|spec| spec.replicas != Some(0))
     }
 
     /// Hash of the template of the pods that the plugin has now.
@@ -117,7 +123,10 @@ pub async fn pods(client: &Client, namespace: &str, plugin: &ValidatedPlugin) ->
     Ok(list.map_err(|error| GatherError::Pods(error.into()))?.items)
 }
 
-async fn existing_namespaces(client: &Client, plugin: &ValidatedPlugin) -> Result<BTreeSet<String>, GatherError> {
+async fn existing_namespaces(
+    client: &Client,
+    plugin: &ValidatedPlugin,
+) -> Result<BTreeMap<String, String>, GatherError> {
     let names: Vec<String> = plugin.grant.namespaces.keys().cloned().collect();
     stream::iter(names)
         .map(|name| existing_namespace(client, name))
@@ -127,12 +136,12 @@ async fn existing_namespaces(client: &Client, plugin: &ValidatedPlugin) -> Resul
         .await
 }
 
-/// `name`, if the namespace exists; one that is going takes nothing new.
-async fn existing_namespace(client: &Client, name: String) -> Result<Option<String>, GatherError> {
+/// `name` and the namespace's uid, if it exists; one that is going takes nothing new.
+async fn existing_namespace(client: &Client, name: String) -> Result<Option<(String, String)>, GatherError> {
     match Api::<Namespace>::all(client.clone()).get_metadata_opt(&name).await {
         Ok(found) => Ok(found
             .filter(|found| found.metadata.deletion_timestamp.is_none())
-            .map(|_| name)),
+            .and_then(|found| Some((name, found.metadata.uid?)))),
         Err(error) => Err(GatherError::Namespace(name, error.into())),
     }
 }

@@ -1,6 +1,7 @@
 //! From what was seen to the status that tells it.
 
 pub mod condition;
+mod facts;
 mod running;
 pub mod workload;
 pub mod write;
@@ -9,25 +10,40 @@ use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kite_api::{
     KitePluginStatus, Phase, RevisionState, RevisionStatus,
-    conditions::{DESCRIBED, READY, RECONCILING, STALLED, WORKLOAD_AVAILABLE, reasons},
+    conditions::{
+        DEPENDENCIES_SATISFIED, DESCRIBED, IN_EFFECT, PERMISSIONS_GRANTED, READY, RECONCILING, SETTINGS_ACCEPTED,
+        STALLED, WORKLOAD_AVAILABLE, reasons,
+    },
+    dependencies::Standing,
 };
 
-pub use self::write::{StatusError, standing, tell};
 use self::{
     condition::{Fact, Truth},
     running::running,
     workload::Workload,
 };
-use super::{apply::Applied, build::REVISION, describe::Verdict};
+pub use self::{
+    facts::needed_by,
+    write::{StatusError, record, standing, tell},
+};
+use super::{apply::Applied, build::REVISION, describe::Verdict, findings::Findings};
 
 /// The conditions that speak of what runs, and hold until it is looked at again.
-const KEPT: [&str; 3] = [WORKLOAD_AVAILABLE, DESCRIBED, READY];
+const KEPT: [&str; 7] = [
+    DEPENDENCIES_SATISFIED,
+    PERMISSIONS_GRANTED,
+    WORKLOAD_AVAILABLE,
+    DESCRIBED,
+    SETTINGS_ACCEPTED,
+    IN_EFFECT,
+    READY,
+];
 
 /// What a reconcile came upon.
 #[derive(Debug)]
 pub enum Situation {
     /// Somebody deleted the object, and its dependents are going.
-    Deleting,
+    Deleting { standing: Standing },
     /// The object cannot be used.
     Invalid { message: String },
     /// Something failed that is tried again.
@@ -35,14 +51,35 @@ pub enum Situation {
     /// The API server refused one of the plugin's objects.
     Refused { message: String, refusal: Refusal },
     /// It should not run.
-    Disabled { applied: Applied, version: String },
+    Disabled {
+        applied: Applied,
+        version: String,
+        findings: Findings,
+    },
     /// It should run.
     Running {
         applied: Applied,
         pods: Vec<Pod>,
         verdict: Verdict,
         version: String,
+        findings: Findings,
     },
+}
+
+impl Situation {
+    /// Whether the object's grant is in force.
+    pub fn is_applied(&self) -> bool {
+        matches!(self, Self::Disabled { .. } | Self::Running { .. })
+    }
+
+    /// What is known beside the pods, where the object could be looked at.
+    fn findings(&self) -> Option<&Findings> {
+        match self {
+            Self::Deleting { .. } | Self::Invalid { .. } | Self::Failing { .. } => None,
+            Self::Refused { refusal, .. } => Some(&refusal.findings),
+            Self::Disabled { findings, .. } | Self::Running { findings, .. } => Some(findings),
+        }
+    }
 }
 
 /// What there is of a plugin of which an object was refused.
@@ -55,6 +92,7 @@ pub struct Refusal {
     pub deployment: Option<Deployment>,
     /// The pods of that Deployment's template.
     pub pods: Vec<Pod>,
+    pub findings: Findings,
 }
 
 /// The present time, as precise as a condition can say it.
@@ -72,17 +110,33 @@ pub fn decide(
 ) -> KitePluginStatus {
     let (mut status, facts) = match situation {
         Situation::Failing { message } => return failing(previous, generation, message, now),
-        Situation::Deleting => deleting(previous),
+        Situation::Deleting { standing } => deleting(previous, standing),
         Situation::Invalid { message } => stuck(previous, message),
         Situation::Refused { message, refusal } => refused(previous, message, refusal),
-        Situation::Disabled { applied, version } => disabled(&workload::look(applied.deployment(), &[]), version),
+        Situation::Disabled {
+            applied,
+            version,
+            findings,
+        } => disabled(&workload::look(applied.deployment(), &[]), version, findings),
         Situation::Running {
             applied,
             pods,
             verdict,
             version,
-        } => running(previous, &workload::look(applied.deployment(), pods), verdict, version),
+            findings,
+        } => running(
+            previous,
+            &workload::look(applied.deployment(), pods),
+            verdict,
+            version,
+            findings,
+        ),
     };
+    if let Some(findings) = situation.findings() {
+        status.dependencies = facts::dependency_list(&findings.standing);
+        status.namespaces.clone_from(&findings.places.record);
+        status.selector = Some(findings.selector.clone());
+    }
     status.observed_generation = generation;
     status.tool_count = status.active_revision.and(i32::try_from(status.tools.len()).ok());
     status.conditions = condition::write(&previous.conditions, facts, generation, now);
@@ -103,7 +157,7 @@ fn failing(previous: &KitePluginStatus, generation: Option<i64>, message: &str, 
     status
 }
 
-fn deleting(previous: &KitePluginStatus) -> (KitePluginStatus, Vec<Fact>) {
+fn deleting(previous: &KitePluginStatus, standing: &Standing) -> (KitePluginStatus, Vec<Fact>) {
     let status = KitePluginStatus {
         phase: Some(Phase::Stopped),
         active_revision: None,
@@ -111,15 +165,8 @@ fn deleting(previous: &KitePluginStatus) -> (KitePluginStatus, Vec<Fact>) {
         revisions: Vec::new(),
         ..previous.clone()
     };
-    (
-        status,
-        vec![Fact::new(
-            READY,
-            Truth::False,
-            reasons::STOPPED,
-            "the plugin is being deleted",
-        )],
-    )
+    let message = also_needed("the plugin is being deleted", standing);
+    (status, vec![Fact::new(READY, Truth::False, reasons::STOPPED, &message)])
 }
 
 fn stalled(message: &str) -> Fact {
@@ -155,11 +202,17 @@ fn refused(previous: &KitePluginStatus, message: &str, refusal: &Refusal) -> (Ki
     let (mut status, mut facts) = match (&refusal.deployment, refusal.enabled) {
         (deployment, false) => {
             let deployment = deployment.clone().unwrap_or_default();
-            disabled(&workload::look(&deployment, &[]), &refusal.version)
+            disabled(&workload::look(&deployment, &[]), &refusal.version, &refusal.findings)
         }
         (Some(deployment), true) => {
             let workload = workload::look(deployment, &refusal.pods);
-            running(previous, &workload, &Verdict::NotAsked, &refusal.version)
+            running(
+                previous,
+                &workload,
+                &Verdict::NotAsked,
+                &refusal.version,
+                &refusal.findings,
+            )
         }
         (None, true) => {
             let entry = revision(
@@ -175,7 +228,11 @@ fn refused(previous: &KitePluginStatus, message: &str, refusal: &Refusal) -> (Ki
                 ready_replicas: Some(0),
                 ..KitePluginStatus::default()
             };
-            return (status, nothing_runs(message));
+            let facts = [
+                facts::dependencies(&refusal.findings),
+                facts::permissions(&refusal.findings),
+            ];
+            return (status, facts.into_iter().chain(nothing_runs(message)).collect());
         }
     };
     facts.retain(|fact| KEPT.contains(&fact.kind));
@@ -190,13 +247,15 @@ fn refused(previous: &KitePluginStatus, message: &str, refusal: &Refusal) -> (Ki
     (status, facts)
 }
 
-fn disabled(workload: &Workload, version: &str) -> (KitePluginStatus, Vec<Fact>) {
-    let mut facts = vec![Fact::new(
-        READY,
-        Truth::True,
-        reasons::DISABLED,
+fn disabled(workload: &Workload, version: &str, findings: &Findings) -> (KitePluginStatus, Vec<Fact>) {
+    let message = also_needed(
         "the plugin is disabled: set spec.enabled to true to run it",
-    )];
+        &findings.standing,
+    );
+    let mut facts = vec![
+        facts::dependencies(findings),
+        Fact::new(READY, Truth::True, reasons::DISABLED, &message),
+    ];
     if workload.replicas > 0 {
         facts.push(Fact::new(
             RECONCILING,
@@ -215,10 +274,19 @@ fn disabled(workload: &Workload, version: &str) -> (KitePluginStatus, Vec<Fact>)
     (status, facts)
 }
 
+/// The message, and who needs the plugin and has nothing of it.
+fn also_needed(message: &str, standing: &Standing) -> String {
+    match needed_by(standing) {
+        Some(needed) => format!("{message}; {needed}"),
+        None => message.to_owned(),
+    }
+}
+
 fn revision(version: &str, hash: Option<String>, state: RevisionState, message: Option<String>) -> RevisionStatus {
     RevisionStatus {
         number: REVISION,
         version: version.to_owned(),
+        digest: None,
         definitions_hash: hash,
         state,
         message,

@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use kite_api::{
     ImagePullPolicy, KitePlugin, Permission, PluginName, Resources, Verb,
     name::{NameError, is_label},
+    plugin::{Compatibility, KitePluginSpec},
+    requirement::{Requirement, RequirementError},
 };
 use kube::core::error_boundary::InvalidObject;
 use semver::Version;
 
-use super::object::Object;
+use super::{
+    object::Object,
+    relations::{self, RelationError},
+};
 
 /// What is wrong with an object. The CRD's schema refuses most of it already; an object may be older than the schema.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +43,16 @@ pub enum ValidationError {
     WildcardBeside(usize),
     #[error("failed to use spec.permissions[{0}].namespaces: {1:?} is not the name of a namespace")]
     Namespace(usize, String),
+    #[error("failed to use spec.calls: {0:?} is not the name of a plugin")]
+    Calls(String, #[source] NameError),
+    #[error(transparent)]
+    Relations(RelationError),
+    #[error("failed to read the requirement {text:?} in spec.compatibility.{field}")]
+    Compatibility {
+        field: &'static str,
+        text: String,
+        source: RequirementError,
+    },
 }
 
 /// A plugin that can be built: nothing about it is in doubt.
@@ -52,6 +67,18 @@ pub struct ValidatedPlugin {
     pub replicas: i32,
     pub resources: Option<Resources>,
     pub grant: Grant,
+    /// The plugins that it may call through the gateway.
+    pub calls: Vec<PluginName>,
+    pub compatible_with: CompatibleWith,
+    /// The object's own words, for what is told of them.
+    pub spec: KitePluginSpec,
+}
+
+/// The versions of its surroundings that a plugin can run with.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CompatibleWith {
+    pub kite: Option<Requirement>,
+    pub kubernetes: Option<Requirement>,
 }
 
 /// All that a plugin may do, sorted by where.
@@ -97,6 +124,7 @@ pub fn validate(object: &Object, plugins_namespace: &str) -> Result<ValidatedPlu
     if spec.wanted_replicas() < 1 {
         return Err(ValidationError::Replicas(spec.wanted_replicas()));
     }
+    relations::dependencies(spec).map_err(ValidationError::Relations)?;
     Ok(ValidatedPlugin {
         name,
         uid,
@@ -107,6 +135,35 @@ pub fn validate(object: &Object, plugins_namespace: &str) -> Result<ValidatedPlu
         replicas: spec.wanted_replicas(),
         resources: spec.resources.clone(),
         grant: grant(&spec.permissions, plugins_namespace)?,
+        calls: calls(spec)?,
+        compatible_with: compatible_with(spec.compatibility.as_ref())?,
+        spec: spec.clone(),
+    })
+}
+
+/// Sorted, so that their order in the object changes nothing.
+fn calls(spec: &KitePluginSpec) -> Result<Vec<PluginName>, ValidationError> {
+    let read = |name: &String| PluginName::parse(name).map_err(|source| ValidationError::Calls(name.clone(), source));
+    let mut calls: Vec<PluginName> = spec.calls.iter().map(read).collect::<Result<_, _>>()?;
+    calls.sort_unstable();
+    calls.dedup();
+    Ok(calls)
+}
+
+fn compatible_with(compatibility: Option<&Compatibility>) -> Result<CompatibleWith, ValidationError> {
+    let read = |field, text: Option<&String>| {
+        let parse = |text: &String| {
+            Requirement::parse(text).map_err(|source| ValidationError::Compatibility {
+                field,
+                text: text.clone(),
+                source,
+            })
+        };
+        text.map(parse).transpose()
+    };
+    Ok(CompatibleWith {
+        kite: read("kite", compatibility.and_then(|it| it.kite.as_ref()))?,
+        kubernetes: read("kubernetes", compatibility.and_then(|it| it.kubernetes.as_ref()))?,
     })
 }
 
@@ -119,6 +176,9 @@ fn grant(permissions: &[Permission], plugins_namespace: &str) -> Result<Grant, V
             verbs,
             resource_names,
             namespaces,
+            // They are said to the API server, which asks for them.
+            allow_wildcards: _,
+            acknowledge_dangerous: _,
         } = permission;
         if api_groups.is_empty() || resources.is_empty() || verbs.is_empty() {
             return Err(ValidationError::EmptyPermission(index));
@@ -233,6 +293,25 @@ pub(crate) mod tests {
         refused!(
             |o| o["spec"]["permissions"][1]["namespaces"] = json!(["../a"]),
             ValidationError::Namespace(1, _)
+        );
+        refused!(
+            |o| o["spec"]["calls"] = json!(["Other"]),
+            ValidationError::Calls(_, NameError::Characters)
+        );
+        refused!(
+            |o| o["spec"]["dependencies"] = json!([{"name": "other", "version": "latest"}]),
+            ValidationError::Relations(RelationError::Requirement { .. })
+        );
+        refused!(
+            |o| o["spec"]["dependencies"] = json!([{"name": "tools", "version": "1"}]),
+            ValidationError::Relations(RelationError::Name(..))
+        );
+        refused!(
+            |o| o["spec"]["compatibility"] = json!({"kubernetes": "new"}),
+            ValidationError::Compatibility {
+                field: "kubernetes",
+                ..
+            }
         );
     }
 }

@@ -1,5 +1,8 @@
 //! What wakes a plugin's reconcile.
 
+use std::sync::Arc;
+
+use futures::{Stream, TryStreamExt};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Namespace, Pod, Secret, Service, ServiceAccount},
@@ -10,25 +13,31 @@ use kube::{
     Api, Client, Resource,
     api::PartialObjectMeta,
     runtime::{
-        Controller,
+        Controller, WatchStreamExt,
         controller::Config,
-        reflector::{ObjectRef, Store},
-        watcher,
+        reflector::{self, ObjectRef, Store},
+        watcher::{self, Event, watcher},
     },
 };
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::object::Object;
+use super::{
+    events,
+    object::Object,
+    relations::{Consequences, Relations},
+};
 use crate::Namespaces;
 
 /// The controller with all its watches. Of all objects but the plugins only metadata is kept, and only labelled ones are
 /// watched where there are others, so that memory grows with the plugins and not with the cluster.
-pub fn controller(client: &Client, namespaces: &Namespaces) -> Controller<Object> {
+pub fn controller(client: &Client, namespaces: &Namespaces, relations: &Arc<Relations>) -> Controller<Object> {
     let ours = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR));
     let of_plugins = watcher::Config::default().labels(labels::PLUGIN);
     let plugins = namespaces.plugins.as_str();
-    let controller = Controller::new(Api::<Object>::all(client.clone()), watcher::Config::default());
-    let store = controller.store();
-    controller
+    let (store, objects, woken) = plugins_and_woken(client, relations);
+    Controller::for_stream(objects, store.clone())
+        .reconcile_on(woken)
         // Unlimited: a plugin that is slow to answer then holds up no other. No debounce: each event would put it off,
         // so that a plugin that keeps changing its pods could put off what is to happen to it for ever.
         .with_config(Config::default().concurrency(0))
@@ -82,6 +91,38 @@ pub fn controller(client: &Client, namespaces: &Namespaces) -> Controller<Object
             watcher::Config::default(),
             move |namespace| naming(&store, namespace.metadata.name.as_deref().unwrap_or_default()),
         )
+}
+
+/// The plugins as the watch brings them, and those that are to be looked at again because another one has changed.
+fn plugins_and_woken(
+    client: &Client,
+    relations: &Arc<Relations>,
+) -> (
+    Store<Object>,
+    impl Stream<Item = Result<Object, watcher::Error>> + Send + use<>,
+    impl Stream<Item = ObjectRef<Object>> + Send + use<>,
+) {
+    let (store, writer) = reflector::store();
+    let (wake, woken) = mpsc::unbounded_channel();
+    let relations = Arc::clone(relations);
+    let client = client.clone();
+    let objects = watcher(Api::<Object>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .reflect(writer)
+        // Behind the store, so that a plugin that is woken finds what woke it.
+        .inspect_ok(move |event| {
+            let Consequences { woken, bereft } = relations.take_in(event);
+            for name in woken {
+                // Nobody listens only when the controller has ended.
+                let _ = wake.send(ObjectRef::new(name.as_str()));
+            }
+            if let (Event::Delete(object), Some(notice)) = (event, events::gone(&bereft)) {
+                let (client, object) = (client.clone(), object.clone());
+                tokio::spawn(async move { events::publish(&client, &object, [notice]).await });
+            }
+        })
+        .applied_objects();
+    (store, objects, UnboundedReceiverStream::new(woken))
 }
 
 /// The plugins that own the object, and the one whose label it carries: a pod's owner is a `ReplicaSet`, which leads to no

@@ -1,6 +1,10 @@
 //! The controller against a real API server, without a kubelet: what it makes, puts back, withdraws and leaves alone.
 
 #[cfg(test)]
+mod grants;
+#[cfg(test)]
+mod relations;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod trouble;
@@ -41,7 +45,13 @@ fn a_plugin_gets_its_objects_with_owner_and_labels() {
         assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/tls"));
         assert_eq!(
             secret.data.unwrap().into_keys().collect::<Vec<_>>(),
-            ["clients-ca.crt", "tls.crt", "tls.key"]
+            [
+                "clients-ca.crt",
+                "gateway-address",
+                "gateway-ca.crt",
+                "tls.crt",
+                "tls.key"
+            ]
         );
         let status = w.plugin("made").await.status.unwrap();
         assert_eq!((status.phase, status.active_revision), (Some(Phase::Pending), None));
@@ -159,10 +169,16 @@ fn a_disabled_plugin_is_scaled_to_zero_and_loses_its_bindings() {
         w.seen(&w.plugins(), "kite-plugin-disabled-1", scaled).await;
         let status = w.observed("disabled", 2).await.status.unwrap();
         assert_eq!(status.phase, Some(Phase::Disabled));
-        let ready = &status.conditions[0];
+        let conditions = status
+            .conditions
+            .iter()
+            .map(|it| (it.type_.as_str(), it.status.as_str(), it.reason.as_str()));
         assert_eq!(
-            (ready.type_.as_str(), ready.status.as_str(), ready.reason.as_str()),
-            ("Ready", "True", "Disabled")
+            conditions.collect::<Vec<_>>(),
+            [
+                ("DependenciesSatisfied", "True", "Satisfied"),
+                ("Ready", "True", "Disabled")
+            ]
         );
     });
 }

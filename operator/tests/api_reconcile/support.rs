@@ -1,5 +1,6 @@
 //! One operator for all tests of this program, and words for what the tests ask of the cluster.
 
+pub(crate) mod early;
 pub(crate) mod plugin;
 
 use std::{collections::BTreeMap, fmt::Debug, pin::pin, sync::LazyLock, time::Duration};
@@ -10,6 +11,7 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         core::v1::{Namespace, Secret, Service, ServiceAccount},
+        events::v1::Event,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -22,7 +24,7 @@ use kite_operator::{
 };
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
-    api::{ObjectMeta, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
+    api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
     config::{KubeConfigOptions, Kubeconfig},
     runtime::wait::{await_condition, conditions::is_crd_established},
 };
@@ -45,6 +47,7 @@ pub(crate) fn world() -> &'static World {
 pub(crate) struct World {
     runtime: Runtime,
     pub(crate) client: Client,
+    config: Config,
     namespaces: Namespaces,
     /// Held by the tests that speak of the gateway's certificates, which follow the one Service of the gateway.
     pub(crate) gateway: Mutex<()>,
@@ -54,14 +57,14 @@ impl World {
     fn make() -> Self {
         let runtime = Runtime::new().expect("a runtime");
         run::install_crypto();
-        let (client, namespaces) = runtime.block_on(async {
+        let (client, config, namespaces) = runtime.block_on(async {
             let path =
                 std::env::var_os("KITE_TEST_KUBECONFIG").expect("KITE_TEST_KUBECONFIG is set: run through `make test`");
             let kubeconfig = Kubeconfig::read_from(path).expect("the kubeconfig");
             let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
                 .await
                 .expect("a config");
-            let client = Client::try_from(config).expect("a client");
+            let client = Client::try_from(config.clone()).expect("a client");
             install_crd(&client).await;
             let run = uuid::Uuid::new_v4().simple().to_string();
             let namespaces = Namespaces {
@@ -82,18 +85,21 @@ impl World {
                     .await
                     .expect("a namespace");
             }
-            (client, namespaces)
+            early::apply(&client).await;
+            (client, config, namespaces)
         });
         let listen = "127.0.0.1:0".parse().expect("an address");
         let options = Options {
             namespaces: namespaces.clone(),
             listen,
+            gateway_address: String::from("https://gateway.test"),
             gateway_names: Vec::new(),
         };
         runtime.spawn(run::run(client.clone(), options, CancellationToken::new()));
         Self {
             runtime,
             client,
+            config,
             namespaces,
             gateway: Mutex::new(()),
         }
@@ -106,6 +112,20 @@ impl World {
 
     pub(crate) fn plugins_namespace(&self) -> &str {
         &self.namespaces.plugins
+    }
+
+    /// A client that is this `ServiceAccount` of the plugins' namespace.
+    pub(crate) fn client_of_account(&self, account: &str) -> Client {
+        let mut config = self.config.clone();
+        let namespace = self.plugins_namespace();
+        config.auth_info.impersonate = Some(format!("system:serviceaccount:{namespace}:{account}"));
+        let groups = [
+            String::from("system:serviceaccounts"),
+            format!("system:serviceaccounts:{namespace}"),
+            String::from("system:authenticated"),
+        ];
+        config.auth_info.impersonate_groups = Some(groups.into());
+        Client::try_from(config).expect("a client")
     }
 
     /// Applies the plugin, whole, with these fields beside the required ones.
@@ -229,6 +249,29 @@ impl World {
             ("service", version(&self.get::<Service>(revision).await.metadata)),
             ("deployment", version(&self.get::<Deployment>(revision).await.metadata)),
         ])
+    }
+
+    /// Reason and note of each event on the plugin, the oldest first, once there are at least `count`.
+    pub(crate) async fn events(&self, plugin: &str, count: usize) -> Vec<(String, String)> {
+        // Those of cluster-scoped objects stand there.
+        let api: Api<Event> = self.within("default");
+        let mut turns = tokio::time::interval(Duration::from_millis(100));
+        let mut found = Vec::new();
+        let enough = async {
+            while found.len() < count {
+                turns.tick().await;
+                let mut events = api.list(&ListParams::default()).await.expect("the events").items;
+                events.retain(|event| event.regarding.as_ref().and_then(|it| it.name.as_deref()) == Some(plugin));
+                events.sort_by_key(|event| event.event_time.as_ref().map(|time| time.0));
+                let told = events
+                    .into_iter()
+                    .map(|event| (event.reason.unwrap_or_default(), event.note.unwrap_or_default()));
+                found = told.collect();
+            }
+        };
+        let in_time = tokio::time::timeout(LIMIT, enough).await.is_ok();
+        assert!(in_time, "{count} events on {plugin}: {found:#?}");
+        found
     }
 
     /// How often the plugin was written after it was `since`, until `holds`, that write included.

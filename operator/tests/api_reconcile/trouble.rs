@@ -45,6 +45,8 @@ fn a_refusal_is_told_and_mended_and_does_not_keep_a_plugin_from_being_stopped() 
         assert_eq!(
             conditions(&refused),
             [
+                "DependenciesSatisfied=True Satisfied",
+                "PermissionsGranted=True Granted",
                 "WorkloadAvailable=False Refused",
                 "Ready=False Refused",
                 "Stalled=True Refused"
@@ -65,7 +67,14 @@ fn a_refusal_is_told_and_mended_and_does_not_keep_a_plugin_from_being_stopped() 
             .await;
         let stopped = w.observed("refused", 3).await;
         assert!(phase(Phase::Disabled)(&stopped), "{stopped:#?}");
-        assert_eq!(conditions(&stopped), ["Ready=True Disabled", "Stalled=True Refused"]);
+        assert_eq!(
+            conditions(&stopped),
+            [
+                "DependenciesSatisfied=True Satisfied",
+                "Ready=True Disabled",
+                "Stalled=True Refused"
+            ]
+        );
         w.seen(&w.plugins(), "kite-plugin-refused-1", runs(0)).await;
     });
 }
@@ -163,7 +172,13 @@ fn a_secret_of_another_type_is_replaced() {
         assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/tls"));
         assert_eq!(
             secret.data.unwrap().into_keys().collect::<Vec<_>>(),
-            ["clients-ca.crt", "tls.crt", "tls.key"]
+            [
+                "clients-ca.crt",
+                "gateway-address",
+                "gateway-ca.crt",
+                "tls.crt",
+                "tls.key"
+            ]
         );
     });
 }

@@ -6,7 +6,8 @@ use k8s_openapi::api::{
     core::v1::ServiceAccount,
     rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject},
 };
-use kite_api::object_names;
+use kite_api::{KitePlugin, Verb, object_names};
+use kube::Resource as _;
 
 use super::metadata;
 use crate::controller::validate::{Rule, ValidatedPlugin};
@@ -23,18 +24,20 @@ pub struct Rbac {
     pub cluster_role_binding: Option<ClusterRoleBinding>,
 }
 
-/// Roles in those namespaces of the grant that `exist`, and a `ClusterRole` if it reaches the whole cluster. A plugin that
-/// is disabled keeps its roles, which give nothing, and loses its bindings.
-pub fn build(plugin: &ValidatedPlugin, exist: &BTreeSet<String>, plugins_namespace: &str) -> Rbac {
+/// Roles in the `usable` namespaces of the grant, and a `ClusterRole` if it reaches the whole cluster or other plugins, which
+/// are cluster-scoped. A plugin that is disabled keeps its roles, which give nothing, and loses its bindings.
+pub fn build(plugin: &ValidatedPlugin, usable: &BTreeSet<String>, plugins_namespace: &str) -> Rbac {
     let name = || object_names::base(&plugin.name);
     let granted = || {
         plugin
             .grant
             .namespaces
             .iter()
-            .filter(|(namespace, _)| exist.contains(*namespace))
+            .filter(|(namespace, _)| usable.contains(*namespace))
     };
-    let reaches_cluster = !plugin.grant.cluster.is_empty();
+    let mut cluster_rules = policy(&plugin.grant.cluster);
+    cluster_rules.extend(calls(plugin));
+    let reaches_cluster = !cluster_rules.is_empty();
     let roles = granted()
         .map(|(namespace, rules)| Role {
             metadata: metadata(plugin, name(), Some(namespace)),
@@ -60,7 +63,7 @@ pub fn build(plugin: &ValidatedPlugin, exist: &BTreeSet<String>, plugins_namespa
         role_bindings,
         cluster_role: reaches_cluster.then(|| ClusterRole {
             metadata: metadata(plugin, name(), None),
-            rules: Some(policy(&plugin.grant.cluster)),
+            rules: Some(cluster_rules),
             ..ClusterRole::default()
         }),
         cluster_role_binding: (reaches_cluster && plugin.enabled).then(|| ClusterRoleBinding {
@@ -69,6 +72,17 @@ pub fn build(plugin: &ValidatedPlugin, exist: &BTreeSet<String>, plugins_namespa
             subjects: Some(vec![subject(name(), plugins_namespace)]),
         }),
     }
+}
+
+/// The right to use the routes of other plugins, through the gateway.
+fn calls(plugin: &ValidatedPlugin) -> Option<PolicyRule> {
+    (!plugin.calls.is_empty()).then(|| PolicyRule {
+        api_groups: Some(vec![KitePlugin::group(&()).into_owned()]),
+        resources: Some(vec![format!("{}/proxy", KitePlugin::plural(&()))]),
+        resource_names: Some(plugin.calls.iter().map(ToString::to_string).collect()),
+        verbs: Verb::CALLS.map(|verb| verb.as_str().to_owned()).into(),
+        ..PolicyRule::default()
+    })
 }
 
 fn policy(rules: &[Rule]) -> Vec<PolicyRule> {
@@ -128,6 +142,23 @@ mod tests {
             "clusterRole": rbac.cluster_role,
             "clusterRoleBinding": rbac.cluster_role_binding,
         }));
+    }
+
+    #[test]
+    fn calls_are_a_rule_for_the_whole_cluster_on_these_names_alone() {
+        let plugin = plugin(|o| {
+            o["spec"]["permissions"] = json!([]);
+            o["spec"]["calls"] = json!(["metrics-lib", "alerts"]);
+        });
+        let rbac = build(&plugin, &namespaces(&[]), "kite-plugins");
+        assert_eq!(
+            serde_json::to_value(rbac.cluster_role.unwrap().rules).unwrap(),
+            json!([{
+                "apiGroups": ["kite.dev"], "resources": ["kiteplugins/proxy"],
+                "resourceNames": ["alerts", "metrics-lib"], "verbs": ["get", "create", "update", "patch", "delete"],
+            }])
+        );
+        assert!(rbac.cluster_role_binding.is_some());
     }
 
     #[test]

@@ -7,14 +7,18 @@ use k8s_openapi::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
             Capabilities, Container, ContainerPort, EnvVar, GRPCAction, KeyToPath, PodSecurityContext, PodSpec,
-            PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Service,
-            ServicePort, ServiceSpec, Volume, VolumeMount,
+            PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretProjection,
+            SecurityContext, Service, ServiceAccountTokenProjection, ServicePort, ServiceSpec, Volume, VolumeMount,
+            VolumeProjection,
         },
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
-use kite_api::{Quantity, Resources, labels, object_names};
-use kite_proto::{CERTIFICATE_FILE, CLIENTS_CA_FILE, HEALTH_PORT, KEY_FILE, MOUNT_PATH, NAME_VARIABLE, PORT};
+use kite_api::{Quantity, Resources, identity::GATEWAY_AUDIENCE, labels, object_names};
+use kite_proto::{
+    CERTIFICATE_FILE, CLIENTS_CA_FILE, GATEWAY_ADDRESS_FILE, GATEWAY_CA_FILE, GATEWAY_TOKEN_FILE, HEALTH_PORT,
+    KEY_FILE, MOUNT_PATH, NAME_VARIABLE, PORT,
+};
 use kube::api::ObjectMeta;
 
 use super::{REVISION, metadata, plugin_labels};
@@ -32,6 +36,8 @@ const IDENTITY_VOLUME: &str = "kite";
 const FILES_GROUP: i64 = 65_532;
 /// Owner and group may read the mounted files.
 const FILES_MODE: i32 = 0o440;
+/// How long a token for the gateway is valid, the default of Kubernetes' own; the kubelet renews it at four fifths.
+const TOKEN_SECONDS: i64 = 3600;
 /// On a pod: the version that the object said when the pod was made, so that another version means other pods.
 const VERSION: &str = "kite.dev/version";
 
@@ -39,28 +45,54 @@ const VERSION: &str = "kite.dev/version";
 /// other pods; the annotation goes when plugins load certificates without a restart.
 const AUTHORITIES: &str = "kite.dev/authorities";
 
+/// The tokens that a pod gets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Tokens {
+    /// For the API server.
+    api: bool,
+    /// For the gateway.
+    gateway: bool,
+}
+
+impl Tokens {
+    /// Those that `plugin` has a use for.
+    fn wanted(plugin: &ValidatedPlugin) -> Self {
+        Self {
+            api: !plugin.grant.is_empty(),
+            gateway: !plugin.calls.is_empty(),
+        }
+    }
+
+    /// All that are these and more.
+    fn and_more(self) -> impl Iterator<Item = Self> {
+        let all = [(false, false), (false, true), (true, false), (true, true)];
+        let all = all.into_iter().map(|(api, gateway)| Self { api, gateway });
+        all.filter(move |it| it.api >= self.api && it.gateway >= self.gateway)
+    }
+}
+
 /// The Deployment, and the hash of its pods' template. `found` is the hash of the template that is there already. If its
-/// pods have a token, and differ in nothing else, they keep it when the last permission goes: taking it away would restart
-/// them, and without rights it opens nothing.
+/// pods have a token, and differ in nothing else, they keep it when the last permission or call goes: taking it away would
+/// restart them, and without rights it opens nothing. With `hold` no pod is made.
 pub fn deployment(
     plugin: &ValidatedPlugin,
     namespace: &str,
     found: Option<&str>,
     authorities: &str,
+    hold: bool,
 ) -> (Deployment, String) {
-    let with_token = template(plugin, true, authorities);
-    let keeps_token = !plugin.grant.is_empty() || found == Some(with_token.1.as_str());
-    let (pod_template, hash) = if keeps_token {
-        with_token
-    } else {
-        template(plugin, false, authorities)
-    };
+    let wanted = Tokens::wanted(plugin);
+    let (pod_template, hash) = wanted
+        .and_more()
+        .map(|tokens| template(plugin, tokens, authorities))
+        .find(|(_, hash)| found == Some(hash.as_str()))
+        .unwrap_or_else(|| template(plugin, wanted, authorities));
     let mut metadata = metadata(plugin, object_names::revision(&plugin.name, REVISION), Some(namespace));
     metadata.labels = Some(revision_labels(plugin));
     let deployment = Deployment {
         metadata,
         spec: Some(DeploymentSpec {
-            replicas: Some(if plugin.enabled { plugin.replicas } else { 0 }),
+            replicas: Some(if plugin.enabled && !hold { plugin.replicas } else { 0 }),
             revision_history_limit: Some(2),
             selector: LabelSelector {
                 match_labels: Some(selector(plugin)),
@@ -116,8 +148,8 @@ fn revision_labels(plugin: &ValidatedPlugin) -> BTreeMap<String, String> {
     labels
 }
 
-fn template(plugin: &ValidatedPlugin, mounts_token: bool, authorities: &str) -> (PodTemplateSpec, String) {
-    let spec = pod(plugin, mounts_token);
+fn template(plugin: &ValidatedPlugin, tokens: Tokens, authorities: &str) -> (PodTemplateSpec, String) {
+    let spec = pod(plugin, tokens);
     let version = plugin.version.to_string();
     // Serializing such a value cannot fail; if it did, the hash would only tell fewer templates apart.
     let hash = kite_proto::sha256(&serde_json::to_vec(&(&version, authorities, &spec)).unwrap_or_default());
@@ -140,10 +172,10 @@ fn template(plugin: &ValidatedPlugin, mounts_token: bool, authorities: &str) -> 
     (template, hash)
 }
 
-fn pod(plugin: &ValidatedPlugin, mounts_token: bool) -> PodSpec {
+fn pod(plugin: &ValidatedPlugin, tokens: Tokens) -> PodSpec {
     PodSpec {
         service_account_name: Some(object_names::base(&plugin.name)),
-        automount_service_account_token: Some(mounts_token),
+        automount_service_account_token: Some(tokens.api),
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(30),
         security_context: Some(PodSecurityContext {
@@ -155,18 +187,41 @@ fn pod(plugin: &ValidatedPlugin, mounts_token: bool) -> PodSpec {
             }),
             ..PodSecurityContext::default()
         }),
-        volumes: Some(vec![Volume {
-            name: IDENTITY_VOLUME.to_owned(),
-            secret: Some(SecretVolumeSource {
-                secret_name: Some(object_names::certificate(&plugin.name)),
-                default_mode: Some(FILES_MODE),
-                items: Some([CERTIFICATE_FILE, KEY_FILE, CLIENTS_CA_FILE].map(file).into()),
-                optional: Some(false),
-            }),
-            ..Volume::default()
-        }]),
+        volumes: Some(vec![folder(plugin, tokens.gateway)]),
         containers: vec![container(plugin)],
         ..PodSpec::default()
+    }
+}
+
+/// The one folder that the operator mounts: what proves who the plugin is, and, if it may call others, with what.
+fn folder(plugin: &ValidatedPlugin, gateway: bool) -> Volume {
+    let mut files = vec![CERTIFICATE_FILE, KEY_FILE, CLIENTS_CA_FILE];
+    if gateway {
+        files.extend([GATEWAY_ADDRESS_FILE, GATEWAY_CA_FILE]);
+    }
+    let secret = VolumeProjection {
+        secret: Some(SecretProjection {
+            name: object_names::certificate(&plugin.name),
+            items: Some(files.into_iter().map(file).collect()),
+            optional: Some(false),
+        }),
+        ..VolumeProjection::default()
+    };
+    let token = gateway.then(|| VolumeProjection {
+        service_account_token: Some(ServiceAccountTokenProjection {
+            audience: Some(GATEWAY_AUDIENCE.to_owned()),
+            expiration_seconds: Some(TOKEN_SECONDS),
+            path: GATEWAY_TOKEN_FILE.to_owned(),
+        }),
+        ..VolumeProjection::default()
+    });
+    Volume {
+        name: IDENTITY_VOLUME.to_owned(),
+        projected: Some(ProjectedVolumeSource {
+            default_mode: Some(FILES_MODE),
+            sources: Some([Some(secret), token].into_iter().flatten().collect()),
+        }),
+        ..Volume::default()
     }
 }
 
@@ -260,11 +315,11 @@ mod tests {
 
     /// Hash of the template that a plugin gets where the template `found` is there.
     fn template_hash(change: impl FnOnce(&mut serde_json::Value), found: Option<&str>) -> String {
-        deployment(&plugin(change), "kite-plugins", found, AUTHORITIES).1
+        deployment(&plugin(change), "kite-plugins", found, AUTHORITIES, false).1
     }
 
     fn mounts_token(change: impl FnOnce(&mut serde_json::Value), found: Option<&str>) -> Option<bool> {
-        let (deployment, _) = deployment(&plugin(change), "kite-plugins", found, AUTHORITIES);
+        let (deployment, _) = deployment(&plugin(change), "kite-plugins", found, AUTHORITIES, false);
         let pod = deployment.spec.unwrap().template.spec.unwrap();
         pod.automount_service_account_token
     }
@@ -273,7 +328,7 @@ mod tests {
     fn the_deployment_is_restricted() {
         let plugin =
             plugin(|o| o["spec"]["resources"] = json!({"limits": {"memory": "128Mi"}, "requests": {"cpu": 1}}));
-        let (deployment, hash) = deployment(&plugin, "kite-plugins", None, AUTHORITIES);
+        let (deployment, hash) = deployment(&plugin, "kite-plugins", None, AUTHORITIES, false);
         let mut value = serde_json::to_value(deployment).unwrap();
         let annotation = value.pointer_mut("/spec/template/metadata/annotations").unwrap();
         assert_eq!(annotation["kite.dev/template"].take(), json!(hash));
@@ -288,8 +343,13 @@ mod tests {
     #[test]
     fn a_disabled_plugin_has_no_pods() {
         let disabled = plugin(|o| o["spec"]["enabled"] = json!(false));
-        let (deployment, _) = deployment(&disabled, "kite-plugins", None, AUTHORITIES);
-        assert_eq!(deployment.spec.unwrap().replicas, Some(0));
+        let replicas = |plugin: &ValidatedPlugin, hold| {
+            let (deployment, _) = deployment(plugin, "kite-plugins", None, AUTHORITIES, hold);
+            deployment.spec.unwrap().replicas
+        };
+        assert_eq!(replicas(&disabled, false), Some(0));
+        assert_eq!(replicas(&plugin(|_| {}), true), Some(0), "nor has one that is held");
+        assert_eq!(replicas(&plugin(|_| {}), false), Some(1));
     }
 
     #[test]
@@ -316,8 +376,34 @@ mod tests {
     }
 
     #[test]
+    fn a_first_call_needs_a_token_and_withdrawing_the_last_restarts_nothing() {
+        let calls = |o: &mut serde_json::Value| o["spec"]["calls"] = json!(["other"]);
+        let without = template_hash(|_| {}, None);
+        let with = template_hash(calls, Some(&without));
+        assert_ne!(without, with);
+        assert_eq!(template_hash(|_| {}, Some(&with)), with);
+        assert_eq!(template_hash(|_| {}, None), without);
+        let both_gone = |o: &mut serde_json::Value| o["spec"]["permissions"] = json!([]);
+        assert_eq!(template_hash(both_gone, Some(&with)), with);
+    }
+
+    #[test]
+    fn a_plugin_that_may_call_others_has_a_token_for_the_gateway_alone() {
+        let plugin = plugin(|o| {
+            o["spec"]["permissions"] = json!([]);
+            o["spec"]["calls"] = json!(["other"]);
+        });
+        let (deployment, _) = deployment(&plugin, "kite-plugins", None, AUTHORITIES, false);
+        let pod = deployment.spec.unwrap().template.spec.unwrap();
+        assert_eq!(pod.automount_service_account_token, Some(false));
+        let sources = pod.volumes.unwrap().remove(0).projected.unwrap().sources.unwrap();
+        let token = sources[1].service_account_token.as_ref().unwrap();
+        assert_eq!(token.audience.as_deref(), Some("kite-gateway"));
+    }
+
+    #[test]
     fn a_new_ca_makes_other_pods() {
-        let hash = |authorities| deployment(&plugin(|_| {}), "kite-plugins", None, authorities).1;
+        let hash = |authorities| deployment(&plugin(|_| {}), "kite-plugins", None, authorities, false).1;
         assert_ne!(hash("sha256:ca"), hash("sha256:cb"));
     }
 

@@ -2,15 +2,19 @@
 
 use kite_api::{
     KitePluginStatus, Phase, RevisionState, RevisionStatus, ToolStatus,
-    conditions::{DESCRIBED, READY, RECONCILING, STALLED, reasons},
+    conditions::{
+        DEPENDENCIES_SATISFIED, DESCRIBED, PERMISSIONS_GRANTED, READY, RECONCILING, SETTINGS_ACCEPTED, STALLED,
+        WORKLOAD_AVAILABLE, reasons,
+    },
 };
 
 use super::{
+    also_needed,
     condition::{Fact, Truth},
-    revision,
+    facts, revision,
     workload::{Trouble, Workload},
 };
-use crate::controller::{build::REVISION, describe::Verdict};
+use crate::controller::{build::REVISION, describe::Verdict, findings::Findings};
 
 /// The status of a plugin that should run, and the conditions that it has.
 pub(super) fn running(
@@ -18,42 +22,95 @@ pub(super) fn running(
     workload: &Workload,
     verdict: &Verdict,
     version: &str,
+    findings: &Findings,
 ) -> (KitePluginStatus, Vec<Fact>) {
-    let available = workload.fact();
+    let available = available(workload, findings);
     let described = described(previous, verdict);
-    let ready = ready(&available, &described);
+    let facts = [
+        facts::dependencies(findings),
+        facts::permissions(findings),
+        available,
+        described,
+        facts::settings(findings),
+    ];
+    let ready = ready(&facts, findings);
     let is_ready = ready.truth == Truth::True;
-    let mismatch = matches!(verdict, Verdict::Mismatch { .. });
-    let refused = !workload.available && workload.trouble.as_ref().is_some_and(Trouble::is_refusal);
-    let failed = mismatch || refused;
-    let progress = progress(workload, &ready, failed);
+    let outlook = outlook(&facts, workload, verdict, findings);
+    let progress = progress(workload, &ready, outlook);
 
     let mut status = traffic(previous, workload, verdict, version, &ready);
-    status.phase = Some(match (failed, is_ready, previous.phase) {
-        (true, ..) => Phase::Failed,
-        (false, true, _) | (false, false, Some(Phase::Loaded)) => Phase::Loaded,
-        (false, false, _) => Phase::Pending,
+    if findings.standing.is_fatal() {
+        take_traffic(&mut status, &ready);
+    }
+    status.phase = Some(match (outlook, is_ready, previous.phase) {
+        (Outlook::Failed, ..) => Phase::Failed,
+        (_, true, _) | (_, false, Some(Phase::Loaded)) => Phase::Loaded,
+        (Outlook::Stuck, false, _) => Phase::Failed,
+        (Outlook::Open, false, _) => Phase::Pending,
     });
     status.replicas = Some(workload.replicas);
     status.ready_replicas = Some(workload.ready);
-    (
-        status,
-        [available, described, ready].into_iter().chain(progress).collect(),
+    let rest = [facts::effect(findings), ready].into_iter().chain(progress);
+    (status, facts.into_iter().chain(rest).collect())
+}
+
+/// What is to be expected of a plugin that is not ready.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Outlook {
+    /// Time may do.
+    Open,
+    /// It takes a change; what runs goes on meanwhile.
+    Stuck,
+    /// It takes a change, and what runs is not to be relied on.
+    Failed,
+}
+
+fn outlook(facts: &[Fact], workload: &Workload, verdict: &Verdict, findings: &Findings) -> Outlook {
+    let mismatch = matches!(verdict, Verdict::Mismatch { .. });
+    let refused = !workload.available && workload.trouble.as_ref().is_some_and(Trouble::is_refusal);
+    if mismatch || refused || findings.standing.is_fatal() {
+        return Outlook::Failed;
+    }
+    let is_false = |kind| facts.iter().any(|fact| fact.kind == kind && fact.truth == Truth::False);
+    let waits = findings.unmet.is_empty() && findings.standing.waits();
+    let takes_a_change =
+        (is_false(DEPENDENCIES_SATISFIED) && !waits) || is_false(PERMISSIONS_GRANTED) || is_false(SETTINGS_ACCEPTED);
+    if takes_a_change { Outlook::Stuck } else { Outlook::Open }
+}
+
+/// How the pods are. That there are none is as it should be while the plugin waits for what it needs.
+fn available(workload: &Workload, findings: &Findings) -> Fact {
+    if findings.may_start() || workload.wants_pods() {
+        return workload.fact();
+    }
+    Fact::new(
+        WORKLOAD_AVAILABLE,
+        Truth::False,
+        reasons::PROGRESSING,
+        "it is not started before it has what it needs",
     )
 }
 
 /// All holds, or the first thing that does not.
-fn ready(available: &Fact, described: &Fact) -> Fact {
-    match [available, described]
-        .into_iter()
-        .find(|fact| fact.truth != Truth::True)
-    {
-        Some(failing) => Fact {
-            kind: READY,
-            truth: Truth::False,
-            ..failing.clone()
-        },
-        None => Fact::new(READY, Truth::True, reasons::LOADED, "the plugin is loaded"),
+fn ready(facts: &[Fact], findings: &Findings) -> Fact {
+    let (failing, message) = match facts.iter().find(|fact| fact.truth != Truth::True) {
+        Some(failing) => (Some(failing), failing.message.as_str()),
+        None => (None, "the plugin is loaded"),
+    };
+    let message = also_needed(message, &findings.standing);
+    failing.map_or_else(
+        || Fact::new(READY, Truth::True, reasons::LOADED, &message),
+        |failing| Fact::new(READY, Truth::False, &failing.reason, &message),
+    )
+}
+
+/// What runs is kept from callers: a plugin that it needs is gone, or is not what it needs.
+fn take_traffic(status: &mut KitePluginStatus, ready: &Fact) {
+    status.active_revision = None;
+    status.tools = Vec::new();
+    for entry in &mut status.revisions {
+        entry.state = RevisionState::Starting;
+        entry.message = Some(ready.message.clone());
     }
 }
 
@@ -84,8 +141,8 @@ fn described(previous: &KitePluginStatus, verdict: &Verdict) -> Fact {
 }
 
 /// The conditions by which kstatus tells work from defeat.
-fn progress(workload: &Workload, ready: &Fact, failed: bool) -> Option<Fact> {
-    if failed {
+fn progress(workload: &Workload, ready: &Fact, outlook: Outlook) -> Option<Fact> {
+    if outlook != Outlook::Open {
         return Some(Fact {
             kind: STALLED,
             truth: Truth::True,

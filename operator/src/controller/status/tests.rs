@@ -5,6 +5,8 @@ use serde_json::json;
 
 use super::*;
 
+mod findings;
+
 const HASH: &str = "sha256:1";
 
 fn at(second: i64) -> Timestamp {
@@ -35,6 +37,7 @@ fn refusal(enabled: bool, deployment: Option<Deployment>) -> Situation {
             version: String::from("0.2.0"),
             deployment,
             pods: Vec::new(),
+            findings: Findings::default(),
         },
     }
 }
@@ -63,11 +66,16 @@ fn mismatch(reason: &'static str, hashes: &[&str]) -> Verdict {
 }
 
 fn running_with(available: i32, verdict: Verdict) -> Situation {
+    running_and(available, verdict, Findings::default())
+}
+
+fn running_and(available: i32, verdict: Verdict, findings: Findings) -> Situation {
     Situation::Running {
         applied: applied(1, available),
         pods: Vec::new(),
         verdict,
         version: String::from("0.1.0"),
+        findings,
     }
 }
 
@@ -84,11 +92,18 @@ fn loaded() -> KitePluginStatus {
     )
 }
 
-/// Type, status and reason of each condition.
+/// Type, status and reason of each condition, but of what is as it should be beside the pods.
 fn conditions(status: &KitePluginStatus) -> Vec<String> {
+    let beside = [
+        DEPENDENCIES_SATISFIED,
+        PERMISSIONS_GRANTED,
+        SETTINGS_ACCEPTED,
+        IN_EFFECT,
+    ];
     status
         .conditions
         .iter()
+        .filter(|it| !(beside.contains(&it.type_.as_str()) && it.status == "True"))
         .map(|it| format!("{}={} {}", it.type_, it.status, it.reason))
         .collect()
 }
@@ -187,6 +202,7 @@ fn a_disabled_plugin_is_ready_and_nothing_else() {
     let situation = Situation::Disabled {
         applied: applied(0, 0),
         version: String::from("0.1.0"),
+        findings: Findings::default(),
     };
     let status = after(&loaded(), &situation);
     assert_eq!((status.phase, status.active_revision), (Some(Phase::Disabled), None));
@@ -301,8 +317,11 @@ fn a_failure_is_told_beside_what_was_said_before() {
             "Reconciling=True Progressing"
         ]
     );
-    assert_eq!(status.conditions[3].message, "no answer");
-    assert_eq!(status.conditions[3].observed_generation, Some(2));
+    let last = status.conditions.last().unwrap();
+    assert_eq!(
+        (last.message.as_str(), last.observed_generation),
+        ("no answer", Some(2))
+    );
     assert_eq!(decide(&status, Some(2), &situation, at(3)), status, "told once");
     let first = decide(&KitePluginStatus::default(), Some(1), &situation, at(2));
     assert_eq!(first.phase, Some(Phase::Pending));
@@ -313,7 +332,12 @@ fn a_failure_is_told_beside_what_was_said_before() {
 
 #[test]
 fn a_plugin_that_is_being_deleted_is_stopped() {
-    let status = after(&loaded(), &Situation::Deleting);
+    let status = after(
+        &loaded(),
+        &Situation::Deleting {
+            standing: Standing::default(),
+        },
+    );
     assert_eq!((status.phase, status.active_revision), (Some(Phase::Stopped), None));
     assert_eq!(conditions(&status), ["Ready=False Stopped"]);
 }

@@ -52,6 +52,11 @@ impl Trouble {
 }
 
 impl Workload {
+    /// Whether there should be pods.
+    pub fn wants_pods(&self) -> bool {
+        self.wanted > 0
+    }
+
     /// The condition that tells it.
     pub fn fact(&self) -> Fact {
         if self.available {

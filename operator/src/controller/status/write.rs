@@ -1,6 +1,6 @@
 //! The status as it stands at the API server: read before it is decided, written when it differs.
 
-use kite_api::{KitePlugin, KitePluginStatus, labels};
+use kite_api::{KitePlugin, KitePluginStatus, NamespaceStatus, labels};
 use kube::{
     Api, Client, Resource,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
@@ -50,7 +50,7 @@ pub async fn standing(object: &Object, client: &Client) -> Result<Option<Standin
 }
 
 /// Every field of a status, so that one that is no longer there is removed. A test holds it against the schema.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 14] = [
     "observedGeneration",
     "phase",
     "version",
@@ -58,48 +58,72 @@ const FIELDS: [&str; 10] = [
     "revisions",
     "toolCount",
     "tools",
+    "resourceTypes",
+    "dependencies",
+    "namespaces",
+    "selector",
     "replicas",
     "readyReplicas",
     "conditions",
 ];
 
-/// Writes `wanted`, unless it stands there already.
+/// Writes `wanted`, unless it stands there already. Returns whether it does now: where the object is gone or somebody else has
+/// written it meanwhile, it is looked at again anyway.
 pub async fn tell(
     client: &Client,
     object: &Object,
     standing: &Standing,
     wanted: &KitePluginStatus,
-) -> Result<(), StatusError> {
+) -> Result<bool, StatusError> {
     if standing.status == *wanted {
-        return Ok(());
+        return Ok(true);
     }
+    let fields = whole(wanted).map_err(StatusError::Serialize)?;
+    write(client, object, standing, &fields).await
+}
+
+/// Writes these fields of the status into the very version of the object that was seen. The version, and not the uid, says of
+/// which object: the API server does not look at the uid in a patch of a status. Returns whether that version still stood.
+async fn write(client: &Client, object: &Object, standing: &Standing, fields: &Value) -> Result<bool, StatusError> {
     let api: Api<Object> = Api::all(client.clone());
     let params = PatchParams {
         field_manager: Some(labels::OPERATOR.to_owned()),
         ..PatchParams::default()
     };
-    let patch = patch(standing, wanted).map_err(StatusError::Serialize)?;
+    let patch = json!({"metadata": {"resourceVersion": standing.version}, "status": fields});
     match api
         .patch_status(object::name(object), &params, &Patch::Merge(patch))
         .await
     {
-        Ok(_) => Ok(()),
-        // It is gone, or somebody else has written it: that wakes it again.
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(false),
         Err(error) => Err(StatusError::Write(error.into())),
     }
 }
 
-/// A merge patch that leaves nothing of what was there before. The version, and not the uid, says of which object: the
-/// API server does not look at the uid in a patch of a status.
-fn patch(standing: &Standing, wanted: &KitePluginStatus) -> Result<Value, serde_json::Error> {
+/// Writes into the status which namespaces the grant was given for, as [`tell`] writes the whole.
+pub async fn record(
+    client: &Client,
+    object: &Object,
+    standing: &Standing,
+    namespaces: &[NamespaceStatus],
+) -> Result<bool, StatusError> {
+    if standing.status.namespaces == namespaces {
+        return Ok(true);
+    }
+    let fields = json!({"namespaces": namespaces});
+    write(client, object, standing, &fields).await
+}
+
+/// Every field, so that a merge patch leaves nothing of what was there before.
+fn whole(wanted: &KitePluginStatus) -> Result<Value, serde_json::Error> {
     let mut fields = serde_json::to_value(wanted)?;
     if let Value::Object(fields) = &mut fields {
         for field in FIELDS {
             fields.entry(field).or_insert(Value::Null);
         }
     }
-    Ok(json!({"metadata": {"resourceVersion": standing.version}, "status": fields}))
+    Ok(fields)
 }
 
 #[cfg(test)]
@@ -116,16 +140,7 @@ mod tests {
             .unwrap();
         let fields: BTreeSet<&str> = schema.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(fields, FIELDS.into());
-        let standing = Standing {
-            status: KitePluginStatus::default(),
-            version: Some(String::from("7")),
-        };
-        let patch = patch(&standing, &KitePluginStatus::default()).unwrap();
-        assert_eq!(patch["metadata"]["resourceVersion"], json!("7"));
-        assert!(
-            FIELDS
-                .iter()
-                .all(|field| patch["status"].get(field).is_some_and(Value::is_null))
-        );
+        let whole = whole(&KitePluginStatus::default()).unwrap();
+        assert!(FIELDS.iter().all(|field| whole.get(field).is_some_and(Value::is_null)));
     }
 }
