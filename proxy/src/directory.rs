@@ -26,6 +26,8 @@ pub type Table = BTreeMap<PluginName, Entry>;
 pub struct Entry {
     /// What the running plugin says its version is, or what its object says as long as none runs.
     pub version: String,
+    /// What it is for, in its object's words.
+    pub description: String,
     /// Whether it should run.
     pub enabled: bool,
     pub phase: Phase,

@@ -95,6 +95,7 @@ fn entry(name: &PluginName, plugin: &KitePlugin, ready: &Ready<'_>, broken: &mut
     let phase = status.phase.unwrap_or_default();
     Entry {
         version: status.version.clone().unwrap_or_else(|| plugin.spec.version.clone()),
+        description: plugin.spec.description.clone().unwrap_or_default(),
         enabled: plugin.spec.is_enabled(),
         phase,
         trouble: trouble(phase, status),
@@ -154,7 +155,7 @@ mod tests {
             "apiVersion": "kite.dev/v1alpha1",
             "kind": "KitePlugin",
             "metadata": {"name": "hello"},
-            "spec": {"version": "1.0.0", "image": "registry/hello:1"},
+            "spec": {"version": "1.0.0", "image": "registry/hello:1", "description": "Greets."},
             "status": {
                 "phase": "Loaded",
                 "version": "1.0.1",
@@ -205,6 +206,7 @@ mod tests {
         let (entry, broken) = hello(&plugin(|_| ()));
         let expected = Entry {
             version: "1.0.1".to_owned(),
+            description: "Greets.".to_owned(),
             enabled: true,
             phase: Phase::Loaded,
             trouble: None,

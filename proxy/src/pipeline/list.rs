@@ -63,7 +63,7 @@ fn item<'a>(name: &'a PluginName, entry: &'a Entry) -> Item<'a> {
     Item {
         name: name.as_str(),
         version: &entry.version,
-        description: "",
+        description: &entry.description,
         state: match entry.phase {
             Phase::Pending => "pending",
             Phase::Loaded => "loaded",

@@ -59,6 +59,7 @@ impl Directory for Fixed {
 fn table() -> Table {
     let hello = Entry {
         version: "1.0.0".to_owned(),
+        description: "Greets.".to_owned(),
         enabled: true,
         phase: Phase::Loaded,
         trouble: None,
@@ -69,11 +70,13 @@ fn table() -> Table {
         tools: BTreeSet::from([ToolName::parse("greet").unwrap()]),
     };
     let off = Entry {
+        description: String::new(),
         enabled: false,
         phase: Phase::Disabled,
         ..hello.clone()
     };
     let young = Entry {
+        description: String::new(),
         phase: Phase::Pending,
         active: None,
         tools: BTreeSet::new(),
@@ -356,7 +359,7 @@ async fn a_body_of_more_than_a_mebibyte_is_too_large() {
 async fn a_caller_lists_the_plugins_that_they_may_see_or_use() {
     let asking = asking(Some(table()));
     let all = json!([
-        {"name": "hello", "version": "1.0.0", "description": "", "state": "loaded"},
+        {"name": "hello", "version": "1.0.0", "description": "Greets.", "state": "loaded"},
         {"name": "off", "version": "1.0.0", "description": "", "state": "disabled"},
         {"name": "wrecked", "version": "1.0.0", "description": "", "state": "failed", "error": "no image"},
         {"name": "young", "version": "1.0.0", "description": "", "state": "pending"},

@@ -112,6 +112,7 @@ pub(crate) fn table(name: &str, endpoints: &[SocketAddr], definitions: &[u8]) ->
     ];
     let entry = Entry {
         version: "1.0.0".to_owned(),
+        description: String::new(),
         enabled: true,
         phase: Phase::Loaded,
         trouble: None,
