@@ -174,7 +174,7 @@ async fn the_list_says_what_older_clients_read() {
             .clone();
         assert_eq!(
             hello,
-            json!({"name": "hello", "version": "0.1.0", "description": "", "state": "loaded"})
+            json!({"name": "hello", "version": "0.1.0", "description": "Greets, and lists the pods around it", "state": "loaded"})
         );
     }
     for path in ["manifests", "manifests/", "frontends", "frontends/"] {

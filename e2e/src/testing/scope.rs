@@ -190,9 +190,17 @@ impl Scope {
 
     /// A token of any ServiceAccount.
     pub async fn token_of(&self, namespace: &str, account: &str) -> String {
+        self.token_for(namespace, account, &[]).await
+    }
+
+    /// A token of any ServiceAccount for these audiences; without any, for the API server's own.
+    pub async fn token_for(&self, namespace: &str, account: &str, audiences: &[&str]) -> String {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
         let request = TokenRequest {
-            spec: TokenRequestSpec::default(),
+            spec: TokenRequestSpec {
+                audiences: audiences.iter().map(|audience| (*audience).to_owned()).collect(),
+                ..TokenRequestSpec::default()
+            },
             ..TokenRequest::default()
         };
         let request = accounts
