@@ -152,13 +152,14 @@ pub struct KitePluginSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
 
-    /// The plugin's settings, as `settingsSchema` has them. Secrets do not belong here. Absent: `{}`.
+    /// The plugin's settings, as `settingsSchema` has them. Secrets do not belong here. 64 KiB at most.
+    /// Absent: `{}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "shapes::object")]
     pub settings: Option<Map<String, Value>>,
 
-    /// JSON Schema (2020-12) of the settings, 64 KiB and 32 levels at most, with no reference outside itself. Absent: every
-    /// object is accepted.
+    /// JSON Schema (2020-12) of the settings: 64 KiB, 32 levels and 64 patterns at most, 4096 values with its references spelled
+    /// out, no reference outside itself, none in a circle. Absent: every object is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "shapes::object")]
     pub settings_schema: Option<Map<String, Value>>,

@@ -1,11 +1,20 @@
 //! The bounds of a JSON Schema that comes from a plugin or its object.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 /// Most bytes of a schema, as JSON.
 pub const MAX_SCHEMA: usize = 64 * 1024;
 /// Deepest nesting of a schema.
 pub const MAX_DEPTH: usize = 32;
+/// Most values that a schema has with each reference replaced by what it refers to. Checking costs as much for each value that is
+/// checked, and without a bound a chain of references, each used twice, doubles that with every link.
+pub const MAX_EXPANDED: usize = 4096;
+/// Longest chain of references, each in what the one before refers to.
+pub const MAX_REFERENCES: usize = 64;
+/// Most patterns of a schema, each of which is compiled.
+pub const MAX_PATTERNS: usize = 64;
 
 /// In what a schema exceeds its bounds.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -16,6 +25,18 @@ pub enum SchemaRuleError {
     Deep,
     #[error("it refers to {0:?}, outside itself")]
     RemoteReference(String),
+    #[error("it refers to {0:?}, which leads nowhere in it: refer by a JSON pointer, such as #/$defs/name")]
+    UnknownReference(String),
+    #[error("it uses {0:?}, by which what a reference means depends on where it is used")]
+    Dynamic(&'static str),
+    #[error("it refers to itself by {0:?}: what is checked against it must end")]
+    Recursive(String),
+    #[error("a reference in it leads to more than {MAX_REFERENCES} others, one behind another")]
+    Chain,
+    #[error("with its references spelled out it has more than {MAX_EXPANDED} values")]
+    Expanded,
+    #[error("it has {0} patterns, the limit is {MAX_PATTERNS}")]
+    Patterns(usize),
 }
 
 /// Checks that `schema` is no deeper than the bound and refers to nothing outside itself. Depth first, and no deeper than the
@@ -31,7 +52,7 @@ fn check_at(value: &Value, depth: usize) -> Result<(), SchemaRuleError> {
                 if let Some(Value::String(target)) = fields.get(keyword)
                     && !target.starts_with('#')
                 {
-                    return Err(SchemaRuleError::RemoteReference(target.chars().take(80).collect()));
+                    return Err(SchemaRuleError::RemoteReference(shown(target)));
                 }
             }
             fields.values().collect()
@@ -43,6 +64,103 @@ fn check_at(value: &Value, depth: usize) -> Result<(), SchemaRuleError> {
         return Err(SchemaRuleError::Deep);
     }
     children.into_iter().try_for_each(|child| check_at(child, depth + 1))
+}
+
+/// Checks that whoever checks values against `schema`, which has passed [`check`], is done soon: it does not refer to itself,
+/// and is not large when its references are spelled out.
+pub fn check_cost(schema: &Value) -> Result<(), SchemaRuleError> {
+    let patterns = patterns(schema);
+    if patterns > MAX_PATTERNS {
+        return Err(SchemaRuleError::Patterns(patterns));
+    }
+    let mut expansion = Expansion {
+        schema,
+        sizes: HashMap::new(),
+    };
+    expansion.size(schema).map(drop)
+}
+
+/// Counts what is a pattern by its name: where a property has that name, one too many.
+fn patterns(value: &Value) -> usize {
+    match value {
+        Value::Object(fields) => {
+            let named = |keyword| {
+                fields
+                    .get(keyword)
+                    .map_or(0, |value: &Value| value.as_object().map_or(1, |it| it.len()))
+            };
+            named("pattern") + named("patternProperties") + fields.values().map(patterns).sum::<usize>()
+        }
+        Value::Array(items) => items.iter().map(patterns).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
+/// How large the parts of a schema are that are referred to. `None`: it is being counted, so that who asks is inside it.
+struct Expansion<'a> {
+    schema: &'a Value,
+    sizes: HashMap<&'a str, Option<usize>>,
+}
+
+impl<'a> Expansion<'a> {
+    /// The number of values in `value` with its references spelled out. Definitions count where they stand too: which part of a
+    /// schema is a schema, and which only the name of a property, is the validator's to know.
+    fn size(&mut self, value: &'a Value) -> Result<usize, SchemaRuleError> {
+        let mut size: usize = 1;
+        match value {
+            Value::Object(fields) => {
+                for keyword in ["$dynamicRef", "$recursiveRef", "$id", "$anchor", "$dynamicAnchor"] {
+                    // A schema may say what it is called; only a part with a name of its own changes what references mean.
+                    let is_root = keyword == "$id" && std::ptr::eq(value, self.schema);
+                    if fields.get(keyword).is_some_and(Value::is_string) && !is_root {
+                        return Err(SchemaRuleError::Dynamic(keyword));
+                    }
+                }
+                if let Some(Value::String(target)) = fields.get("$ref") {
+                    size += self.referred(target)?;
+                }
+                for field in fields.values() {
+                    size += self.size(field)?;
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    size += self.size(item)?;
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+        if size > MAX_EXPANDED {
+            return Err(SchemaRuleError::Expanded);
+        }
+        Ok(size)
+    }
+
+    /// The size of what `target` refers to.
+    fn referred(&mut self, target: &'a str) -> Result<usize, SchemaRuleError> {
+        match self.sizes.get(target) {
+            Some(Some(size)) => return Ok(*size),
+            Some(None) => return Err(SchemaRuleError::Recursive(shown(target))),
+            None => {}
+        }
+        let pointer = target.strip_prefix('#').unwrap_or(target);
+        let found = self.schema.pointer(pointer);
+        let found = found.ok_or_else(|| SchemaRuleError::UnknownReference(shown(target)))?;
+        if pointer.is_empty() {
+            return Err(SchemaRuleError::Recursive(shown(target)));
+        }
+        if self.sizes.values().filter(|size| size.is_none()).count() >= MAX_REFERENCES {
+            return Err(SchemaRuleError::Chain);
+        }
+        self.sizes.insert(target, None);
+        let size = self.size(found)?;
+        self.sizes.insert(target, Some(size));
+        Ok(size)
+    }
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 #[cfg(test)]
@@ -69,5 +187,68 @@ mod tests {
             "properties": {"$ref": {"type": "string"}, "a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {}},
         });
         assert_eq!(check(&schema), Ok(()));
+    }
+
+    /// Links of a chain, each of which uses the next one `times` times.
+    fn chain(links: usize, times: usize) -> Value {
+        let link =
+            |n: usize| serde_json::json!({"allOf": vec![serde_json::json!({"$ref": format!("#/$defs/{n}")}); times]});
+        let mut definitions: serde_json::Map<String, Value> =
+            (0..links).map(|n| (n.to_string(), link(n + 1))).collect();
+        definitions.insert(links.to_string(), serde_json::json!({"type": "string"}));
+        serde_json::json!({"$ref": "#/$defs/0", "$defs": definitions})
+    }
+
+    #[test]
+    fn references_are_spelled_out_and_bounded() {
+        assert_eq!(check_cost(&chain(30, 1)), Ok(()));
+        assert_eq!(check_cost(&chain(2000, 1)), Err(SchemaRuleError::Chain));
+        assert_eq!(check_cost(&chain(30, 2)), Err(SchemaRuleError::Expanded));
+        assert_eq!(check_cost(&chain(5, 2)), Ok(()));
+    }
+
+    #[test]
+    fn a_schema_that_costs_too_much_is_refused_for_each_of_its_reasons() {
+        let refused = |schema: Value| check_cost(&schema).unwrap_err();
+        let itself = serde_json::json!({"properties": {"a": {"$ref": "#"}}});
+        assert_eq!(refused(itself), SchemaRuleError::Recursive(String::from("#")));
+        let ring = serde_json::json!({
+            "$ref": "#/$defs/a",
+            "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"items": {"$ref": "#/$defs/a"}}},
+        });
+        assert!(matches!(refused(ring), SchemaRuleError::Recursive(_)));
+        // The same part by other words is another name for it, and the ring closes all the same.
+        let other_words = serde_json::json!({"$defs": {"a": {"items": {"$ref": "#/$defs"}}}, "$ref": "#/$defs/a"});
+        assert!(matches!(refused(other_words), SchemaRuleError::Recursive(_)));
+        let nowhere = serde_json::json!({"$ref": "#/$defs/a"});
+        assert!(matches!(refused(nowhere), SchemaRuleError::UnknownReference(_)));
+        let anchor = serde_json::json!({"$ref": "#a", "$defs": {"a": {"$anchor": "a"}}});
+        assert!(matches!(
+            refused(anchor),
+            SchemaRuleError::UnknownReference(_) | SchemaRuleError::Dynamic(_)
+        ));
+        let base = serde_json::json!({"$defs": {"a": {"$id": "https://example.com/a"}}});
+        assert_eq!(refused(base), SchemaRuleError::Dynamic("$id"));
+        let dynamic = serde_json::json!({"$dynamicRef": "#/$defs/a", "$defs": {"a": {}}});
+        assert_eq!(refused(dynamic), SchemaRuleError::Dynamic("$dynamicRef"));
+        let patterns: Vec<Value> = (0..65)
+            .map(|n| serde_json::json!({"pattern": format!("a{n}")}))
+            .collect();
+        assert_eq!(
+            refused(serde_json::json!({"allOf": patterns})),
+            SchemaRuleError::Patterns(65)
+        );
+        let wide = serde_json::json!({"enum": vec![1; MAX_EXPANDED]});
+        assert_eq!(refused(wide), SchemaRuleError::Expanded);
+    }
+
+    #[test]
+    fn an_ordinary_schema_passes() {
+        let schema = serde_json::json!({
+            "$id": "https://example.com/settings", "type": "object",
+            "properties": {"a": {"$ref": "#/$defs/a"}, "b": {"items": {"$ref": "#/$defs/a"}}, "pattern": {"type": "string"}},
+            "$defs": {"a": {"type": "string", "pattern": "^a"}},
+        });
+        assert_eq!(check_cost(&schema), Ok(()));
     }
 }

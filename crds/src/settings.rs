@@ -5,6 +5,10 @@ use serde_json::{Map, Value};
 
 use crate::schema_rules::{self, MAX_SCHEMA, SchemaRuleError};
 
+/// Most bytes of the settings, as JSON.
+pub const MAX_SETTINGS: usize = 64 * 1024;
+/// Most bytes that one pattern is compiled to.
+const MAX_COMPILED: usize = 256 * 1024;
 /// Most violations that are told at once.
 const MOST_TOLD: usize = 5;
 /// Most characters of what is told of one.
@@ -19,6 +23,9 @@ pub enum SettingsError {
     /// The schema is not a JSON Schema.
     #[error("spec.settingsSchema is not a JSON Schema (2020-12): {0}")]
     Schema(String),
+    /// The settings are larger than they may be.
+    #[error("spec.settings has {0} bytes, the limit is {MAX_SETTINGS}")]
+    Long(usize),
     /// The settings are not what the schema says.
     #[error("spec.settings is not what spec.settingsSchema says: {}", .0.join("; "))]
     Violation(Vec<String>),
@@ -27,25 +34,36 @@ pub enum SettingsError {
 /// Checks `settings` against `schema`; absent settings are empty ones, an absent schema accepts every object. If `has_secret`,
 /// settings that are missing at the top level are not complained about, as they may stand in the Secret.
 ///
-/// Patterns are matched by an engine whose time is linear in the text: a schema is written by whoever wrote the plugin.
+/// A schema is written by whoever wrote the plugin, so that what it costs is bounded: patterns are matched by an engine whose
+/// time is linear in the text, references are spelled out before ([`schema_rules::check_cost`]), and the settings have an end.
 pub fn check(
     schema: Option<&Map<String, Value>>,
     settings: Option<&Map<String, Value>>,
     has_secret: bool,
 ) -> Result<(), SettingsError> {
+    let settings = Value::Object(settings.cloned().unwrap_or_default());
+    let size = settings.to_string().len();
+    if size > MAX_SETTINGS {
+        return Err(SettingsError::Long(size));
+    }
     let Some(schema) = schema else { return Ok(()) };
     let schema = Value::Object(schema.clone());
     let size = schema.to_string().len();
     if size > MAX_SCHEMA {
         return Err(SettingsError::Bounds(SchemaRuleError::Long(size)));
     }
-    schema_rules::check(&schema).map_err(SettingsError::Bounds)?;
+    schema_rules::check(&schema)
+        .and_then(|()| schema_rules::check_cost(&schema))
+        .map_err(SettingsError::Bounds)?;
     let validator = jsonschema::options()
         .with_draft(Draft::Draft202012)
-        .with_pattern_options(PatternOptions::regex())
+        .with_pattern_options(
+            PatternOptions::regex()
+                .size_limit(MAX_COMPILED)
+                .dfa_size_limit(MAX_COMPILED),
+        )
         .build(&schema)
         .map_err(|error| SettingsError::Schema(told(&error)))?;
-    let settings = Value::Object(settings.cloned().unwrap_or_default());
     let mut violations: Vec<String> = validator
         .iter_errors(&settings)
         .filter(|error| !(has_secret && is_missing_at_the_top(error)))
@@ -134,6 +152,24 @@ mod tests {
         assert!(refused(json!({"pattern": "("})).contains("not a JSON Schema"));
         assert!(refused(json!({"$ref": "https://example.com/schema"})).contains("outside itself"));
         assert!(refused(json!({"description": "a".repeat(MAX_SCHEMA)})).contains("bytes"));
+    }
+
+    #[test]
+    fn settings_have_an_end() {
+        let long = checked(Value::Null, json!({"a": "a".repeat(MAX_SETTINGS)}), false).unwrap_err();
+        assert!(long.contains("the limit is 65536"), "{long}");
+    }
+
+    #[test]
+    fn a_pattern_made_to_be_large_is_refused() {
+        let schema = json!({"properties": {"a": {"pattern": "((a{100}){100}){100}"}}});
+        assert!(
+            checked(schema, json!({}), false)
+                .unwrap_err()
+                .contains("not a JSON Schema")
+        );
+        let words = json!({"properties": {"a": {"pattern": "^[\\w-]+( \\d{1,20})?$"}}});
+        assert_eq!(checked(words, json!({"a": "size 12"}), false), Ok(()));
     }
 
     #[test]

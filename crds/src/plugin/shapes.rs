@@ -1,8 +1,8 @@
-//! The shapes of texts, numbers and lists in the CRD's schema: each with its bound, its pattern and the sentence that says
-//! what to write instead.
+//! The shapes of texts, numbers and lists in the CRD's schema: each with its bound, its rule and the sentence that says what to
+//! write instead.
 //!
-//! A pattern alone is told to the person who applies an object as a regular expression. So each text carries the same rule
-//! a second time in CEL, with a sentence; the pattern stays for whatever reads schemas without CEL, as editors do.
+//! The rules are in CEL and not in the schema's own `pattern`, which the API server tells whoever applies an object as a regular
+//! expression of hundreds of characters.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
@@ -58,7 +58,6 @@ fn text(max: usize, pattern: &str, message: &str) -> Schema {
     json_schema!({
         "type": "string",
         "maxLength": max,
-        "pattern": pattern,
         "x-kubernetes-validations": [rule(&format!("self.matches(r'{pattern}')"), message)],
     })
 }
@@ -138,7 +137,7 @@ shapes! {
         "additionalProperties": label_value(&mut SchemaGenerator::default()),
     });
     bytes = json_schema!({
-        "x-kubernetes-int-or-string": true, "maxLength": 16, "pattern": BYTES,
+        "x-kubernetes-int-or-string": true, "maxLength": 16,
         "x-kubernetes-validations": [rule(
             &format!("type(self) == int ? self > 0 : string(self).matches(r'{BYTES}')"),
             "write a number of bytes above 0, such as 65536, 512Ki or 10Mi",
@@ -166,7 +165,7 @@ fn number(min: i32, max: i32) -> Schema {
 /// A quantity of Kubernetes' that is not negative.
 fn quantity() -> Schema {
     json_schema!({
-        "x-kubernetes-int-or-string": true, "maxLength": 32, "pattern": QUANTITY,
+        "x-kubernetes-int-or-string": true, "maxLength": 32,
         "x-kubernetes-validations": [rule(
             &format!("type(self) == int ? self >= 0 : string(self).matches(r'{QUANTITY}')"),
             "write a quantity that is not negative, such as 128Mi, 100m or 2",

@@ -88,12 +88,9 @@ pub(super) fn bounds(schema: &JSONSchemaProps) -> String {
 }
 
 /// The rules of `schema`, and of what it is a list or a map of, in the sentences with which they refuse; but those that say
-/// its pattern once more.
+/// what it looks like, which stand among its bounds.
 pub(super) fn refusals(schema: &JSONSchemaProps) -> Vec<String> {
-    let mut all: Vec<String> = rules(schema)
-        .filter(|rule| !repeats(rule, schema))
-        .map(sentence)
-        .collect();
+    let mut all: Vec<String> = rules(schema).filter(|rule| !is_form(rule)).map(sentence).collect();
     let entry = items(schema).or_else(|| values(schema));
     all.extend(
         entry
@@ -115,18 +112,16 @@ fn sentence(rule: &ValidationRule) -> String {
     }
 }
 
-fn repeats(rule: &ValidationRule, schema: &JSONSchemaProps) -> bool {
-    schema
-        .pattern
+/// Whether the rule says what a text looks like: its sentence is then what to write.
+fn is_form(rule: &ValidationRule) -> bool {
+    rule.message
         .as_ref()
-        .is_some_and(|pattern| rule.rule.contains(pattern.as_str()))
+        .is_some_and(|message| message.starts_with("write "))
 }
 
-/// The pattern, in the words of the rule that says it once more, if there is one.
+/// What a text looks like, in the sentence of its rule.
 fn form(schema: &JSONSchemaProps) -> Option<String> {
-    let pattern = schema.pattern.as_ref()?;
-    let words = rules(schema).find(|rule| repeats(rule, schema)).map(sentence);
-    Some(words.unwrap_or_else(|| format!("matches {}", code(pattern))))
+    rules(schema).find(|rule| is_form(rule)).map(sentence)
 }
 
 fn range(min: Option<i64>, max: Option<i64>, unit: &str) -> Option<String> {
@@ -216,7 +211,6 @@ mod tests {
             ),
             (json!({"type": "array", "minItems": 1}), "at least 1 entries"),
             (json!({"type": "string", "enum": ["a", "b|c"]}), r"`a`, `b\|c`"),
-            (json!({"type": "string", "pattern": "^(a|b)$"}), r"matches `^(a\|b)$`"),
             (json!({"type": "object", "default": {"a": 1}}), r#"default `{"a":1}`"#),
             (
                 json!({"type": "array", "maxItems": 8, "items": {"type": "string", "maxLength": 4}}),
@@ -228,9 +222,9 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_repeats_the_pattern_says_it_in_words() {
+    fn what_a_text_looks_like_is_a_bound_and_the_other_rules_are_refusals() {
         let text = schema(json!({
-            "type": "string", "pattern": "^[a-z]+$",
+            "type": "string",
             "x-kubernetes-validations": [
                 {"rule": "self.matches(r'^[a-z]+$')", "message": "write lower-case letters"},
                 {"rule": "self != 'kite'", "message": "kite is taken"},

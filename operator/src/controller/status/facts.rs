@@ -66,7 +66,9 @@ pub(super) fn settings(findings: &Findings) -> Fact {
             reasons::ACCEPTED,
             "spec.settings is what spec.settingsSchema says",
         ),
-        Err(error @ SettingsError::Violation(_)) => fact(Truth::False, reasons::SCHEMA_VIOLATION, &error.to_string()),
+        Err(error @ (SettingsError::Violation(_) | SettingsError::Long(_))) => {
+            fact(Truth::False, reasons::SCHEMA_VIOLATION, &error.to_string())
+        }
         Err(error @ (SettingsError::Bounds(_) | SettingsError::Schema(_))) => {
             fact(Truth::False, reasons::SCHEMA_INVALID, &error.to_string())
         }
