@@ -62,6 +62,10 @@ test: ## Everything: check, tests, and the whole on a real cluster. ONLY=check,u
 	@began=$$(date +%s); $(MAKE) --no-print-directory build; echo "=== built in $$(($$(date +%s) - began)) s"
 	@$(E2E) test $(if $(ONLY),--only $(ONLY)) $(if $(FILTER),--filter $(FILTER))
 
+.PHONY: bench
+bench: build ## Every figure; writes docs/evidence/bench.md
+	@$(E2E) bench
+
 .PHONY: generate
 generate: ## Write the generated files anew
 	KITE_GENERATE=1 cargo test --workspace --locked --quiet --test generated

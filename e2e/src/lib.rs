@@ -1,5 +1,6 @@
 //! The local cluster, what is deployed on it, and what the end-to-end tests share.
 
+pub mod bench;
 pub mod cluster;
 pub mod deploy;
 mod explain;

@@ -4,6 +4,7 @@ use std::{error::Error, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use kite_e2e::{
+    bench,
     cluster::{self, Layout, NodeArgs, Progress},
     deploy::{self, Exports},
     explain, lengths, stages,
@@ -36,6 +37,8 @@ enum Command {
     },
     /// Run the stages of the tests and count them
     Test(stages::Selection),
+    /// Run every benchmark and write docs/evidence/bench.md
+    Bench,
     /// Check that no hand-written source file is longer than it may be
     Lengths,
     /// Run helm with the cluster's version of it
@@ -86,6 +89,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             }
         }
         Command::Test(selection) => return Ok(stages::run(&selection, &layout, &runtime)),
+        Command::Bench => return Ok(bench::run(&layout)?),
         Command::Lengths => return Ok(lengths::check()?),
         Command::Helm { arguments } => {
             let status = cluster::tools(&layout)?.helm().args(arguments).status()?;

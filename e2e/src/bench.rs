@@ -1,0 +1,311 @@
+//! The figures: runs every benchmark, and writes what came of it to `docs/evidence/bench.md`.
+
+use std::{
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Output},
+    thread,
+};
+
+use k8s_openapi::jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::cluster::{Layout, StateError, remove_dir};
+
+/// Of the workspace, as each crate of its own would be built with other features. A crate's library is no benchmark.
+const COMMAND: [&str; 6] = ["cargo", "bench", "--workspace", "--locked", "--bench", "*"];
+const PAGE: &str = "docs/evidence/bench.md";
+
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    #[error("failed to remove the figures of an earlier run")]
+    Remove(#[source] StateError),
+    #[error("failed to run {program}")]
+    Run { program: &'static str, source: io::Error },
+    #[error("failed to ask git for the commit: {0}")]
+    Git(String),
+    #[error("failed to run the benchmarks: cargo has said why above")]
+    Cargo,
+    #[error("failed to read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("failed to understand what criterion wrote to {path}")]
+    Figure { path: PathBuf, source: serde_json::Error },
+    #[error("failed to find any figure in {0}")]
+    NoFigures(PathBuf),
+    #[error("failed to write {PAGE}")]
+    Write(#[source] io::Error),
+}
+
+/// When, where and how the figures came about.
+#[derive(Debug)]
+struct Circumstances {
+    commit: String,
+    date: String,
+    machine: String,
+}
+
+/// What criterion says of a benchmark in `benchmark.json`.
+#[derive(Deserialize)]
+struct Benchmark {
+    full_id: String,
+}
+
+/// What criterion says of its times in `estimates.json`, all in nanoseconds.
+#[derive(Deserialize)]
+struct Estimates {
+    median: Median,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Median {
+    point_estimate: f64,
+    confidence_interval: Interval,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Interval {
+    confidence_level: f64,
+    lower_bound: f64,
+    upper_bound: f64,
+}
+
+/// A benchmark's time.
+#[derive(Debug, PartialEq)]
+struct Figure {
+    name: String,
+    median: Median,
+}
+
+/// Runs all benchmarks and writes the page.
+pub fn run(layout: &Layout) -> Result<ExitCode, BenchError> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // What the commit is, and that it is all there is, is asked before, as a run takes long.
+    let circumstances = Circumstances {
+        commit: commit(&root)?,
+        date: Timestamp::now().strftime("%Y-%m-%d").to_string(),
+        machine: machine()?,
+    };
+    let folder = layout.cache().join("bench").join(layout.id());
+    remove_dir(&folder).map_err(BenchError::Remove)?;
+    let [program, arguments @ ..] = COMMAND;
+    let status = Command::new(program)
+        .args(arguments)
+        .current_dir(&root)
+        .env("CRITERION_HOME", &folder)
+        .status()
+        .map_err(|source| BenchError::Run { program, source })?;
+    if !status.success() {
+        return Err(BenchError::Cargo);
+    }
+    let figures = figures(&folder)?;
+    if figures.is_empty() {
+        return Err(BenchError::NoFigures(folder));
+    }
+    let page_file = root.join(PAGE);
+    fs::create_dir_all(page_file.parent().unwrap_or(&root)).map_err(BenchError::Write)?;
+    fs::write(page_file, page(&circumstances, &figures)).map_err(BenchError::Write)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The page, from what was measured.
+fn page(circumstances: &Circumstances, figures: &[Figure]) -> String {
+    let Circumstances { commit, date, machine } = circumstances;
+    let mut page = format!(
+        "# Figures\n\nWritten by `make bench`, which runs every benchmark again.\n\n\
+         | | |\n|---|---|\n| commit | {commit} |\n| date | {date} |\n| machine | {machine} |\n| command | `{command}` |\n\n\
+         | benchmark | median | 95% interval |\n|---|---|---|\n",
+        command = COMMAND.join(" ").replace('*', "'*'"),
+    );
+    for Figure { name, median } in figures {
+        let Interval {
+            lower_bound,
+            upper_bound,
+            ..
+        } = median.confidence_interval;
+        let times = [median.point_estimate, lower_bound, upper_bound].map(duration);
+        let [median, lower, upper] = times;
+        // To a String, which does not fail.
+        let _ = writeln!(page, "| {name} | {median} | {lower} to {upper} |");
+    }
+    page
+}
+
+/// Nanoseconds with three digits that count, in the unit that makes them readable.
+fn duration(nanoseconds: f64) -> String {
+    let units = [(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")];
+    let (unit, name) = units
+        .into_iter()
+        .find(|(unit, _)| nanoseconds >= *unit)
+        .unwrap_or((1.0, "ns"));
+    let count = nanoseconds / unit;
+    let decimals = match count {
+        100.0.. => 0,
+        10.0.. => 1,
+        _ => 2,
+    };
+    format!("{count:.decimals$} {name}")
+}
+
+/// The figure of one benchmark, from the two files that criterion writes of it.
+fn figure(benchmark: &str, estimates: &str) -> Result<Figure, serde_json::Error> {
+    let Benchmark { full_id } = serde_json::from_str(benchmark)?;
+    let Estimates { median } = serde_json::from_str(estimates)?;
+    Ok(Figure { name: full_id, median })
+}
+
+/// All figures below a folder, by name. Criterion keeps each benchmark's newest ones in a folder `new`.
+fn figures(folder: &Path) -> Result<Vec<Figure>, BenchError> {
+    let mut figures = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(path) = folders.pop() {
+        let read = |source| BenchError::Read {
+            path: path.clone(),
+            source,
+        };
+        for entry in fs::read_dir(&path).map_err(read)? {
+            let entry = entry.map_err(read)?;
+            if entry.file_type().map_err(read)?.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+        if path.ends_with("new") {
+            let text = |file: &str| fs::read_to_string(path.join(file)).map_err(read);
+            let figure = figure(&text("benchmark.json")?, &text("estimates.json")?);
+            figures.push(figure.map_err(|source| BenchError::Figure { path, source })?);
+        }
+    }
+    figures.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(figures)
+}
+
+/// The commit, and whether there is more than it.
+fn commit(root: &Path) -> Result<String, BenchError> {
+    let git = |arguments: &[&str]| -> Result<String, BenchError> {
+        let program = "git";
+        let output = Command::new(program).args(arguments).current_dir(root).output();
+        let Output { status, stdout, stderr } = output.map_err(|source| BenchError::Run { program, source })?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if status.success() {
+            Ok(text(&stdout))
+        } else {
+            Err(BenchError::Git(text(&stderr)))
+        }
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changes = git(&["status", "--porcelain", "--", ".", ":!docs/evidence"])?;
+    Ok(if changes.is_empty() {
+        commit
+    } else {
+        format!("{commit}, with changes that are not committed")
+    })
+}
+
+fn machine() -> Result<String, BenchError> {
+    let path = Path::new("/proc/cpuinfo");
+    let cpus = fs::read_to_string(path).map_err(|source| BenchError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    Ok(format!("{}, {cores} cores", cpu_model(&cpus)))
+}
+
+/// What `/proc/cpuinfo` calls the first CPU; on ARM it has no name for it.
+fn cpu_model(cpus: &str) -> &str {
+    let names = cpus.lines().filter_map(|line| line.split_once(':'));
+    let mut names = names.filter(|(key, _)| key.trim() == "model name");
+    names.next().map_or("CPU without a name", |(_, name)| name.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BENCHMARK: &str = r#"{"group_id": "a", "function_id": "b", "full_id": "a/b", "title": "a/b"}"#;
+    const ESTIMATES: &str = r#"{
+        "mean": {"confidence_interval": {"confidence_level": 0.95, "lower_bound": 1, "upper_bound": 2},
+                 "point_estimate": 3, "standard_error": 4},
+        "median": {"confidence_interval": {"confidence_level": 0.95, "lower_bound": 1976246.1, "upper_bound": 25098660},
+                   "point_estimate": 2237607.4, "standard_error": 5}
+    }"#;
+
+    fn of_median(name: &str, point_estimate: f64, lower_bound: f64, upper_bound: f64) -> Figure {
+        Figure {
+            name: name.to_owned(),
+            median: Median {
+                point_estimate,
+                confidence_interval: Interval {
+                    confidence_level: 0.95,
+                    lower_bound,
+                    upper_bound,
+                },
+            },
+        }
+    }
+
+    #[test]
+    fn a_figure_is_the_median_under_its_benchmarks_name() {
+        let expected = of_median("a/b", 2_237_607.4, 1_976_246.1, 25_098_660.0);
+        assert_eq!(figure(BENCHMARK, ESTIMATES).unwrap(), expected);
+        assert!(figure("{}", ESTIMATES).is_err());
+        assert!(figure(BENCHMARK, "{}").is_err());
+    }
+
+    #[test]
+    fn the_page_says_how_the_figures_came_about_and_what_they_are() {
+        let circumstances = Circumstances {
+            commit: "c837df8".to_owned(),
+            date: "2026-11-23".to_owned(),
+            machine: "Some CPU, 2 cores".to_owned(),
+        };
+        let figures = [
+            of_median("a/b", 2_237_607.4, 1_976_246.1, 25_098_660.0),
+            of_median("a/c", 31_801.0, 950.0, 1e9),
+        ];
+        assert_eq!(
+            page(&circumstances, &figures),
+            "# Figures\n\nWritten by `make bench`, which runs every benchmark again.\n\n| | |\n|---|---|\n\
+             | commit | c837df8 |\n| date | 2026-11-23 |\n| machine | Some CPU, 2 cores |\n\
+             | command | `cargo bench --workspace --locked --bench '*'` |\n\n\
+             | benchmark | median | 95% interval |\n|---|---|---|\n\
+             | a/b | 2.24 ms | 1.98 ms to 25.1 ms |\n| a/c | 31.8 µs | 950 ns to 1.00 s |\n"
+        );
+    }
+
+    #[test]
+    fn every_size_of_time_is_readable() {
+        for (nanoseconds, text) in [
+            (0.25, "0.25 ns"),
+            (999.0, "999 ns"),
+            (1_000.0, "1.00 µs"),
+            (12_345.0, "12.3 µs"),
+            (123_456.0, "123 µs"),
+            (90e9, "90.0 s"),
+        ] {
+            assert_eq!(duration(nanoseconds), text);
+        }
+    }
+
+    #[test]
+    fn figures_are_found_where_criterion_puts_them() {
+        let folder = tempfile::tempdir().unwrap();
+        for (id, kind) in [("z", "new"), ("a", "new"), ("a", "base"), ("a", "change")] {
+            let path = folder.path().join("group").join(id).join(kind);
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join("benchmark.json"), format!(r#"{{"full_id": "{id}"}}"#)).unwrap();
+            fs::write(path.join("estimates.json"), ESTIMATES).unwrap();
+        }
+        let names: Vec<String> = figures(folder.path()).unwrap().into_iter().map(|it| it.name).collect();
+        assert_eq!(names, ["a", "z"]);
+    }
+
+    #[test]
+    fn the_cpu_is_named_as_the_kernel_names_it() {
+        assert_eq!(
+            cpu_model("processor\t: 0\nmodel\t\t: 1\nmodel name\t: AMD EPYC\n"),
+            "AMD EPYC"
+        );
+        assert_eq!(cpu_model("processor\t: 0\n"), "CPU without a name");
+    }
+}
