@@ -87,7 +87,7 @@ fn patterns(value: &Value) -> usize {
             let named = |keyword| {
                 fields
                     .get(keyword)
-                    .map_or(0, |value: &Value| value.as_object().map_or(1, |it| it.len()))
+                    .map_or(0, |value: &Value| value.as_object().map_or(1, serde_json::Map::len))
             };
             named("pattern") + named("patternProperties") + fields.values().map(patterns).sum::<usize>()
         }
