@@ -1,5 +1,6 @@
 //! The API types of `kite.dev/v1alpha1` and the pure rules about them, for operator, gateway and command alike.
 
+pub mod boundary;
 pub mod conditions;
 pub mod dangerous;
 pub mod dependencies;

@@ -62,6 +62,44 @@ fn the_rights_of_operator_gateway_and_people_are_these_and_no_more() {
     insta::assert_snapshot!(rights);
 }
 
+/// The policies and bindings among the rendered documents, without the chart's labels.
+fn policies(rendered: &str) -> Vec<serde_json::Value> {
+    let documents = rendered.split("\n---\n");
+    let objects = documents.filter_map(|document| serde_saphyr::from_str::<serde_json::Value>(document).ok());
+    let mut policies: Vec<_> = objects
+        .filter(|object| {
+            let kind = object["kind"].as_str().unwrap_or_default();
+            kind.starts_with("ValidatingAdmissionPolicy")
+        })
+        .collect();
+    for policy in &mut policies {
+        policy["metadata"].as_object_mut().unwrap().remove("labels");
+    }
+    policies
+}
+
+#[test]
+fn the_policies_are_those_of_the_rules_with_the_names_of_the_namespaces() {
+    for (plugins, system) in [("kite-plugins", "kite-system"), ("plug", "sys")] {
+        let namespaces = format!("--set=pluginsNamespace={plugins},systemNamespace={system}");
+        let rendered = policies(&render(&["--namespace=default", &namespaces]).unwrap());
+        let expected = kite_api::boundary::policies(plugins, system)
+            .into_iter()
+            .flat_map(|(policy, binding)| {
+                [
+                    serde_json::to_value(policy).unwrap(),
+                    serde_json::to_value(binding).unwrap(),
+                ]
+            });
+        // Helm sorts by kind.
+        let sorted = |mut all: Vec<serde_json::Value>| {
+            all.sort_by_key(|it| format!("{}{}", it["kind"], it["metadata"]["name"]));
+            all
+        };
+        assert_eq!(sorted(rendered), sorted(expected.collect()));
+    }
+}
+
 #[test]
 fn each_value_has_its_effect() {
     let digest = format!("sha256:{}", "a".repeat(64));

@@ -1,0 +1,147 @@
+//! The boundary: policies in the API server by which nobody gains rights through a plugin.
+//!
+//! They are made here, from the lists that the other rules use too, so that chart, operator and documentation cannot drift.
+//! `design.md` §4 and the prototype on a real API server say why they have this shape: one access check costs 350,000 of the
+//! 1,000,000 that an expression may cost and of the 10,000,000 that a policy may, so that each validation makes one check and a
+//! policy has [`CHECKS`] of them; rights beyond that are checked by copies of it, [`POLICIES`] in all.
+
+mod cel;
+mod grants;
+mod references;
+mod rights;
+
+use k8s_openapi::{
+    api::admissionregistration::v1::{
+        MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
+        ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec,
+        Validation, Variable,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::Resource as _;
+
+use crate::KitePlugin;
+
+/// Access checks of one policy. After its validations the API server evaluates the text of each, also of those that passed, from
+/// the same budget: with 26 the worst update had 1 % of it left, with 24 it has 5 %.
+pub const CHECKS: usize = 24;
+/// Copies of the policy that checks rights.
+pub const POLICIES: usize = 11;
+/// Most rights that one change may add, for whoever may not `escalate`.
+pub const MOST_ADDED: usize = CHECKS * POLICIES;
+/// Most rights that an object may grant in all, for whoever may not `escalate`.
+pub const MOST_RIGHTS: usize = 512;
+/// Most characters of all rights of an object spelled out, for whoever may not `escalate`.
+pub const MOST_CHARACTERS: usize = 40_000;
+/// Most references to Secrets in an object, for whoever may not `escalate`.
+pub const MOST_SECRETS: usize = CHECKS;
+
+/// Fields that decide which code runs, or what it is given: whoever changes one takes all rights of the object.
+pub const CODE: [&str; 11] = [
+    "image",
+    "imagePullPolicy",
+    "imagePullSecrets",
+    "env",
+    "settingsSecretRef",
+    "volumes",
+    "frontend",
+    "middleware",
+    "routes",
+    "tools",
+    "resourceTypes",
+];
+
+/// The verb on kiteplugins by whose holders the rights policies are not asked.
+pub const ESCALATE: &str = "escalate";
+/// The verb on kiteplugins for who may bring pages and middleware.
+pub const TRUST: &str = "trust";
+
+/// A policy and its binding.
+pub type Bound = (ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding);
+
+/// All policies, where the namespaces of the plugins and of the system have these names.
+pub fn policies(plugins: &str, system: &str) -> Vec<Bound> {
+    let rights = (0..POLICIES).map(|copy| rights::policy(copy, plugins));
+    let rest = [references::policy(plugins), grants::policy(plugins, system)];
+    rights.chain(rest).map(Parts::bound).collect()
+}
+
+/// What a policy is made of.
+struct Parts {
+    name: String,
+    conditions: Vec<MatchCondition>,
+    variables: Vec<Variable>,
+    validations: Vec<Validation>,
+}
+
+impl Parts {
+    /// The policy for writes of KitePlugins. It fails closed.
+    fn bound(self) -> Bound {
+        let metadata = ObjectMeta {
+            name: Some(self.name.clone()),
+            ..ObjectMeta::default()
+        };
+        let rule = NamedRuleWithOperations {
+            api_groups: Some(vec![KitePlugin::group(&()).into_owned()]),
+            // Any version: one that is served later must not be a way around.
+            api_versions: Some(vec![String::from("*")]),
+            operations: Some(vec![String::from("CREATE"), String::from("UPDATE")]),
+            resources: Some(vec![KitePlugin::plural(&()).into_owned()]),
+            scope: Some(String::from("*")),
+            ..NamedRuleWithOperations::default()
+        };
+        let policy = ValidatingAdmissionPolicy {
+            metadata: metadata.clone(),
+            spec: Some(ValidatingAdmissionPolicySpec {
+                failure_policy: Some(String::from("Fail")),
+                match_constraints: Some(MatchResources {
+                    match_policy: Some(String::from("Equivalent")),
+                    resource_rules: Some(vec![rule]),
+                    ..MatchResources::default()
+                }),
+                match_conditions: Some(self.conditions),
+                variables: Some(self.variables),
+                validations: Some(self.validations),
+                ..ValidatingAdmissionPolicySpec::default()
+            }),
+            status: None,
+        };
+        let binding = ValidatingAdmissionPolicyBinding {
+            metadata,
+            spec: Some(ValidatingAdmissionPolicyBindingSpec {
+                policy_name: Some(self.name),
+                validation_actions: Some(vec![String::from("Deny")]),
+                ..ValidatingAdmissionPolicyBindingSpec::default()
+            }),
+        };
+        (policy, binding)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_names_every_field_that_bears_code() {
+        let page = include_str!("../../docs/security.md");
+        for field in CODE {
+            assert!(page.contains(&format!("`{field}`")), "{field}");
+        }
+        for (policy, _) in policies("kite-plugins", "kite-system") {
+            let name = policy.metadata.name.unwrap();
+            let is_named = page.contains(&format!("`{name}`"));
+            assert!(is_named || name.starts_with("kite-rights-"), "{name}");
+        }
+        assert!(page.contains(&format!("At most {MOST_ADDED} rights")) && page.contains(&MOST_RIGHTS.to_string()));
+    }
+
+    #[test]
+    fn every_field_that_bears_code_is_one_of_the_schema() {
+        let crd = serde_json::to_value(crate::crd()).unwrap();
+        let spec = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties");
+        for field in CODE {
+            assert!(spec.unwrap().get(field).is_some(), "{field}");
+        }
+    }
+}

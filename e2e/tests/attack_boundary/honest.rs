@@ -1,0 +1,201 @@
+//! What whoever holds the rights may do, and what everybody may.
+
+use kube::api::Patch;
+use serde_json::{Value, json};
+
+use super::world::{PLUGINS, World, both, object, plugins_rule, rights};
+
+/// The rules that give exactly the rights of a grant in `shop`.
+fn rules(permissions: &Value) -> Value {
+    let rules = permissions.as_array().unwrap().iter().map(|permission| {
+        let mut rule = permission.clone();
+        rule.as_object_mut().unwrap().remove("namespaces");
+        rule
+    });
+    rules.collect()
+}
+
+/// The grant without one of its rights, and what that one is called.
+fn without(count: usize, missing: usize) -> (Value, String) {
+    let mut all = rights(count);
+    for permission in all.as_array_mut().unwrap() {
+        let resources = permission["resources"].as_array_mut().unwrap();
+        resources.retain(|resource| *resource != json!(format!("r{missing}")));
+    }
+    all.as_array_mut().unwrap().retain(|it| it["resources"] != json!([]));
+    (all, format!("get r{missing}.example.com in namespace shop"))
+}
+
+/// Until the API server has heard of new roles, it refuses what they allow.
+async fn eventually_admitted(w: &World, user: &str, object: &Value) {
+    let client = w.user(user);
+    kite_e2e::testing::eventually(&format!("{user} is admitted"), kite_e2e::testing::SOON, async || {
+        w.create(&client, object).await
+    })
+    .await;
+}
+
+#[test]
+fn whoever_holds_just_the_rights_is_admitted_and_with_one_less_is_not() {
+    both(async |fenced: &World, _| {
+        for count in [1, 2, 3, 24, 25, 264] {
+            let user = format!("holder-{count}");
+            let plugin = object(&user, json!({"permissions": rights(count)}));
+            fenced.role(&user, json!([plugins_rule()])).await;
+            fenced.role_in("shop", &user, rules(&rights(count))).await;
+            eventually_admitted(fenced, &user, &plugin).await;
+            for missing in [0, count / 2, count - 1] {
+                let user = format!("lacks-{missing}-of-{count}");
+                let (rest, name) = without(count, missing);
+                fenced.role(&user, json!([plugins_rule()])).await;
+                fenced.role_in("shop", &user, rules(&rest)).await;
+                if count > 1 {
+                    let some = object(&user, json!({"permissions": rest}));
+                    eventually_admitted(fenced, &user, &some).await;
+                }
+                let text = fenced.create(&fenced.user(&user), &plugin).await.unwrap_err();
+                assert!(
+                    text.contains(&name) && !text.contains("cost"),
+                    "{count} without {missing}: {text}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn the_longest_names_are_within_the_cost() {
+    both(async |fenced: &World, _| {
+        let texts = |count: usize, length: usize| -> Vec<String> {
+            (0..count)
+                .map(|n| format!("{}{n:02}", "a".repeat(length - 2)))
+                .collect()
+        };
+        // 88 rights of 454 characters: 40,000 in all.
+        let grant = json!([{
+            "apiGroups": texts(1, 253), "resources": texts(11, 127), "verbs": ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"],
+            "namespaces": ["shop"],
+        }]);
+        fenced.role("long", json!([plugins_rule()])).await;
+        fenced.role_in("shop", "long", rules(&grant)).await;
+        eventually_admitted(fenced, "long", &object("long", json!({"permissions": grant}))).await;
+        let mut names = grant;
+        names[0]["resourceNames"] = json!(texts(16, 253));
+        let text = fenced
+            .create(&fenced.user("long"), &object("long", json!({"permissions": names})))
+            .await
+            .unwrap_err();
+        assert!(
+            text.contains("more than 512 rights") || text.contains("more than 40000 characters"),
+            "{text}"
+        );
+    });
+}
+
+#[test]
+fn what_gives_no_rights_is_free_for_who_holds_none() {
+    both(async |fenced: &World, _| {
+        fenced.role("editor", json!([plugins_rule()])).await;
+        let before = json!({
+            "permissions": [
+                {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"], "namespaces": ["*"]},
+                {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "namespaces": ["shop"]},
+            ],
+            "calls": ["a", "b"], "frontend": {"remoteEntry": "a.js"}, "settings": {"currency": "EUR"},
+        });
+        fenced.given(&object("free", before)).await;
+        let editor = fenced.user("editor");
+        for (what, patch) in [
+            ("description", json!({"spec": {"description": "better"}})),
+            ("labels", json!({"metadata": {"labels": {"team": "a"}}})),
+            (
+                "limits",
+                json!({"spec": {"limits": {"inFlight": 10}, "rateLimit": {"requestsPerSecond": 5}}}),
+            ),
+            ("settings", json!({"spec": {"settings": {"currency": "USD"}}})),
+            ("replicas", json!({"spec": {"replicas": 3}})),
+            (
+                "resources",
+                json!({"spec": {"resources": {"limits": {"memory": "64Mi"}}}}),
+            ),
+            (
+                "dependencies",
+                json!({"spec": {"dependencies": [{"name": "a", "version": "*"}]}}),
+            ),
+            ("enabled: false", json!({"spec": {"enabled": false}})),
+        ] {
+            kite_e2e::testing::eventually(&format!("{what} is admitted"), kite_e2e::testing::SOON, async || {
+                fenced
+                    .patch(&editor, "free", "kubectl", Patch::Merge(patch.clone()))
+                    .await
+            })
+            .await;
+        }
+        // Taking rights away touches what the pages and the code are asked about, but nothing that is granted afterwards.
+        fenced.given(&object("bare", json!({"permissions": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"], "namespaces": ["*"]}], "calls": ["a", "b"]}))).await;
+        for (what, patch) in [
+            (
+                "fewer verbs",
+                json!({"spec": {"permissions": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"], "namespaces": ["*"]}]}}),
+            ),
+            ("no permissions", json!({"spec": {"permissions": null}})),
+            ("fewer calls", json!({"spec": {"calls": ["a"]}})),
+            (
+                "no rights and another image",
+                json!({"spec": {"permissions": null, "calls": null, "image": "registry.example/other:1"}}),
+            ),
+        ] {
+            let said = fenced.patch(&editor, "bare", "kubectl", Patch::Merge(patch)).await;
+            assert_eq!(said, Ok(()), "{what}");
+        }
+    });
+}
+
+#[test]
+fn who_may_escalate_may_grant_anything_but_what_is_the_systems_own() {
+    both(async |fenced: &World, _| {
+        let all = json!({"apiGroups": ["kite.dev"], "resources": ["kiteplugins"], "verbs": ["*"]});
+        fenced.role("gitops", json!([all])).await;
+        let everything = json!({
+            "permissions": [{
+                "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"], "namespaces": ["*"],
+                "allowWildcards": true, "acknowledgeDangerous": true,
+            }],
+            "frontend": {"remoteEntry": "a.js"}, "settingsSecretRef": {"name": "any"},
+        });
+        eventually_admitted(fenced, "gitops", &object("wide", everything)).await;
+        for (says, permission) in [
+            (
+                "kite-system",
+                json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"], "namespaces": ["kite-system"]}),
+            ),
+            (
+                "no grant may name Secrets",
+                json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "acknowledgeDangerous": true}),
+            ),
+            (
+                "no grant may name Secrets",
+                json!({"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create"], "namespaces": [PLUGINS], "acknowledgeDangerous": true}),
+            ),
+            (
+                "no grant may name Secrets",
+                json!({"apiGroups": [""], "resources": ["*"], "verbs": ["get"], "allowWildcards": true, "acknowledgeDangerous": true}),
+            ),
+            (
+                "no grant may write",
+                json!({"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["patch"], "acknowledgeDangerous": true}),
+            ),
+            (
+                "no grant may write",
+                json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["rolebindings"], "verbs": ["create"], "acknowledgeDangerous": true}),
+            ),
+        ] {
+            let plugin = object("wide", json!({"permissions": [permission]}));
+            let text = fenced.create(&fenced.user("gitops"), &plugin).await.unwrap_err();
+            assert!(text.contains(says), "{text}");
+        }
+        let reads = json!({"apiGroups": ["", "apps"], "resources": ["pods", "deployments", "configmaps"], "verbs": ["get", "list"]});
+        let plugin = object("wide", json!({"permissions": [reads]}));
+        assert_eq!(fenced.create(&fenced.user("gitops"), &plugin).await, Ok(()));
+    });
+}
