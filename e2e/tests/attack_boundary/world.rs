@@ -1,6 +1,9 @@
 //! Two API servers of the test's own, one with the boundary and one without, and users who try things there.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use k8s_openapi::api::{
     core::v1::Namespace,
@@ -22,41 +25,58 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 pub(crate) const PLUGINS: &str = "kite-plugins";
 pub(crate) const SYSTEM: &str = "kite-system";
 const LIMIT: Duration = Duration::from_secs(30);
 
-static WORLD: LazyLock<(Runtime, World, World)> = LazyLock::new(|| {
-    let runtime = Runtime::new().expect("a runtime");
-    let fenced = runtime.block_on(World::start("with", true));
-    let open = runtime.block_on(World::start("without", false));
-    (runtime, fenced, open)
-});
+/// Made by the first test, and gone with the last that uses it.
+static BOTH: Mutex<Weak<Both>> = Mutex::new(Weak::new());
+
+struct Both {
+    runtime: Runtime,
+    fenced: World,
+    open: World,
+}
+
+impl Both {
+    fn get() -> Arc<Self> {
+        let mut both = BOTH.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(both) = both.upgrade() {
+            return both;
+        }
+        let runtime = Runtime::new().expect("a runtime");
+        let fenced = runtime.block_on(World::start(true));
+        let open = runtime.block_on(World::start(false));
+        let made = Arc::new(Self { runtime, fenced, open });
+        *both = Arc::downgrade(&made);
+        made
+    }
+}
 
 /// Runs a test on the server with the boundary and on the one without.
-pub(crate) fn both(test: impl AsyncFnOnce(&'static World, &'static World)) {
-    let (runtime, fenced, open) = &*WORLD;
-    runtime.block_on(test(fenced, open));
+pub(crate) fn both(test: impl AsyncFnOnce(&World, &World)) {
+    let both = Both::get();
+    both.runtime.block_on(test(&both.fenced, &both.open));
 }
 
 /// An API server with the CRD, the namespaces, and perhaps the policies.
 pub(crate) struct World {
+    // Before its folder goes, it ends.
     _server: ApiServer,
+    _folder: TempDir,
     config: Config,
     pub(crate) admin: Client,
 }
 
 impl World {
-    async fn start(name: &str, with_policies: bool) -> Self {
+    async fn start(with_policies: bool) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let layout = Layout::from_env().expect("the layout");
-        let folder = layout
-            .cache()
-            .join("apiserver")
-            .join(format!("{}-boundary-{name}", layout.id()));
-        let server = apiserver::start(&layout, &folder).expect("an API server");
+        let folder = tempfile::tempdir_in(layout.cache()).expect("a folder");
+        let server = apiserver::start(&layout, &folder.path().join("server")).expect("an API server");
         let kubeconfig = Kubeconfig::read_from(server.kubeconfig()).expect("the kubeconfig");
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
             .await
@@ -64,6 +84,7 @@ impl World {
         let admin = Client::try_from(config.clone()).expect("a client");
         let world = Self {
             _server: server,
+            _folder: folder,
             config,
             admin,
         };
