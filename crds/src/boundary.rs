@@ -6,8 +6,10 @@
 //! policy has [`CHECKS`] of them; rights beyond that are checked by copies of it, [`POLICIES`] in all.
 
 mod cel;
+mod fence;
 mod grants;
 mod references;
+mod reservation;
 mod rights;
 
 use k8s_openapi::{
@@ -16,7 +18,7 @@ use k8s_openapi::{
         ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec,
         Validation, Variable,
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 use kube::Resource as _;
 
@@ -59,36 +61,71 @@ pub const TRUST: &str = "trust";
 /// A policy and its binding.
 pub type Bound = (ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding);
 
-/// All policies, where the namespaces of the plugins and of the system have these names.
-pub fn policies(plugins: &str, system: &str) -> Vec<Bound> {
-    let rights = (0..POLICIES).map(|copy| rights::policy(copy, plugins));
-    let rest = [references::policy(plugins), grants::policy(plugins, system)];
-    rights.chain(rest).map(Parts::bound).collect()
+/// The names that a boundary is drawn around.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// The plugins' namespace.
+    pub plugins: &'a str,
+    /// The namespace of operator, gateway and their keys.
+    pub system: &'a str,
 }
 
-/// What a policy is made of.
+impl Places<'_> {
+    /// The operator's user name.
+    fn operator(&self) -> String {
+        format!("system:serviceaccount:{}:{}", self.system, crate::labels::OPERATOR)
+    }
+}
+
+/// All policies.
+pub fn policies(places: Places<'_>) -> Vec<Bound> {
+    let Places { plugins, system } = places;
+    let rights = (0..POLICIES).map(|copy| rights::policy(copy, plugins));
+    let rest = [references::policy(plugins), grants::policy(plugins, system)];
+    let others = fence::policies(places).into_iter().chain(reservation::policies(places));
+    rights.chain(rest).chain(others).map(Parts::bound).collect()
+}
+
+/// What a policy is made of. It fails closed.
 struct Parts {
     name: String,
+    /// The only namespace in which it is asked.
+    namespace: Option<String>,
+    rules: Vec<NamedRuleWithOperations>,
     conditions: Vec<MatchCondition>,
     variables: Vec<Variable>,
     validations: Vec<Validation>,
 }
 
+/// Writes of KitePlugins.
+fn plugin_writes() -> Vec<NamedRuleWithOperations> {
+    let plural = KitePlugin::plural(&());
+    vec![rule(&["CREATE", "UPDATE"], &KitePlugin::group(&()), &[plural.as_ref()])]
+}
+
+/// Operations on resources of a group, in any version: one that is served later must not be a way around.
+fn rule(operations: &[&str], group: &str, resources: &[&str]) -> NamedRuleWithOperations {
+    let texts = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect());
+    NamedRuleWithOperations {
+        api_groups: texts(&[group]),
+        api_versions: texts(&["*"]),
+        operations: texts(operations),
+        resources: texts(resources),
+        scope: Some(String::from("*")),
+        ..NamedRuleWithOperations::default()
+    }
+}
+
 impl Parts {
-    /// The policy for writes of KitePlugins. It fails closed.
     fn bound(self) -> Bound {
         let metadata = ObjectMeta {
             name: Some(self.name.clone()),
             ..ObjectMeta::default()
         };
-        let rule = NamedRuleWithOperations {
-            api_groups: Some(vec![KitePlugin::group(&()).into_owned()]),
-            // Any version: one that is served later must not be a way around.
-            api_versions: Some(vec![String::from("*")]),
-            operations: Some(vec![String::from("CREATE"), String::from("UPDATE")]),
-            resources: Some(vec![KitePlugin::plural(&()).into_owned()]),
-            scope: Some(String::from("*")),
-            ..NamedRuleWithOperations::default()
+        // The API server itself labels every namespace with its name.
+        let in_namespace = |name: String| LabelSelector {
+            match_labels: Some([(String::from("kubernetes.io/metadata.name"), name)].into()),
+            ..LabelSelector::default()
         };
         let policy = ValidatingAdmissionPolicy {
             metadata: metadata.clone(),
@@ -96,11 +133,12 @@ impl Parts {
                 failure_policy: Some(String::from("Fail")),
                 match_constraints: Some(MatchResources {
                     match_policy: Some(String::from("Equivalent")),
-                    resource_rules: Some(vec![rule]),
+                    namespace_selector: self.namespace.map(in_namespace),
+                    resource_rules: Some(self.rules),
                     ..MatchResources::default()
                 }),
                 match_conditions: Some(self.conditions),
-                variables: Some(self.variables),
+                variables: (!self.variables.is_empty()).then_some(self.variables),
                 validations: Some(self.validations),
                 ..ValidatingAdmissionPolicySpec::default()
             }),
@@ -122,13 +160,18 @@ impl Parts {
 mod tests {
     use super::*;
 
+    const PLACES: Places<'_> = Places {
+        plugins: "kite-plugins",
+        system: "kite-system",
+    };
+
     #[test]
     fn the_documentation_names_every_field_that_bears_code() {
         let page = include_str!("../../docs/security.md");
         for field in CODE {
             assert!(page.contains(&format!("`{field}`")), "{field}");
         }
-        for (policy, _) in policies("kite-plugins", "kite-system") {
+        for (policy, _) in policies(PLACES) {
             let name = policy.metadata.name.unwrap();
             let is_named = page.contains(&format!("`{name}`"));
             assert!(is_named || name.starts_with("kite-rights-"), "{name}");

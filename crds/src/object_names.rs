@@ -5,19 +5,22 @@
 
 use crate::PluginName;
 
+/// Begins the names of all objects that are made for plugins.
+pub const PREFIX: &str = "kite-plugin-";
+
 /// Its ServiceAccount, its Roles and ClusterRole, and their bindings.
 pub fn base(plugin: &PluginName) -> String {
-    format!("kite-plugin-{plugin}")
+    format!("{PREFIX}{plugin}")
 }
 
 /// The Secret with its server certificate.
 pub fn certificate(plugin: &PluginName) -> String {
-    format!("kite-plugin-{plugin}-tls")
+    format!("{PREFIX}{plugin}-tls")
 }
 
 /// The Deployment and the Service of one of its revisions.
 pub fn revision(plugin: &PluginName, number: i64) -> String {
-    format!("kite-plugin-{plugin}-{number}")
+    format!("{PREFIX}{plugin}-{number}")
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ fn the_policies_are_those_of_the_rules_with_the_names_of_the_namespaces() {
     for (plugins, system) in [("kite-plugins", "kite-system"), ("plug", "sys")] {
         let namespaces = format!("--set=pluginsNamespace={plugins},systemNamespace={system}");
         let rendered = policies(&render(&["--namespace=default", &namespaces]).unwrap());
-        let expected = kite_api::boundary::policies(plugins, system)
+        let expected = kite_api::boundary::policies(kite_api::boundary::Places { plugins, system })
             .into_iter()
             .flat_map(|(policy, binding)| {
                 [

@@ -3,6 +3,7 @@
 use super::{
     Parts,
     cel::{condition, validation, variable},
+    plugin_writes,
 };
 
 /// Of the core group: what opens the pods and Secrets of other plugins.
@@ -46,6 +47,8 @@ pub(super) fn policy(plugins: &str, system: &str) -> Parts {
     let changed = "has(object.spec.permissions) && (oldObject == null || object.spec.permissions != oldObject.spec.?permissions.orValue([]))";
     Parts {
         name: String::from("kite-grants"),
+        namespace: None,
+        rules: plugin_writes(),
         conditions: vec![condition("grants-something-else", changed)],
         variables: vec![variable(
             "here",

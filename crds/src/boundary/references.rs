@@ -3,6 +3,7 @@
 use super::{
     MOST_SECRETS, Parts,
     cel::{self, validation, variable},
+    plugin_writes,
 };
 
 pub(super) fn policy(plugins: &str) -> Parts {
@@ -42,6 +43,8 @@ pub(super) fn policy(plugins: &str) -> Parts {
     }));
     Parts {
         name: String::from("kite-references"),
+        namespace: None,
+        rules: plugin_writes(),
         conditions: vec![cel::changed(), cel::may_not_escalate()],
         variables: vec![variable("secrets", named.to_owned())],
         validations,

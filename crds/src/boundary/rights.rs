@@ -5,6 +5,7 @@ use k8s_openapi::api::admissionregistration::v1::Validation;
 use super::{
     CHECKS, MOST_ADDED, MOST_CHARACTERS, MOST_RIGHTS, Parts,
     cel::{self, WITHIN, condition, validation, variable},
+    plugin_writes,
 };
 
 /// The copy that checks the rights from `copy * CHECKS` on. The first one checks the bounds too; the others are asked only where there are so
@@ -21,6 +22,8 @@ pub(super) fn policy(copy: usize, plugins: &str) -> Parts {
     validations.extend((first..first + CHECKS).map(check));
     Parts {
         name: format!("kite-rights-{copy}"),
+        namespace: None,
+        rules: plugin_writes(),
         conditions,
         variables: vec![
             variable("rights", spelled_out("object", plugins)),

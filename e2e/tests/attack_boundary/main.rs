@@ -3,6 +3,7 @@
 
 mod attacks;
 mod honest;
+mod namespace;
 mod world;
 
 use attacks::{Attack, How, all};
@@ -22,8 +23,6 @@ async fn make_attackers(w: &World) {
     }
     let trust = json!({"apiGroups": ["kite.dev"], "resources": ["kiteplugins"], "verbs": ["trust"]});
     w.role("trusted", json!([plugins_rule(), trust])).await;
-    let secret = json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["a"]}]);
-    w.role_in(world::PLUGINS, "trusted", secret).await;
     let everything = json!([{"apiGroups": ["example.com"], "resources": ["*"], "verbs": ["*"]}]);
     w.role_in("shop", "rich", everything).await;
 }

@@ -9,7 +9,10 @@ use k8s_openapi::api::{
     core::v1::Namespace,
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
-use kite_api::{KitePlugin, boundary};
+use kite_api::{
+    KitePlugin,
+    boundary::{self, Places},
+};
 use kite_e2e::{
     cluster::{
         Layout,
@@ -30,6 +33,10 @@ use tokio::runtime::Runtime;
 
 pub(crate) const PLUGINS: &str = "kite-plugins";
 pub(crate) const SYSTEM: &str = "kite-system";
+const PLACES: Places<'_> = Places {
+    plugins: PLUGINS,
+    system: SYSTEM,
+};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Made by the first test, and gone with the last that uses it.
@@ -100,6 +107,19 @@ impl World {
             .await
             .expect("in time")
             .expect("the CRD is established");
+        for (user, roles) in [
+            ("edits-here", ["view", "edit"].as_slice()),
+            ("administers-here", &["view", "edit", "admin"]),
+        ] {
+            for role in roles {
+                world.bind_built_in(user, role).await;
+            }
+            // Which they lack, and others may have.
+            let ephemeral = json!([{"apiGroups": [""], "resources": ["pods/ephemeralcontainers"], "verbs": ["patch"]}]);
+            world.role_in(PLUGINS, user, ephemeral).await;
+        }
+        let secret = json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["a"]}]);
+        world.role_in(PLUGINS, "trusted", secret).await;
         if with_policies {
             world.install_policies().await;
         }
@@ -107,7 +127,7 @@ impl World {
     }
 
     async fn install_policies(&self) {
-        for (policy, binding) in boundary::policies(PLUGINS, SYSTEM) {
+        for (policy, binding) in boundary::policies(PLACES) {
             let [policy, binding] =
                 [serde_json::to_value(policy), serde_json::to_value(binding)].map(|it| it.expect("JSON"));
             self.apply::<k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy>(
@@ -182,6 +202,19 @@ impl World {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
         });
         self.apply::<RoleBinding>(&Api::namespaced(self.admin.clone(), namespace), binding)
+            .await;
+    }
+
+    /// Gives the user what a built-in role has in the plugins' namespace. The role itself is empty where no controller collects its
+    /// rules.
+    async fn bind_built_in(&self, user: &str, role: &str) {
+        let binding = json!({
+            "metadata": {"name": format!("{user}-{role}")}, "subjects": [subject(user)],
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": format!("system:aggregate-to-{role}"),
+            },
+        });
+        self.apply::<RoleBinding>(&Api::namespaced(self.admin.clone(), PLUGINS), binding)
             .await;
     }
 

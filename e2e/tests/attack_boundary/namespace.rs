@@ -1,0 +1,374 @@
+//! In the plugins' namespace nobody passes for a plugin, and the operator's credentials open no more than they must.
+
+use http::{Method, Request};
+use kube::Client;
+use serde_json::{Value, json};
+
+use super::world::{PLUGINS, SYSTEM, World, both};
+
+/// A request, and what is sent with it.
+struct Try {
+    name: &'static str,
+    method: Method,
+    path: String,
+    body: Value,
+}
+
+fn pod_spec() -> Value {
+    json!({"serviceAccountName": "kite-plugin-victim", "containers": [{"name": "a", "image": "registry.example/evil"}]})
+}
+
+/// Makes an object of a kind that makes pods.
+fn workload(name: &'static str, group: &str, resource: &str, kind: &str, spec: &Value) -> Try {
+    let (prefix, version) = if group.is_empty() {
+        ("api/v1", "v1")
+    } else {
+        ("apis", group)
+    };
+    let path = if group.is_empty() {
+        format!("/{prefix}")
+    } else {
+        format!("/{prefix}/{group}")
+    };
+    Try {
+        name,
+        method: Method::POST,
+        path: format!("{path}/namespaces/{PLUGINS}/{resource}?dryRun=All"),
+        body: json!({"apiVersion": version, "kind": kind, "metadata": {"name": "evil"}, "spec": spec}),
+    }
+}
+
+/// By every built-in kind, a pod that runs as a plugin.
+fn pods() -> Vec<Try> {
+    let labels = json!({"app": "evil"});
+    let template = json!({"metadata": {"labels": labels}, "spec": pod_spec()});
+    let selected = json!({"selector": {"matchLabels": labels}, "template": template});
+    let mut stateful = selected.clone();
+    stateful["serviceName"] = json!("evil");
+    let mut job = template.clone();
+    job["spec"]["restartPolicy"] = json!("Never");
+    let job = json!({"template": job});
+    let cron = json!({"schedule": "* * * * *", "jobTemplate": {"spec": job}});
+    let replication = json!({"selector": labels, "template": template});
+    vec![
+        workload("a pod", "", "pods", "Pod", &pod_spec()),
+        workload("a Deployment", "apps/v1", "deployments", "Deployment", &selected),
+        workload("a DaemonSet", "apps/v1", "daemonsets", "DaemonSet", &selected),
+        workload("a ReplicaSet", "apps/v1", "replicasets", "ReplicaSet", &selected),
+        workload("a StatefulSet", "apps/v1", "statefulsets", "StatefulSet", &stateful),
+        workload(
+            "a ReplicationController",
+            "",
+            "replicationcontrollers",
+            "ReplicationController",
+            &replication,
+        ),
+        workload("a Job", "batch/v1", "jobs", "Job", &job),
+        workload("a CronJob", "batch/v1", "cronjobs", "CronJob", &cron),
+    ]
+}
+
+/// Other ways to a plugin's rights.
+fn ways() -> Vec<Try> {
+    let here = format!("/api/v1/namespaces/{PLUGINS}");
+    let post = |name, path: String, body| Try {
+        name,
+        method: Method::POST,
+        path,
+        body,
+    };
+    let secret = |name: &str, kind: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "type": kind,
+            "metadata": {"name": name, "annotations": {"kubernetes.io/service-account.name": "kite-plugin-victim"}},
+            "data": {"tls.crt": "", "tls.key": ""},
+        })
+    };
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "evil"},
+        "spec": {"ports": [{"port": 9443}], "selector": {"kite.dev/plugin": "victim"}},
+    });
+    let mut operators = secret("kite-plugin-victim-tls", "kubernetes.io/tls");
+    operators["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "kite-operator"});
+    vec![
+        post(
+            "exec",
+            format!("{here}/pods/runs/exec?command=id&stdout=true"),
+            Value::Null,
+        ),
+        post("attach", format!("{here}/pods/runs/attach?stdout=true"), Value::Null),
+        post(
+            "port-forward",
+            format!("{here}/pods/runs/portforward?ports=9443"),
+            Value::Null,
+        ),
+        Try {
+            name: "an ephemeral container",
+            method: Method::PATCH,
+            path: format!("{here}/pods/runs/ephemeralcontainers?dryRun=All"),
+            body: json!({"spec": {"ephemeralContainers": [{"name": "e", "image": "registry.example/evil"}]}}),
+        },
+        post(
+            "a token",
+            format!("{here}/serviceaccounts/kite-plugin-victim/token"),
+            json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}),
+        ),
+        post(
+            "a token by a Secret",
+            format!("{here}/secrets?dryRun=All"),
+            secret("evil", "kubernetes.io/service-account-token"),
+        ),
+        post(
+            "a Secret in the name of a plugin",
+            format!("{here}/secrets?dryRun=All"),
+            secret("kite-plugin-other-tls", "kubernetes.io/tls"),
+        ),
+        Try {
+            name: "another certificate in the operator's Secret",
+            method: Method::PUT,
+            path: format!("{here}/secrets/kite-plugin-victim-tls?dryRun=All"),
+            body: operators,
+        },
+        post(
+            "its traffic by a Service",
+            format!("{here}/services?dryRun=All"),
+            service,
+        ),
+        post(
+            "an account",
+            format!("{here}/serviceaccounts?dryRun=All"),
+            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "kite-plugin-other"}}),
+        ),
+        post(
+            "a network policy",
+            format!("/apis/networking.k8s.io/v1/namespaces/{PLUGINS}/networkpolicies?dryRun=All"),
+            json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "evil"}, "spec": {"podSelector": {}}}),
+        ),
+    ]
+}
+
+/// Status and text of the answer.
+async fn send(client: &Client, attempt: &Try) -> (u16, String) {
+    let media = if attempt.method == Method::PATCH {
+        "application/strategic-merge-patch+json"
+    } else {
+        "application/json"
+    };
+    let body = if attempt.body.is_null() {
+        Vec::new()
+    } else {
+        attempt.body.to_string().into_bytes()
+    };
+    let request = Request::builder().method(&attempt.method).uri(&attempt.path);
+    let request = request.header(http::header::CONTENT_TYPE, media).body(body).unwrap();
+    match client.request::<Value>(request).await {
+        Ok(_) => (200, String::new()),
+        Err(kube::Error::Api(status)) => (status.code, status.message.clone()),
+        // An answer that is no JSON is one of the API server's later steps.
+        Err(error) => (500, error.to_string()),
+    }
+}
+
+async fn make_victim(w: &World) {
+    for (path, body) in [
+        (
+            "serviceaccounts",
+            json!({"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "kite-plugin-victim"}}),
+        ),
+        (
+            "secrets",
+            json!({
+                "kind": "Secret", "apiVersion": "v1", "type": "kubernetes.io/tls", "data": {"tls.crt": "", "tls.key": ""},
+                "metadata": {"name": "kite-plugin-victim-tls", "labels": {"app.kubernetes.io/managed-by": "kite-operator"}},
+            }),
+        ),
+        (
+            "pods",
+            json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "runs"}, "spec": pod_spec()}),
+        ),
+    ] {
+        let attempt = Try {
+            name: "",
+            method: Method::POST,
+            path: format!("/api/v1/namespaces/{PLUGINS}/{path}"),
+            body,
+        };
+        let (status, text) = send(&w.admin, &attempt).await;
+        assert!(status == 200 || status == 409, "{path}: {text}");
+    }
+}
+
+#[test]
+fn nobody_with_the_built_in_roles_passes_for_a_plugin() {
+    both(async |fenced: &World, open: &World| {
+        let mut wrong = Vec::new();
+        for w in [fenced, open] {
+            make_victim(w).await;
+            // Both were bound before there were policies, which refuse it.
+            for user in ["edits-here", "administers-here"] {
+                let client = w.user(user);
+                for attempt in pods().iter().chain(&ways()) {
+                    let (status, text) = send(&client, attempt).await;
+                    let is_refused = status == 403 && text.contains("reserved for plugins");
+                    let is_allowed = status != 403;
+                    if is_refused != std::ptr::eq(w, fenced) || is_allowed == is_refused {
+                        wrong.push(format!("{user}, {}: {status} {text}", attempt.name));
+                    }
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+fn binding(name: &str, role: &str, subject: &Value) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": name}, "subjects": [subject],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+    })
+}
+
+#[test]
+fn edit_and_admin_are_bound_there_by_nobody() {
+    both(async |fenced: &World, open: &World| {
+        let user = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"});
+        let operator = json!({"kind": "ServiceAccount", "name": "kite-operator", "namespace": SYSTEM});
+        let bind = |role: &str, subject: &Value| Try {
+            name: "",
+            method: Method::POST,
+            path: format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{PLUGINS}/rolebindings?dryRun=All"),
+            body: binding("jane", role, subject),
+        };
+        for role in ["edit", "admin", "cluster-admin"] {
+            let (status, text) = send(&fenced.admin, &bind(role, &user)).await;
+            assert!(
+                status == 403 && text.contains("only the ClusterRole view"),
+                "{role}: {status} {text}"
+            );
+            assert_eq!(send(&open.admin, &bind(role, &user)).await.0, 200);
+        }
+        assert_eq!(send(&fenced.admin, &bind("view", &user)).await, (200, String::new()));
+        assert_eq!(
+            send(&fenced.admin, &bind("edit", &operator)).await,
+            (200, String::new()),
+            "the chart's own"
+        );
+    });
+}
+
+/// What somebody tries who has the operator's credentials, and all rights that RBAC can give.
+fn with_the_operators_credentials() -> Vec<Try> {
+    let group = "rbac.authorization.k8s.io";
+    let post = |name, path: String, body: Value| Try {
+        name,
+        method: Method::POST,
+        path: format!("{path}?dryRun=All"),
+        body,
+    };
+    let account = |name: &str| json!({"kind": "ServiceAccount", "name": name, "namespace": PLUGINS});
+    let everywhere = |name: &str, role: &str, subject: Value| {
+        let mut binding = binding(name, role, &subject);
+        binding["kind"] = json!("ClusterRoleBinding");
+        post(
+            "a binding for the whole cluster",
+            format!("/apis/{group}/v1/clusterrolebindings"),
+            binding,
+        )
+    };
+    let role = |metadata: Value, extra: Value| {
+        let mut role =
+            json!({"apiVersion": format!("{group}/v1"), "kind": "ClusterRole", "metadata": metadata, "rules": []});
+        role.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        post("a role", format!("/apis/{group}/v1/clusterroles"), role)
+    };
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {"name": "t", "annotations": {"kubernetes.io/service-account.name": "default"}},
+    });
+    let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "as.example.com"}, "spec": {
+        "group": "example.com", "scope": "Cluster", "names": {"plural": "as", "kind": "A"},
+        "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}],
+    }});
+    vec![
+        everywhere("evil", "cluster-admin", account("kite-plugin-evil")),
+        everywhere("kite-plugin-evil", "cluster-admin", account("kite-plugin-evil")),
+        everywhere("kite-plugin-evil", "kite-plugin-evil", account("default")),
+        everywhere(
+            "kite-plugin-evil",
+            "kite-plugin-evil",
+            json!({"kind": "ServiceAccount", "name": "kite-plugin-evil", "namespace": SYSTEM}),
+        ),
+        role(json!({"name": "evil"}), json!({})),
+        role(
+            json!({"name": "kite-plugin-evil", "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}}),
+            json!({}),
+        ),
+        role(
+            json!({"name": "kite-plugin-evil"}),
+            json!({"aggregationRule": {"clusterRoleSelectors": [{}]}}),
+        ),
+        post(
+            "a binding in the system's namespace",
+            format!("/apis/{group}/v1/namespaces/{SYSTEM}/rolebindings"),
+            binding("kite-plugin-evil", "kite-plugin-evil", &account("kite-plugin-evil")),
+        ),
+        post(
+            "a pod",
+            format!("/api/v1/namespaces/{PLUGINS}/pods"),
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "evil"}, "spec": pod_spec()}),
+        ),
+        post(
+            "a Secret elsewhere",
+            String::from("/api/v1/namespaces/shop/secrets"),
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "evil"}}),
+        ),
+        post(
+            "a token in the system's namespace",
+            format!("/api/v1/namespaces/{SYSTEM}/secrets"),
+            secret,
+        ),
+        post(
+            "a kind",
+            String::from("/apis/apiextensions.k8s.io/v1/customresourcedefinitions"),
+            crd,
+        ),
+    ]
+}
+
+#[test]
+fn the_operators_credentials_write_nothing_outside_the_fence() {
+    both(async |fenced: &World, open: &World| {
+        let operator = format!("system:serviceaccount:{SYSTEM}:kite-operator");
+        let all = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]);
+        let mut wrong = Vec::new();
+        for w in [fenced, open] {
+            make_victim(w).await;
+            w.role(&operator, all.clone()).await;
+            let client = w.user(&operator);
+            for attempt in with_the_operators_credentials() {
+                let (status, text) = send(&client, &attempt).await;
+                let is_refused = status == 403 && text.contains("kite-fence");
+                if is_refused != std::ptr::eq(w, fenced) || (!is_refused && status != 200) {
+                    wrong.push(format!("{}: {status} {text}", attempt.name));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+#[test]
+fn the_status_is_the_operators_alone() {
+    both(async |fenced: &World, open: &World| {
+        let traffic = json!({"status": {"activeRevision": 7}});
+        for w in [fenced, open] {
+            w.given(&super::object("told", json!({}))).await;
+            let api = super::plugins(&w.admin);
+            let patch = kube::api::Patch::Merge(traffic.clone());
+            let result = api
+                .patch_status("told", &kube::api::PatchParams::default(), &patch)
+                .await;
+            assert_eq!(result.is_err(), std::ptr::eq(w, fenced), "{result:?}");
+        }
+    });
+}
