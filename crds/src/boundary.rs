@@ -6,6 +6,7 @@
 //! policy has [`CHECKS`] of them; rights beyond that are checked by copies of it, [`POLICIES`] in all.
 
 mod cel;
+mod depth;
 mod fence;
 mod grants;
 mod references;
@@ -81,7 +82,11 @@ impl Places<'_> {
 pub fn policies(places: Places<'_>) -> Vec<Bound> {
     let Places { plugins, system } = places;
     let rights = (0..POLICIES).map(|copy| rights::policy(copy, plugins));
-    let rest = [references::policy(plugins), grants::policy(plugins, system)];
+    let rest = [
+        references::policy(plugins),
+        grants::policy(plugins, system),
+        depth::policy(),
+    ];
     let others = fence::policies(places).into_iter().chain(reservation::policies(places));
     rights.chain(rest).chain(others).map(Parts::bound).collect()
 }

@@ -115,7 +115,14 @@ pub struct KitePluginSpec {
     /// What callers must hold to use a path, beyond `kiteplugins/proxy`. A path that no entry matches needs nothing more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
+    #[schemars(extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["path"],
+        "x-kubernetes-validations" = [shapes::rule(
+            "[self.map(r, r.path.split('/').map(s, s.startsWith('{') || s == '*' ? '*' : s))].all(shapes, shapes.all(a, shapes.exists_one(b, b == a)))",
+            "two routes match just the same paths, as they differ in the names of parameters only: put what they require into one",
+        )],
+    ))]
     pub routes: Vec<Route>,
 
     /// What callers must hold to call a tool, beyond `kiteplugins/tools`. A tool that is not named needs nothing more.
@@ -152,7 +159,7 @@ pub struct KitePluginSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
 
-    /// The plugin's settings, as `settingsSchema` has them. Secrets do not belong here. 64 KiB at most.
+    /// The plugin's settings, as `settingsSchema` has them. Secrets do not belong here. 64 KiB and 32 levels at most.
     /// Absent: `{}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "shapes::object")]
@@ -206,7 +213,14 @@ pub struct KitePluginSpec {
     /// Folders in the plugin's container that last, or may be written: its root is read-only. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"],
+        "x-kubernetes-validations" = [shapes::rule(
+            "self.all(a, self.filter(b, b.mountPath == a.mountPath).size() == 1)",
+            "two volumes have the same mountPath: mount one of them elsewhere",
+        )],
+    ))]
     pub volumes: Vec<Volume>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Most bytes of a schema, as JSON.
 pub const MAX_SCHEMA: usize = 64 * 1024;
@@ -13,7 +13,7 @@ pub const MAX_DEPTH: usize = 32;
 pub const MAX_EXPANDED: usize = 4096;
 /// Longest chain of references, each in what the one before refers to.
 pub const MAX_REFERENCES: usize = 64;
-/// Most patterns of a schema, each of which is compiled.
+/// Most patterns of a schema with its references spelled out. Each is tried on every text that it speaks of.
 pub const MAX_PATTERNS: usize = 64;
 
 /// In what a schema exceeds its bounds.
@@ -35,8 +35,8 @@ pub enum SchemaRuleError {
     Chain,
     #[error("with its references spelled out it has more than {MAX_EXPANDED} values")]
     Expanded,
-    #[error("it has {0} patterns, the limit is {MAX_PATTERNS}")]
-    Patterns(usize),
+    #[error("with its references spelled out it has more than {MAX_PATTERNS} patterns")]
+    Patterns,
 }
 
 /// Checks that `schema` is no deeper than the bound and refers to nothing outside itself. Depth first, and no deeper than the
@@ -69,10 +69,6 @@ fn check_at(value: &Value, depth: usize) -> Result<(), SchemaRuleError> {
 /// Checks that whoever checks values against `schema`, which has passed [`check`], is done soon: it does not refer to itself,
 /// and is not large when its references are spelled out.
 pub fn check_cost(schema: &Value) -> Result<(), SchemaRuleError> {
-    let patterns = patterns(schema);
-    if patterns > MAX_PATTERNS {
-        return Err(SchemaRuleError::Patterns(patterns));
-    }
     let mut expansion = Expansion {
         schema,
         sizes: HashMap::new(),
@@ -80,33 +76,39 @@ pub fn check_cost(schema: &Value) -> Result<(), SchemaRuleError> {
     expansion.size(schema).map(drop)
 }
 
-/// Counts what is a pattern by its name: where a property has that name, one too many.
-fn patterns(value: &Value) -> usize {
-    match value {
-        Value::Object(fields) => {
-            let named = |keyword| {
-                fields
-                    .get(keyword)
-                    .map_or(0, |value: &Value| value.as_object().map_or(1, serde_json::Map::len))
-            };
-            named("pattern") + named("patternProperties") + fields.values().map(patterns).sum::<usize>()
+/// How large a part of a schema is with its references spelled out.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    values: usize,
+    /// Patterns by their name: where a property has that name, one too many.
+    patterns: usize,
+}
+
+impl Size {
+    fn add(&mut self, other: Self) -> Result<(), SchemaRuleError> {
+        self.values += other.values;
+        self.patterns += other.patterns;
+        if self.values > MAX_EXPANDED {
+            return Err(SchemaRuleError::Expanded);
         }
-        Value::Array(items) => items.iter().map(patterns).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+        if self.patterns > MAX_PATTERNS {
+            return Err(SchemaRuleError::Patterns);
+        }
+        Ok(())
     }
 }
 
 /// How large the parts of a schema are that are referred to. `None`: it is being counted, so that who asks is inside it.
 struct Expansion<'a> {
     schema: &'a Value,
-    sizes: HashMap<&'a str, Option<usize>>,
+    sizes: HashMap<&'a str, Option<Size>>,
 }
 
 impl<'a> Expansion<'a> {
     /// The number of values in `value` with its references spelled out. Definitions count where they stand too: which part of a
     /// schema is a schema, and which only the name of a property, is the validator's to know.
-    fn size(&mut self, value: &'a Value) -> Result<usize, SchemaRuleError> {
-        let mut size: usize = 1;
+    fn size(&mut self, value: &'a Value) -> Result<Size, SchemaRuleError> {
+        let mut size = Size { values: 1, patterns: 0 };
         match value {
             Value::Object(fields) => {
                 for keyword in ["$dynamicRef", "$recursiveRef", "$id", "$anchor", "$dynamicAnchor"] {
@@ -117,27 +119,28 @@ impl<'a> Expansion<'a> {
                     }
                 }
                 if let Some(Value::String(target)) = fields.get("$ref") {
-                    size += self.referred(target)?;
+                    size.add(self.referred(target)?)?;
                 }
+                size.add(Size {
+                    values: 0,
+                    patterns: patterns(fields),
+                })?;
                 for field in fields.values() {
-                    size += self.size(field)?;
+                    size.add(self.size(field)?)?;
                 }
             }
             Value::Array(items) => {
                 for item in items {
-                    size += self.size(item)?;
+                    size.add(self.size(item)?)?;
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-        }
-        if size > MAX_EXPANDED {
-            return Err(SchemaRuleError::Expanded);
         }
         Ok(size)
     }
 
     /// The size of what `target` refers to.
-    fn referred(&mut self, target: &'a str) -> Result<usize, SchemaRuleError> {
+    fn referred(&mut self, target: &'a str) -> Result<Size, SchemaRuleError> {
         match self.sizes.get(target) {
             Some(Some(size)) => return Ok(*size),
             Some(None) => return Err(SchemaRuleError::Recursive(shown(target))),
@@ -157,6 +160,15 @@ impl<'a> Expansion<'a> {
         self.sizes.insert(target, Some(size));
         Ok(size)
     }
+}
+
+fn patterns(fields: &Map<String, Value>) -> usize {
+    let named = |keyword| {
+        fields
+            .get(keyword)
+            .map_or(0, |value| value.as_object().map_or(1, Map::len))
+    };
+    named("pattern") + named("patternProperties")
 }
 
 fn shown(text: &str) -> String {
@@ -193,8 +205,7 @@ mod tests {
     fn chain(links: usize, times: usize) -> Value {
         let link =
             |n: usize| serde_json::json!({"allOf": vec![serde_json::json!({"$ref": format!("#/$defs/{n}")}); times]});
-        let mut definitions: serde_json::Map<String, Value> =
-            (0..links).map(|n| (n.to_string(), link(n + 1))).collect();
+        let mut definitions: Map<String, Value> = (0..links).map(|n| (n.to_string(), link(n + 1))).collect();
         definitions.insert(links.to_string(), serde_json::json!({"type": "string"}));
         serde_json::json!({"$ref": "#/$defs/0", "$defs": definitions})
     }
@@ -236,8 +247,11 @@ mod tests {
             .collect();
         assert_eq!(
             refused(serde_json::json!({"allOf": patterns})),
-            SchemaRuleError::Patterns(65)
+            SchemaRuleError::Patterns
         );
+        let uses = vec![serde_json::json!({"$ref": "#/$defs/a"}); 65];
+        let used_often = serde_json::json!({"allOf": uses, "$defs": {"a": {"pattern": "a"}}});
+        assert_eq!(refused(used_often), SchemaRuleError::Patterns);
         let wide = serde_json::json!({"enum": vec![1; MAX_EXPANDED]});
         assert_eq!(refused(wide), SchemaRuleError::Expanded);
     }

@@ -8,7 +8,7 @@ use crate::schema_rules::{self, MAX_SCHEMA, SchemaRuleError};
 /// Most bytes of the settings, as JSON.
 pub const MAX_SETTINGS: usize = 64 * 1024;
 /// Most bytes that one pattern is compiled to.
-const MAX_COMPILED: usize = 256 * 1024;
+const MAX_COMPILED: usize = 64 * 1024;
 /// Most violations that are told at once.
 const MOST_TOLD: usize = 5;
 /// Most characters of what is told of one.

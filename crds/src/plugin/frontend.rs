@@ -15,12 +15,12 @@ pub struct Frontend {
 
     /// The pages, by their paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 64))]
     #[schemars(extend(
         "x-kubernetes-list-type" = "map",
         "x-kubernetes-list-map-keys" = ["path"],
         "x-kubernetes-validations" = [shapes::rule(
-            "self.map(r, r.path.split('/').map(s, s.startsWith(':') ? ':' : s)).all(shape, self.filter(r, r.path.split('/').map(s, s.startsWith(':') ? ':' : s) == shape).size() == 1)",
+            "[self.map(r, r.path.split('/').map(s, s.startsWith(':') ? ':' : s))].all(shapes, shapes.all(a, shapes.exists_one(b, b == a)))",
             "two pages have paths that differ in the names of their parameters only, so that no address tells one from the other: remove one",
         )],
     ))]

@@ -71,9 +71,13 @@ fn also(mut schema: Schema, expression: &str, message: &str) -> Schema {
 }
 
 fn list(kind: &str, min: usize, max: usize, items: &Schema) -> Schema {
-    json_schema!({
-        "type": "array", "minItems": min, "maxItems": max, "items": items, "x-kubernetes-list-type": kind,
-    })
+    let mut schema = json_schema!({
+        "type": "array", "maxItems": max, "items": items, "x-kubernetes-list-type": kind,
+    });
+    if min > 0 {
+        schema.insert(String::from("minItems"), json!(min));
+    }
+    schema
 }
 
 /// Declares a function that gives a schema.
@@ -88,7 +92,7 @@ shapes! {
     image = text(512, IMAGE, "write an image by tag or digest, such as registry.example/team/plugin:1.2.0 or registry.example/team/plugin@sha256:…; repository names are in lower case");
     requirement = text(MAX_REQUIREMENT, REQUIREMENT_PATTERN, "write a requirement such as ^1.2, ~1.2.3, 1.x, \">=2, <4\" or \"^1.0 || ^2.0\"; a version alone, such as 1.2.3, is exactly that one");
     plugin_name = reserved(text(40, LABEL, "write the name of a plugin: lower-case letters, digits and '-', no dots, at most 40 characters"));
-    plugin_names = list("set", 1, 64, &plugin_name_item());
+    plugin_names = list("set", 0, 64, &plugin_name_item());
     /// The name of a Secret or a `ConfigMap`.
     object_name = text(253, SUBDOMAIN, "write the name of an object in the plugins' namespace: lower-case letters, digits, '-' and '.'");
     tool_name = text(55, TOOL, "write a tool's own name: a lower-case letter, then lower-case letters, digits and '_', without plugin_… before it");
@@ -100,9 +104,17 @@ shapes! {
     object_names = list("atomic", 1, 16, &text(253, OBJECT, "write names of objects; leave resourceNames out to mean all"));
     namespaces = list("atomic", 1, 32, &text(63, NAMESPACE_OR_ALL, "write names of namespaces, or \"*\" alone for the whole cluster"));
     route_path = also(
-        text(256, ROUTE, "write a path that begins with / and does not end with it, such as /costs, /costs/** or /namespaces/{namespace}/pods: no \"..\", no \"//\", nothing encoded with %"),
+        also(
+            also(
+        text(200, ROUTE, "write a path that begins with / and does not end with it, such as /costs, /costs/** or /namespaces/{namespace}/pods: no \"..\", no \"//\", nothing encoded with %"),
         "!(self.startsWith('/static/') || self.startsWith('/resources/') || self in ['/static', '/resources'])",
         "the paths /static and /resources are the gateway's own: choose another first segment",
+    ),
+            "self.split('{').size() <= 4",
+            "a path has at most 3 parameters",
+        ),
+        "[self.split('{').map(s, s.split('}'))].all(n, (n.size() < 3 || [n[1][0]] != [n[2][0]]) && (n.size() < 4 || ([n[1][0]] != [n[3][0]] && [n[2][0]] != [n[3][0]])))",
+        "a path names each of its parameters differently: rename one",
     );
     path_parameter = text(63, PARAMETER, "write the name of a parameter of the route's path, without its braces");
     query_key = text(128, QUERY_KEY, "write the key of the query parameter");
@@ -110,9 +122,9 @@ shapes! {
     middleware_paths = list("set", 1, 16, &text(512, MIDDLEWARE, "write paths below /api/v1/plugins/, such as /api/v1/plugins/cost-analyzer/** or /api/v1/plugins/**: no other route can have middleware"));
     file = text(256, FILE, "write the path of a file among the plugin's web files, such as remoteEntry.js: relative, no \"..\"");
     module = text(128, MODULE, "write a module that the plugin's remote exposes, in the form ./Name");
-    page_path = text(128, PAGE, "write a path that begins with /, such as /, /cost or /detail/:id (no \"..\", nothing encoded with %)");
+    page_path = text(256, PAGE, "write a path that begins with /, such as /, /cost or /detail/:id (no \"..\", nothing encoded with %)");
     kebab = text(64, KEBAB, "write a name in kebab case, such as currency-dollar or pod-detail");
-    origins = list("set", 1, 16, &text(256, ORIGIN, "write an origin: https:// or wss://, a host in lower case, and no path"));
+    origins = list("set", 0, 16, &text(256, ORIGIN, "write an origin: https:// or wss://, a host in lower case, and no path"));
     variable = also(
         text(128, VARIABLE, "write the name of an environment variable: letters, digits and '_', no digit first"),
         "!self.startsWith('KITE_') && !self.startsWith('KUBERNETES_')",

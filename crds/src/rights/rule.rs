@@ -14,7 +14,7 @@ use crate::{
 /// What a plugin may do with the plugins in its `calls`.
 const CALL_GROUP: &str = "kite.dev";
 const CALL_RESOURCE: &str = "kiteplugins/proxy";
-const CALL_VERBS: [Verb; 5] = [Verb::Get, Verb::Create, Verb::Update, Verb::Patch, Verb::Delete];
+const CALL_VERBS: [Verb; 5] = Verb::CALLS;
 
 /// Every right of each kind, place and name with each verb.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -101,6 +101,24 @@ async fn names_and_what_depends_on_them_are_refused_with_their_reason() {
     .await;
 }
 
+/// The object that the design shows, with every field.
+#[tokio::test]
+async fn an_object_with_every_field_is_accepted() {
+    let text = include_str!("every-field.yaml");
+    let object: Value = serde_saphyr::from_str(text).unwrap();
+    let crd = serde_json::to_value(kite_api::crd()).unwrap();
+    let fields = crd
+        .pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties")
+        .unwrap();
+    for field in fields.as_object().unwrap().keys() {
+        assert!(object["spec"].get(field).is_some(), "{field}");
+    }
+    scope("admit-every-field", async |scope| {
+        assert_eq!(refusal(&scope, object).await, None);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn every_list_at_its_maximum_is_within_the_cost_of_the_rules() {
     scope("admit-maximum", async |scope| {

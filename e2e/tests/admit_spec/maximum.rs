@@ -63,7 +63,7 @@ fn access() -> Value {
         let parameter = "p".repeat(63);
         let source = json!({"path": parameter});
         json!({
-            "path": format!("/{{{parameter}}}/{n:02}/a{}", "/a".repeat(90)),
+            "path": format!("/{{{parameter}}}/{n:02}/a{}", "/a".repeat(62)),
             "requires": each(8, |_| json!({"group": group, "resource": resource, "namespace": source, "name": source})),
         })
     };

@@ -152,6 +152,42 @@ fn what_gives_no_rights_is_free_for_who_holds_none() {
 }
 
 #[test]
+fn nothing_is_too_deep_to_be_read() {
+    both(async |fenced: &World, open: &World| {
+        let nested = |levels: usize| {
+            (1..levels).fold(json!({}), |inner, level| {
+                if level % 2 == 0 {
+                    json!([inner])
+                } else {
+                    json!({"a": inner})
+                }
+            })
+        };
+        fenced.role("deep", json!([plugins_rule()])).await;
+        for field in ["settings", "settingsSchema"] {
+            let deep = |levels: usize| object("deep", json!({field: {"a": nested(levels - 1)}}));
+            eventually_admitted(fenced, "deep", &deep(32)).await;
+            for levels in [33, 140] {
+                let text = fenced.create(&fenced.admin, &deep(levels)).await.unwrap_err();
+                assert!(
+                    text.contains("deeper than 32 levels") && !text.contains("cost"),
+                    "{levels}: {text}"
+                );
+            }
+            // Deeper ones are accepted there too, and break whoever reads the answer.
+            assert_eq!(open.create(&open.admin, &deep(33)).await, Ok(()));
+        }
+        let wide: Value = (0..6_000).map(|n| json!({"key": n})).collect();
+        let wide = object("deep", json!({"settings": {"list": wide}}));
+        assert_eq!(
+            fenced.create(&fenced.user("deep"), &wide).await,
+            Ok(()),
+            "64 KiB of settings are within the cost"
+        );
+    });
+}
+
+#[test]
 fn who_may_escalate_may_grant_anything_but_what_is_the_systems_own() {
     both(async |fenced: &World, _| {
         let all = json!({"apiGroups": ["kite.dev"], "resources": ["kiteplugins"], "verbs": ["*"]});
