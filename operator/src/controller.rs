@@ -10,6 +10,7 @@ pub mod host;
 pub mod namespaces;
 pub mod object;
 pub mod relations;
+pub mod settings;
 pub mod status;
 pub mod validate;
 pub mod watches;
@@ -20,7 +21,7 @@ use std::{
 };
 
 use futures::StreamExt;
-use kite_api::{PluginName, dependencies::Standing, error_chain};
+use kite_api::{PluginName, dependencies::Standing, error_chain, host::unmet};
 use kube::{
     Client,
     runtime::{
@@ -28,6 +29,7 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -35,14 +37,15 @@ use self::{
     build::{Decisions, Installation},
     describe::Memory,
     events::Told,
-    findings::Findings,
+    findings::{Around, Findings},
     gather::{GatherError, Surroundings},
     host::{HostError, Versions},
     namespaces::Places,
     object::Object,
     relations::Relations,
+    settings::Checked,
     status::{Refusal, Situation, StatusError},
-    validate::ValidatedPlugin,
+    validate::{CompatibleWith, ValidatedPlugin},
 };
 use crate::{
     Options,
@@ -53,6 +56,8 @@ use crate::{
 
 /// A plugin is looked at this often though nothing has changed.
 const RESYNC: Duration = Duration::from_mins(10);
+/// The graph of dependencies learns of a plugin this soon.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Why a plugin could not be brought to where it should be. All are tried again.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +66,8 @@ pub enum ReconcileError {
     Gather(#[source] GatherError),
     #[error("failed to find out what the plugin runs with")]
     Host(#[source] HostError),
+    #[error("failed to check the settings to the end")]
+    Settings(#[source] JoinError),
     #[error("failed to issue the plugin's certificate")]
     Issue(#[source] AuthorityError),
     #[error("failed to withdraw what is no longer granted")]
@@ -85,6 +92,7 @@ pub struct Context {
     answers: Memory,
     failures: Failures,
     told: Told,
+    checked: Checked,
 }
 
 /// Watches and reconciles until `stop`.
@@ -108,6 +116,7 @@ pub async fn run(
         answers: Memory::default(),
         failures: Failures::default(),
         told: Told::default(),
+        checked: Checked::default(),
     });
     let work = controller
         .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -138,7 +147,7 @@ async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action,
         .failures
         .failed(name, generation, error.trouble(), Instant::now());
     if let (Some(Trouble { message, .. }), Some(situation)) = (told, error.situation()) {
-        let told = tell(&object, &context, &situation(message), &Standing::default()).await;
+        let told = tell(&object, &context, &situation(message)).await;
         if let Err(untold) = told {
             tracing::warn!(
                 plugin = name,
@@ -156,56 +165,60 @@ async fn attempt(object: &Object, context: &Context) -> Result<Action, Reconcile
     // 1. Is there anything to do, and can the object be understood?                                    pure
     let standing = context.standing(object);
     if object::is_being_deleted(object) {
-        let situation = Situation::Deleting {
-            standing: standing.clone(),
-        };
-        tell(object, context, &situation, &standing).await?;
+        let standing = standing.unwrap_or_default();
+        tell(object, context, &Situation::Deleting { standing }).await?;
         return Ok(Action::await_change());
     }
     let plugin = match validate::validate(object, &namespaces.plugins) {
         Ok(plugin) => plugin,
         Err(error) => {
             let message = error_chain(&error);
-            tell(object, context, &Situation::Invalid { message }, &standing).await?;
+            tell(object, context, &Situation::Invalid { message }).await?;
             return Ok(Action::await_change());
         }
+    };
+    // The graph is a moment behind; nothing is started before it says whether that may be.
+    let Some(standing) = standing else {
+        return Ok(Action::requeue(MOMENT));
     };
     // 2. What is there already?                                                                        asks the cluster
     let mut found = gather::gather(&context.client, namespaces, &plugin)
         .await
         .map_err(ReconcileError::Gather)?;
-    let host = context
-        .versions
-        .now(&context.client)
+    // 3. What should not run stops, and rights that are not granted any longer go, before anything new is there to use them
+    //    and whatever comes of the rest.                                                               asks the cluster
+    let stopped = if plugin.enabled {
+        Ok(())
+    } else {
+        apply::stop(&context.client, &mut found.deployment).await
+    };
+    let granted = build::rbac::granted(&plugin, &namespaces.plugins);
+    apply::withdraw(&context.client, &found.grants, &granted)
         .await
-        .map_err(ReconcileError::Host)?;
-    // 3. For which namespaces was the grant given? That stands in the status before any Role does, so that one which is
+        .map_err(ReconcileError::Withdraw)?;
+    // 4. For which namespaces was the grant given? That stands in the status before any Role does, so that one which is
     //    made again is known as another whenever this program ends.                                    pure, one patch
     let Some(places) = places(object, &plugin, &found, context).await? else {
         return Ok(Action::await_change());
     };
-    // 4. What should be there?                                                                         pure
-    let findings = Findings::of(&plugin, standing, &host, places, &namespaces.plugins);
+    // 5. What else is there to know, and what should be there?                                         asks for versions, pure
+    let mut findings = context.findings(&plugin, standing, places).await?;
     let certificate = context
         .identity
         .plugin_certificate(&plugin.name, found.certificate(), SystemTime::now())
         .map_err(ReconcileError::Issue)?;
     let decisions = Decisions {
         usable: &findings.places.usable,
-        hold: !findings.may_start() && !found.runs(),
+        waits: !findings.may_start(),
+        started: plugin.enabled && (found.runs(&plugin) || object::has_started(object)),
     };
     let desired = build::build(&plugin, &found, decisions, certificate, context.installation());
-    // 5. What should not run stops, whatever comes of the rest; rights that are no longer granted go, before anything new
-    //    is there to use them.                                                                         asks the cluster
-    let stopped = if plugin.enabled {
-        Ok(())
-    } else {
-        apply::stop(&context.client, &mut found.deployment).await
-    };
-    apply::withdraw(&context.client, &found.grants, &desired)
+    findings.kept = desired.workload.kept.then(|| desired.workload.version.to_string());
+    // 6. A namespace that was made again has had its rights withdrawn with it, or loses them now; then all else, in one
+    //    order.                                                                                        asks the cluster
+    apply::withdraw(&context.client, &found.grants, &desired.rbac.grants())
         .await
         .map_err(ReconcileError::Withdraw)?;
-    // 6. All else, in one order.                                                                       asks the cluster
     let applied = match stopped {
         Ok(()) => apply::apply(&context.client, &desired).await,
         Err(error) => Err(error),
@@ -215,10 +228,9 @@ async fn attempt(object: &Object, context: &Context) -> Result<Action, Reconcile
         Err(error) => return Err(not_applied(error, &plugin, &found, findings, context).await?),
     };
     // 7. What runs, and what does it say that it is?                                                   asks the cluster
-    let standing = findings.standing.clone();
-    let (situation, action) = observe(&plugin, applied, &desired, findings, context).await?;
+    let (situation, action) = observe(plugin, applied, &desired, findings, context).await?;
     // 8. What is there to tell?                                                                        pure, one patch
-    tell(object, context, &situation, &standing).await?;
+    tell(object, context, &situation).await?;
     Ok(action)
 }
 
@@ -230,52 +242,41 @@ async fn places(
     context: &Context,
 ) -> Result<Option<Places>, ReconcileError> {
     let own = context.options.namespaces.plugins.as_str();
-    let sort = |recorded| namespaces::sort(plugin.grant.namespaces.keys(), &found.namespaces, recorded, own);
+    let sort = |before| namespaces::sort(plugin.grant.namespaces.keys(), &found.namespaces, before, own);
     if plugin.grant.namespaces.keys().all(|name| name == own) {
         return Ok(Some(sort(&[])));
     }
-    let standing = status::standing(object, &context.client)
+    let recorded = status::recorded(object, &context.client)
         .await
         .map_err(ReconcileError::Status)?;
-    let Some(standing) = standing else { return Ok(None) };
-    let places = sort(&standing.status.namespaces);
-    let recorded = status::record(&context.client, object, &standing, &places.record)
+    let Some(recorded) = recorded else { return Ok(None) };
+    let places = sort(&recorded.status.namespaces);
+    let stands = status::record(&context.client, object, &recorded, &places.record)
         .await
         .map_err(ReconcileError::Status)?;
-    Ok(recorded.then_some(places))
+    Ok(stands.then_some(places))
 }
 
 /// Writes the status that tells `situation`, and tells as events what has come of it.
-async fn tell(
-    object: &Object,
-    context: &Context,
-    situation: &Situation,
-    relations: &Standing,
-) -> Result<(), ReconcileError> {
-    let standing = status::standing(object, &context.client)
+async fn tell(object: &Object, context: &Context, situation: &Situation) -> Result<(), ReconcileError> {
+    let recorded = status::recorded(object, &context.client)
         .await
         .map_err(ReconcileError::Status)?;
-    let Some(standing) = standing else { return Ok(()) };
-    let wanted = status::decide(&standing.status, object::generation(object), situation, status::now());
-    let stands = status::tell(&context.client, object, &standing, &wanted)
+    let Some(recorded) = recorded else { return Ok(()) };
+    let wanted = status::decide(&recorded.status, object::generation(object), situation, status::now());
+    let stands = status::tell(&context.client, object, &recorded, &wanted)
         .await
         .map_err(ReconcileError::Status)?;
     if !stands {
         return Ok(());
     }
-    let grant = object
-        .0
-        .as_ref()
-        .ok()
-        .filter(|_| situation.is_applied())
-        .and_then(|plugin| {
-            context
-                .told
-                .grant(plugin, &standing.status, &context.options.namespaces.plugins)
-        });
-    let notices = grant
-        .into_iter()
-        .chain(events::relations(&standing.status, &wanted, relations));
+    let plugins = &context.options.namespaces.plugins;
+    let applied = object.0.as_ref().ok().filter(|_| situation.is_applied());
+    let grant = applied.and_then(|plugin| context.told.grant(plugin, &recorded.status, plugins));
+    let relations = situation
+        .standing()
+        .map(|standing| events::relations(&recorded.status, &wanted, standing));
+    let notices = grant.into_iter().chain(relations.into_iter().flatten());
     events::publish(&context.client, object, notices).await;
     Ok(())
 }
@@ -307,12 +308,14 @@ async fn not_applied(
 
 /// Looks at the pods and asks those that are ready.
 async fn observe(
-    plugin: &ValidatedPlugin,
+    mut plugin: ValidatedPlugin,
     applied: Applied,
     desired: &build::Desired,
     findings: Findings,
     context: &Context,
 ) -> Result<(Situation, Action), ReconcileError> {
+    // The pods are asked whether they are what they were made to be, which may be what the object wanted before.
+    plugin.version = desired.workload.version.clone();
     let version = plugin.version.to_string();
     if !plugin.enabled {
         let situation = Situation::Disabled {
@@ -322,11 +325,11 @@ async fn observe(
         };
         return Ok((situation, Action::requeue(RESYNC)));
     }
-    let pods = gather::pods(&context.client, &context.options.namespaces.plugins, plugin)
+    let pods = gather::pods(&context.client, &context.options.namespaces.plugins, &plugin)
         .await
         .map_err(ReconcileError::Gather)?;
-    let pods = object::of_template(pods, &desired.template);
-    let (verdict, wait) = describe::describe(plugin, &pods, &context.identity, &context.answers).await;
+    let pods = object::of_template(pods, &desired.workload.template);
+    let (verdict, wait) = describe::describe(&plugin, &pods, &context.identity, &context.answers).await;
     Ok((
         Situation::Running {
             applied,
@@ -365,7 +368,12 @@ impl ReconcileError {
         let refusal = match self {
             Self::Status(_) => return None,
             Self::Refused(_, refusal) => Some(refusal.as_ref().clone()),
-            Self::Gather(_) | Self::Host(_) | Self::Issue(_) | Self::Withdraw(_) | Self::Apply(_) => None,
+            Self::Gather(_)
+            | Self::Host(_)
+            | Self::Settings(_)
+            | Self::Issue(_)
+            | Self::Withdraw(_)
+            | Self::Apply(_) => None,
         };
         Some(move |message| match refusal {
             Some(refusal) => Situation::Refused { message, refusal },
@@ -375,10 +383,34 @@ impl ReconcileError {
 }
 
 impl Context {
-    /// How the plugin stands to others.
-    fn standing(&self, object: &Object) -> Standing {
-        let name = PluginName::parse(object::name(object)).ok();
-        name.and_then(|name| self.relations.standing(&name)).unwrap_or_default()
+    /// How the plugin stands to others, if the graph knows it yet.
+    fn standing(&self, object: &Object) -> Option<Standing> {
+        let name = PluginName::parse(object::name(object)).ok()?;
+        self.relations.standing(&name)
+    }
+
+    /// What is known of a plugin that stands so to others and to its namespaces.
+    async fn findings(
+        &self,
+        plugin: &ValidatedPlugin,
+        standing: Standing,
+        places: Places,
+    ) -> Result<Findings, ReconcileError> {
+        let CompatibleWith { kite, kubernetes } = &plugin.compatible_with;
+        let unmet = if kite.is_none() && kubernetes.is_none() {
+            Vec::new()
+        } else {
+            let host = self.versions.now(&self.client).await.map_err(ReconcileError::Host)?;
+            unmet(kite.as_ref(), kubernetes.as_ref(), &host)
+        };
+        let settings = self.checked.settings(plugin).await.map_err(ReconcileError::Settings)?;
+        let around = Around {
+            standing,
+            unmet,
+            places,
+            settings,
+        };
+        Ok(Findings::of(plugin, around, &self.options.namespaces.plugins))
     }
 
     fn installation(&self) -> Installation<'_> {
@@ -395,6 +427,7 @@ impl Context {
         self.failures.retain(exists);
         self.answers.retain(exists);
         self.told.retain(exists);
+        self.checked.retain(exists);
     }
 }
 

@@ -18,7 +18,10 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::{build::Desired, gather::GrantRef};
+use super::{
+    build::{Desired, rbac::Rbac},
+    gather::GrantRef,
+};
 
 /// An object that could not be deleted.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +56,7 @@ impl ApplyError {
     pub fn is_about_rights(&self) -> bool {
         matches!(
             self.kind.as_str(),
-            "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding"
+            "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding" | "ServiceAccount"
         )
     }
 
@@ -112,9 +115,13 @@ fn runs(deployment: &Deployment) -> bool {
     deployment.spec.as_ref().and_then(|spec| spec.replicas) != Some(0)
 }
 
-/// Deletes the roles and bindings among `found` that are not wanted any longer, bindings first.
-pub async fn withdraw(client: &Client, found: &BTreeSet<GrantRef>, desired: &Desired) -> Result<(), WithdrawError> {
-    for grant in found.difference(&desired.grants()) {
+/// Deletes the roles and bindings among `found` that are not among the `wanted`, bindings first.
+pub async fn withdraw(
+    client: &Client,
+    found: &BTreeSet<GrantRef>,
+    wanted: &BTreeSet<GrantRef>,
+) -> Result<(), WithdrawError> {
+    for grant in found.difference(wanted) {
         let result = match grant {
             GrantRef::ClusterRoleBinding { name } => delete(Api::<ClusterRoleBinding>::all(client.clone()), name).await,
             GrantRef::RoleBinding { namespace, name } => {
@@ -145,28 +152,36 @@ where
     }
 }
 
-/// Applies all of `desired`. The order is that in which each needs the others: an account before its bindings, roles
-/// before the bindings that name them, all that a pod mounts before the pod.
+/// Applies all of `desired`. First the roles, all of them: what they no longer give is gone whatever becomes of the others and of
+/// the rest. Then what needs others after those: an account before its bindings, all that a pod mounts before the pod.
 pub async fn apply(client: &Client, desired: &Desired) -> Result<Applied, ApplyError> {
-    namespaced(client, &desired.service_account).await?;
-    for role in &desired.roles {
-        namespaced(client, role).await?;
-    }
-    if let Some(role) = &desired.cluster_role {
-        cluster_role(client, role).await?;
-    }
-    for binding in &desired.role_bindings {
+    let rbac = &desired.rbac;
+    roles(client, rbac).await?;
+    namespaced(client, &rbac.service_account).await?;
+    for binding in &rbac.role_bindings {
         let namespace = binding.metadata.namespace.as_deref().unwrap_or_default();
         replaceable(&Api::namespaced(client.clone(), namespace), binding).await?;
     }
-    if let Some(binding) = &desired.cluster_role_binding {
+    if let Some(binding) = &rbac.cluster_role_binding {
         replaceable(&cluster_api(client), binding).await?;
     }
     let namespace = desired.secret.metadata.namespace.as_deref().unwrap_or_default();
     replaceable(&Api::namespaced(client.clone(), namespace), &desired.secret).await?;
     namespaced(client, &desired.service).await?;
-    let deployment = namespaced(client, &desired.deployment).await?;
+    let deployment = namespaced(client, &desired.workload.deployment).await?;
     Ok(Applied { deployment })
+}
+
+/// Applies every role, and returns the first failure.
+async fn roles(client: &Client, rbac: &Rbac) -> Result<(), ApplyError> {
+    let mut outcome = Ok(());
+    for role in &rbac.roles {
+        outcome = outcome.and(namespaced(client, role).await.map(drop));
+    }
+    if let Some(role) = &rbac.cluster_role {
+        outcome = outcome.and(cluster_role(client, role).await);
+    }
+    outcome
 }
 
 /// Applies a ClusterRole. One that somebody made to collect the rules of others would never again have those that are

@@ -7,21 +7,18 @@ pub mod workload;
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
-    api::{
-        apps::v1::Deployment,
-        core::v1::{Secret, Service, ServiceAccount},
-        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
-    },
+    api::core::v1::{Secret, Service},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kite_api::{KitePlugin, labels};
 use kube::{Resource, api::ObjectMeta};
 
-use self::identity::Gateway;
-use super::{
-    gather::{GrantRef, Surroundings},
-    validate::ValidatedPlugin,
+use self::{
+    identity::Gateway,
+    rbac::Rbac,
+    workload::{Found, Workload},
 };
+use super::{gather::Surroundings, validate::ValidatedPlugin};
 use crate::{
     Namespaces,
     identity::{Identity, certificate::Certified},
@@ -33,48 +30,10 @@ pub const REVISION: i64 = 1;
 /// The objects that should exist for a plugin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Desired {
-    pub service_account: ServiceAccount,
-    pub roles: Vec<Role>,
-    pub role_bindings: Vec<RoleBinding>,
-    pub cluster_role: Option<ClusterRole>,
-    pub cluster_role_binding: Option<ClusterRoleBinding>,
+    pub rbac: Rbac,
     pub secret: Secret,
     pub service: Service,
-    pub deployment: Deployment,
-    /// Hash of the pods' template, which each pod carries.
-    pub template: String,
-}
-
-impl Desired {
-    /// The roles and bindings among them.
-    pub fn grants(&self) -> BTreeSet<GrantRef> {
-        let place = |meta: &ObjectMeta| {
-            (
-                meta.namespace.clone().unwrap_or_default(),
-                meta.name.clone().unwrap_or_default(),
-            )
-        };
-        let mut grants = BTreeSet::new();
-        grants.extend(self.roles.iter().map(|role| {
-            let (namespace, name) = place(&role.metadata);
-            GrantRef::Role { namespace, name }
-        }));
-        grants.extend(self.role_bindings.iter().map(|binding| {
-            let (namespace, name) = place(&binding.metadata);
-            GrantRef::RoleBinding { namespace, name }
-        }));
-        grants.extend(self.cluster_role.iter().map(|role| GrantRef::ClusterRole {
-            name: place(&role.metadata).1,
-        }));
-        grants.extend(
-            self.cluster_role_binding
-                .iter()
-                .map(|binding| GrantRef::ClusterRoleBinding {
-                    name: place(&binding.metadata).1,
-                }),
-        );
-        grants
-    }
+    pub workload: Workload,
 }
 
 /// What an installation is to all its plugins.
@@ -91,8 +50,10 @@ pub struct Installation<'a> {
 pub struct Decisions<'a> {
     /// The namespaces of its grant in which it gets a Role.
     pub usable: &'a BTreeSet<String>,
-    /// Whether it has no pods for now, because something that it needs is not there.
-    pub hold: bool,
+    /// Whether something that it needs to start is not there.
+    pub waits: bool,
+    /// Whether it had started before.
+    pub started: bool,
 }
 
 /// What should exist for `plugin`, given what was found.
@@ -106,23 +67,20 @@ pub fn build(
     let identity = installation.identity;
     let namespace = installation.namespaces.plugins.as_str();
     let rbac = rbac::build(plugin, decisions.usable, namespace);
-    let authorities = identity.authorities_hash();
-    let (deployment, template) =
-        workload::deployment(plugin, namespace, found.template(), &authorities, decisions.hold);
+    let found = Found {
+        deployment: found.deployment_of(plugin),
+        started: decisions.started,
+    };
+    let workload = workload::build(plugin, namespace, found, &identity.authorities_hash(), decisions.waits);
     let gateway = Gateway {
         address: installation.gateway_address,
         ca: identity.serving.certificate(),
     };
     Desired {
-        service_account: rbac.service_account,
-        roles: rbac.roles,
-        role_bindings: rbac.role_bindings,
-        cluster_role: rbac.cluster_role,
-        cluster_role_binding: rbac.cluster_role_binding,
+        rbac,
         secret: identity::secret(plugin, namespace, certificate, identity.clients.certificate(), &gateway),
         service: workload::service(plugin, namespace),
-        deployment,
-        template,
+        workload,
     }
 }
 

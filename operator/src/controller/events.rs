@@ -8,8 +8,8 @@ use std::{
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kite_api::{
     KitePlugin, KitePluginStatus, PluginName,
-    conditions::{self, DEPENDENCIES_SATISFIED, READY},
-    dependencies::Standing,
+    conditions::{self, DEPENDENCIES_SATISFIED, PERMISSIONS_GRANTED, READY},
+    dependencies::{Need, Standing},
     error_chain, labels,
     plugin::KitePluginSpec,
     rights::{self, Statement},
@@ -114,8 +114,8 @@ fn grant(
         let is_warning = changes.added.iter().any(is_dangerous) || !changes.trust.is_empty();
         return (!changes.is_empty()).then(|| Notice::new(reasons::GRANT_CHANGED, is_warning, changes.note(MAX_NOTE)));
     }
-    let seen = status.observed_generation.filter(|generation| *generation >= 0);
-    if seen == plugin.metadata.generation {
+    let seen = granted(status);
+    if seen.is_some() && seen == plugin.metadata.generation {
         return None;
     }
     let summary = rights::summary(&plugin.spec, plugins_namespace);
@@ -127,6 +127,17 @@ fn grant(
         (reasons::GRANT_CHANGED, format!("{what}: {}", summary.note(MAX_NOTE)))
     };
     Some(Notice::new(reason, is_warning, note))
+}
+
+/// The generation whose grant was in force and told. A disabled plugin has no condition of its grant.
+fn granted(status: &KitePluginStatus) -> Option<i64> {
+    let find = |kind, reason: Option<&str>| {
+        let mut conditions = status.conditions.iter();
+        conditions.find(|it| it.type_ == kind && it.status == "True" && reason.is_none_or(|reason| it.reason == reason))
+    };
+    find(PERMISSIONS_GRANTED, None)
+        .or_else(|| find(READY, Some(conditions::reasons::DISABLED)))?
+        .observed_generation
 }
 
 fn is_dangerous(statement: &Statement) -> bool {
@@ -142,6 +153,16 @@ pub fn relations(before: &KitePluginStatus, now: &KitePluginStatus, standing: &S
     let mut notices = Vec::new();
     // That a dependency is restarted is no news, nor is another reason for what is lost already.
     let is_lost = !standing.is_satisfied() && !standing.waits();
+    // Nor is a dependency that the object itself has just named.
+    let was_there = |need: &Need| {
+        let mut known = before.dependencies.iter();
+        known.any(|it| it.name == need.name.as_str() && it.found.is_some())
+    };
+    let is_lost = is_lost
+        && standing
+            .needs
+            .iter()
+            .any(|need| need.problem.is_some() && was_there(need));
     let was_had = find(before, DEPENDENCIES_SATISFIED).is_some_and(|condition| {
         condition.status == "True" || (condition.reason == conditions::reasons::NOT_READY && standing.is_fatal())
     });
@@ -225,7 +246,7 @@ pub async fn publish(client: &Client, object: &Object, notices: impl IntoIterato
 mod tests {
     use kite_api::{
         Requirement,
-        dependencies::{Need, NeededBy, Problem},
+        dependencies::{NeededBy, Problem},
     };
     use serde_json::{Value, json};
 
@@ -250,10 +271,14 @@ mod tests {
     }
 
     fn seen(generation: i64) -> KitePluginStatus {
-        KitePluginStatus {
-            observed_generation: Some(generation),
-            ..KitePluginStatus::default()
+        if generation < 0 {
+            return KitePluginStatus::default();
         }
+        let granted = json!({
+            "type": "PermissionsGranted", "status": "True", "reason": "Granted", "message": "",
+            "observedGeneration": generation, "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        serde_json::from_value(json!({"conditions": [granted]})).unwrap()
     }
 
     fn told(told: &Told, plugin: &KitePlugin, status: &KitePluginStatus) -> Option<(&'static str, bool)> {
@@ -307,7 +332,7 @@ mod tests {
         };
         serde_json::from_value(json!({"conditions": [
             condition("DependenciesSatisfied", truth, reason, "m"), condition("Ready", "True", "Loaded", ready),
-        ]}))
+        ], "dependencies": [{"name": "lib", "required": "*", "found": "1.0.0", "ready": true}]}))
         .unwrap()
     }
 
@@ -350,6 +375,28 @@ mod tests {
                 "{problem:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_dependency_that_was_just_named_is_not_lost() {
+        let mut before = status("True", "Satisfied", "");
+        before.dependencies.clear();
+        let missing = status("False", "Missing", "");
+        assert_eq!(
+            reasons_of(&before, &missing, &needing(Problem::Missing)),
+            [] as [&str; 0]
+        );
+    }
+
+    #[test]
+    fn a_grant_that_was_refused_at_first_is_told_when_it_is_in_force() {
+        let mut refused = seen(1);
+        refused.conditions[0].status = String::from("False");
+        refused.observed_generation = Some(1);
+        assert_eq!(
+            told(&Told::default(), &plugin(1, |_| {}), &refused),
+            Some(("Granted", false))
+        );
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use kite_api::{
     dependencies::Standing,
     effect::{WithoutEffect, without_effect},
-    host::{self, Host, Unmet},
+    host::Unmet,
     labels, rights,
-    settings::{self, SettingsError},
+    settings::SettingsError,
 };
 
 use super::{namespaces::Places, validate::ValidatedPlugin};
@@ -20,6 +20,8 @@ pub struct Findings {
     /// What of its surroundings the plugin cannot run with.
     pub unmet: Vec<Unmet>,
     pub places: Places,
+    /// The version that goes on, where the one that the object wants waits for what it needs.
+    pub kept: Option<String>,
     /// What the grant allows, in words.
     pub grant: String,
     /// Why the API server refused a role or a binding, if it did.
@@ -30,28 +32,27 @@ pub struct Findings {
     pub selector: String,
 }
 
+/// What was found around an object.
+#[derive(Clone, Debug)]
+pub struct Around {
+    pub standing: Standing,
+    pub unmet: Vec<Unmet>,
+    pub places: Places,
+    pub settings: Result<(), SettingsError>,
+}
+
 impl Findings {
-    /// Looks at a plugin that stands so to others and to its namespaces.
-    pub fn of(
-        plugin: &ValidatedPlugin,
-        standing: Standing,
-        host: &Host,
-        places: Places,
-        plugins_namespace: &str,
-    ) -> Self {
-        let compatible = &plugin.compatible_with;
+    /// What the plugin's own object says, beside what it is to others.
+    pub fn of(plugin: &ValidatedPlugin, around: Around, plugins_namespace: &str) -> Self {
         let spec = &plugin.spec;
         Self {
-            standing,
-            unmet: host::unmet(compatible.kite.as_ref(), compatible.kubernetes.as_ref(), host),
-            places,
+            standing: around.standing,
+            unmet: around.unmet,
+            places: around.places,
+            settings: around.settings,
+            kept: None,
             grant: rights::summary(spec, plugins_namespace).note(MAX_GRANT),
             rights_refused: None,
-            settings: settings::check(
-                spec.settings_schema.as_ref(),
-                spec.settings.as_ref(),
-                spec.settings_secret_ref.is_some(),
-            ),
             without_effect: without_effect(spec),
             selector: format!("{}={}", labels::PLUGIN, plugin.name),
         }
@@ -71,6 +72,7 @@ impl Default for Findings {
             standing: Standing::default(),
             unmet: Vec::new(),
             places: Places::default(),
+            kept: None,
             grant: String::from("it may do nothing"),
             rights_refused: None,
             settings: Ok(()),

@@ -50,9 +50,20 @@ impl Surroundings {
         Certified::of_data(self.secret.as_ref()?.data.as_ref()?)
     }
 
-    /// Whether the plugin should have pods already, by its Deployment.
-    pub fn runs(&self) -> bool {
-        let spec = self.deployment.as_ref().and_then(|deployment| deployment.spec.as_ref());
+    /// The Deployment, if it was made for this very object and not for one that had its name before.
+    pub fn deployment_of(&self, plugin: &ValidatedPlugin) -> Option<&Deployment> {
+        let is_owner = |deployment: &&Deployment| {
+            let mut owners = deployment.metadata.owner_references.iter().flatten();
+            owners.any(|owner| owner.uid == plugin.uid)
+        };
+        self.deployment.as_ref().filter(is_owner)
+    }
+
+    /// Whether the plugin has pods already, or should have some.
+    pub fn runs(&self, plugin: &ValidatedPlugin) -> bool {
+        let spec = self
+            .deployment_of(plugin)
+            .and_then(|deployment| deployment.spec.as_ref());
         spec.is_some_and(|spec| spec.replicas != Some(0))
     }
 
@@ -194,5 +205,8 @@ where
         .await;
     let list = list.map_err(|error| GatherError::Grants(K::kind(&()).into_owned(), error.into()))?;
     let names = |meta: kube::core::ObjectMeta| (meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default());
-    Ok(list.items.into_iter().map(|object| names(object.metadata)).collect())
+    // Somebody else's object that was given the labels is not ours to delete.
+    let base = object_names::base(&plugin.name);
+    let found = list.items.into_iter().map(|object| names(object.metadata));
+    Ok(found.filter(|(_, name)| *name == base).collect())
 }

@@ -26,6 +26,13 @@ pub fn is_being_deleted(object: &Object) -> bool {
     object.meta().deletion_timestamp.is_some()
 }
 
+/// Whether a pod of the plugin has said what it is since the plugin was last enabled.
+pub fn has_started(object: &Object) -> bool {
+    let status = object.0.as_ref().ok().and_then(|plugin| plugin.status.as_ref());
+    let mut revisions = status.into_iter().flat_map(|status| &status.revisions);
+    revisions.any(|revision| revision.definitions_hash.is_some())
+}
+
 /// Those of `pods` that were made from the template with this hash and are not on their way out.
 pub fn of_template(mut pods: Vec<Pod>, template: &str) -> Vec<Pod> {
     pods.retain(|pod| {

@@ -1,6 +1,9 @@
 //! Who needs whom: the graph over all plugins, kept as the watch brings them, and who is to be looked at again for it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use kite_api::{
     KitePlugin, PluginName,
@@ -51,7 +54,11 @@ fn node(object: &Object) -> Option<Node> {
     let unreadable = || Node {
         name: name.clone(),
         version: None,
-        state: NodeState::NotReady,
+        state: if object::is_being_deleted(object) {
+            NodeState::Deleting
+        } else {
+            NodeState::NotReady
+        },
         dependencies: Vec::new(),
     };
     let Ok(plugin) = &object.0 else {
@@ -129,7 +136,10 @@ impl Relations {
             }
             Event::InitDone => {
                 let listing = std::mem::take(&mut state.listing);
-                Some(state.graph.replace(listing))
+                // All of them: those of a list's first page were looked at before the store had what is in it.
+                let mut woken: BTreeSet<PluginName> = listing.iter().map(|node| node.name.clone()).collect();
+                woken.append(&mut state.graph.replace(listing));
+                Some(woken)
             }
         };
         Consequences {

@@ -24,7 +24,7 @@ use self::{
 };
 pub use self::{
     facts::needed_by,
-    write::{StatusError, record, standing, tell},
+    write::{StatusError, record, recorded, tell},
 };
 use super::{apply::Applied, build::REVISION, describe::Verdict, findings::Findings};
 
@@ -70,6 +70,14 @@ impl Situation {
     /// Whether the object's grant is in force.
     pub fn is_applied(&self) -> bool {
         matches!(self, Self::Disabled { .. } | Self::Running { .. })
+    }
+
+    /// How the plugin stands to others, where the object could be looked at.
+    pub fn standing(&self) -> Option<&Standing> {
+        match self {
+            Self::Deleting { standing } => Some(standing),
+            other => other.findings().map(|findings| &findings.standing),
+        }
     }
 
     /// What is known beside the pods, where the object could be looked at.

@@ -60,6 +60,7 @@ pub enum ValidationError {
 pub struct ValidatedPlugin {
     pub name: PluginName,
     pub uid: String,
+    pub generation: i64,
     pub version: Version,
     pub image: String,
     pub image_pull_policy: ImagePullPolicy,
@@ -111,9 +112,7 @@ pub fn validate(object: &Object, plugins_namespace: &str) -> Result<ValidatedPlu
         .0
         .as_ref()
         .map_err(|error| ValidationError::Read(Box::new(error.clone())))?;
-    if metadata.generation.is_none() {
-        return Err(ValidationError::Metadata);
-    }
+    let generation = metadata.generation.ok_or(ValidationError::Metadata)?;
     let uid = metadata.uid.clone().ok_or(ValidationError::Metadata)?;
     let name = PluginName::parse(metadata.name.as_deref().unwrap_or_default()).map_err(ValidationError::Name)?;
     let version =
@@ -128,6 +127,7 @@ pub fn validate(object: &Object, plugins_namespace: &str) -> Result<ValidatedPlu
     Ok(ValidatedPlugin {
         name,
         uid,
+        generation,
         version,
         image: spec.image.clone(),
         image_pull_policy: spec.image_pull_policy.unwrap_or_default(),

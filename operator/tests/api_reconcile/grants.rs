@@ -304,7 +304,7 @@ fn what_is_edited_by_hand_is_put_back() {
 }
 
 #[test]
-fn a_narrowed_grant_is_narrow_before_the_new_pods_are_wanted() {
+fn a_narrowed_grant_is_narrow_though_the_new_pods_are_refused() {
     world().run(async |w: &World| {
         let grant = |verbs: Value| json!([{"apiGroups": [""], "resources": ["pods"], "verbs": verbs}]);
         w.apply(
@@ -313,13 +313,32 @@ fn a_narrowed_grant_is_narrow_before_the_new_pods_are_wanted() {
         )
         .await;
         w.observed("narrowed", 1).await;
-        w.apply(
-            "narrowed",
-            json!({"permissions": grant(json!(["get"])), "version": "0.2.0"}),
-        )
-        .await;
-        w.observed("narrowed", 2).await;
+        // More memory asked for than allowed, which an API server refuses.
+        let impossible = json!({"limits": {"memory": "64Mi"}, "requests": {"memory": "128Mi"}});
+        let fields = json!({"permissions": grant(json!(["get"])), "resources": impossible});
+        w.apply("narrowed", fields).await;
+        let refused = w.observed("narrowed", 2).await;
+        assert!(conditions(&refused).contains(&String::from("Stalled=True Refused")));
         let role: Role = w.get("kite-plugin-narrowed").await;
         assert_eq!(role.rules.unwrap()[0].verbs, ["get"]);
+    });
+}
+
+#[test]
+fn what_others_have_labelled_as_ours_is_not_deleted() {
+    world().run(async |w: &World| {
+        let foreign = json!({
+            "metadata": {"name": "foreign", "labels": {"kite.dev/plugin": "bystander", "app.kubernetes.io/managed-by": "kite-operator"}},
+            "rules": [],
+        });
+        let roles = w.plugins::<Role>();
+        let foreign = serde_json::from_value(foreign).unwrap();
+        roles.create(&PostParams::default(), &foreign).await.unwrap();
+        w.apply("bystander", json!({"permissions": pods()})).await;
+        w.observed("bystander", 1).await;
+        w.apply("bystander", json!({})).await;
+        w.gone(&roles, "kite-plugin-bystander").await;
+        w.observed("bystander", 2).await;
+        roles.get("foreign").await.unwrap();
     });
 }

@@ -209,6 +209,39 @@ fn deleting_disabling_and_downgrading_what_others_need_is_told_on_both_sides() {
 }
 
 #[test]
+fn a_version_that_lacks_something_leaves_the_one_that_runs() {
+    world().run(async |w: &World| {
+        w.apply("updated", json!({})).await;
+        w.observed("updated", 1).await;
+        let _running = plugin::start(w, "updated", "0.1.0").await;
+        w.seen(&w.everywhere(), "updated", phase(Phase::Loaded)).await;
+        let before: Deployment = w.get("kite-plugin-updated-1").await;
+        let newer = json!({"version": "0.2.0", "image": "registry.invalid/hello:0.2.0", "compatibility": {"kubernetes": ">=9"}});
+        w.apply("updated", newer).await;
+        let told = w.seen(&w.everywhere(), "updated", has("DependenciesSatisfied=False HostVersion")).await;
+        let message = message(&told, "DependenciesSatisfied");
+        assert!(message.contains("until then version 0.1.0 goes on"), "{message}");
+        let status = told.status.unwrap();
+        assert_eq!((status.version.as_deref(), status.active_revision), (Some("0.1.0"), Some(1)));
+        let image = |deployment: &Deployment| {
+            let spec = deployment.spec.as_ref().unwrap();
+            spec.template.spec.as_ref().unwrap().containers[0].image.clone()
+        };
+        let after: Deployment = w.get("kite-plugin-updated-1").await;
+        assert_eq!(image(&after), image(&before));
+        assert_eq!(after.metadata.generation, before.metadata.generation, "nothing is restarted");
+
+        // Hand edits are put back meanwhile.
+        w.merge(&w.plugins::<Deployment>(), "kite-plugin-updated-1", json!({"spec": {"replicas": 0}})).await;
+        w.seen(&w.plugins(), "kite-plugin-updated-1", |it: &Deployment| replicas(it) == Some(1)).await;
+
+        w.apply("updated", json!({"version": "0.2.0", "image": "registry.invalid/hello:0.2.0"})).await;
+        let goes_on = |deployment: &Deployment| image(deployment).is_some_and(|image| image.ends_with("0.2.0"));
+        w.seen(&w.plugins(), "kite-plugin-updated-1", goes_on).await;
+    });
+}
+
+#[test]
 fn a_change_of_one_wakes_only_those_that_it_concerns() {
     world().run(async |w: &World| {
         w.apply("wakes", json!({"version": "1.0.0"})).await;

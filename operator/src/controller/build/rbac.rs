@@ -7,10 +7,13 @@ use k8s_openapi::api::{
     rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject},
 };
 use kite_api::{KitePlugin, Verb, object_names};
-use kube::Resource as _;
+use kube::{Resource as _, api::ObjectMeta};
 
 use super::metadata;
-use crate::controller::validate::{Rule, ValidatedPlugin};
+use crate::controller::{
+    gather::GrantRef,
+    validate::{Rule, ValidatedPlugin},
+};
 
 const API_GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -22,6 +25,42 @@ pub struct Rbac {
     pub role_bindings: Vec<RoleBinding>,
     pub cluster_role: Option<ClusterRole>,
     pub cluster_role_binding: Option<ClusterRoleBinding>,
+}
+
+impl Rbac {
+    /// The roles and bindings among them.
+    pub fn grants(&self) -> BTreeSet<GrantRef> {
+        let place = |meta: &ObjectMeta| {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            (text(&meta.namespace), text(&meta.name))
+        };
+        let mut grants = BTreeSet::new();
+        grants.extend(self.roles.iter().map(|role| {
+            let (namespace, name) = place(&role.metadata);
+            GrantRef::Role { namespace, name }
+        }));
+        grants.extend(self.role_bindings.iter().map(|binding| {
+            let (namespace, name) = place(&binding.metadata);
+            GrantRef::RoleBinding { namespace, name }
+        }));
+        grants.extend(self.cluster_role.iter().map(|role| GrantRef::ClusterRole {
+            name: place(&role.metadata).1,
+        }));
+        grants.extend(
+            self.cluster_role_binding
+                .iter()
+                .map(|binding| GrantRef::ClusterRoleBinding {
+                    name: place(&binding.metadata).1,
+                }),
+        );
+        grants
+    }
+}
+
+/// All that the object grants, wherever that may be: what is there beside it is granted by nothing.
+pub fn granted(plugin: &ValidatedPlugin, plugins_namespace: &str) -> BTreeSet<GrantRef> {
+    let everywhere = plugin.grant.namespaces.keys().cloned().collect();
+    build(plugin, &everywhere, plugins_namespace).grants()
 }
 
 /// Roles in the `usable` namespaces of the grant, and a `ClusterRole` if it reaches the whole cluster or other plugins, which

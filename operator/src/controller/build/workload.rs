@@ -20,6 +20,7 @@ use kite_proto::{
     KEY_FILE, MOUNT_PATH, NAME_VARIABLE, PORT,
 };
 use kube::api::ObjectMeta;
+use semver::Version;
 
 use super::{REVISION, metadata, plugin_labels};
 use crate::controller::{object::TEMPLATE, validate::ValidatedPlugin};
@@ -71,25 +72,75 @@ impl Tokens {
     }
 }
 
-/// The Deployment, and the hash of its pods' template. `found` is the hash of the template that is there already. If its
-/// pods have a token, and differ in nothing else, they keep it when the last permission or call goes: taking it away would
-/// restart them, and without rights it opens nothing. With `hold` no pod is made.
-pub fn deployment(
-    plugin: &ValidatedPlugin,
-    namespace: &str,
-    found: Option<&str>,
-    authorities: &str,
-    hold: bool,
-) -> (Deployment, String) {
+/// What is there already.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Found<'a> {
+    pub deployment: Option<&'a Deployment>,
+    /// Whether the plugin had started before.
+    pub started: bool,
+}
+
+impl Found<'_> {
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        Some(&self.deployment?.spec.as_ref()?.template)
+    }
+
+    /// An annotation of its pods.
+    fn annotation(&self, key: &str) -> Option<&str> {
+        let annotations = self.template()?.metadata.as_ref()?.annotations.as_ref()?;
+        annotations.get(key).map(String::as_str)
+    }
+}
+
+/// The plugin's pods.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    pub deployment: Deployment,
+    /// Hash of the pods' template, which each pod carries.
+    pub template: String,
+    /// The version that the pods are of.
+    pub version: Version,
+    /// Whether they are the pods of before, because those that the object wants wait for what they need.
+    pub kept: bool,
+}
+
+/// The Deployment. If the pods that are there have a token, and differ in nothing else, they keep it when the last permission or
+/// call goes: taking it away would restart them, and without rights it opens nothing.
+///
+/// A plugin that `waits` for something makes no pods before it has it. If it had started, its pods stay as they are, also where the
+/// object wants others by now.
+pub fn build(plugin: &ValidatedPlugin, namespace: &str, found: Found<'_>, authorities: &str, waits: bool) -> Workload {
+    let there = found.annotation(TEMPLATE);
     let wanted = Tokens::wanted(plugin);
     let (pod_template, hash) = wanted
         .and_more()
         .map(|tokens| template(plugin, tokens, authorities))
-        .find(|(_, hash)| found == Some(hash.as_str()))
+        .find(|(_, hash)| there == Some(hash.as_str()))
         .unwrap_or_else(|| template(plugin, wanted, authorities));
+    let before = found
+        .annotation(VERSION)
+        .and_then(|version| Version::parse(version).ok());
+    let stays = waits && found.started;
+    match (found.template(), there, before) {
+        (Some(old), Some(there), Some(version)) if stays && there != hash => Workload {
+            deployment: deployment(plugin, namespace, old.clone(), false),
+            template: there.to_owned(),
+            version,
+            kept: true,
+        },
+        _ => Workload {
+            deployment: deployment(plugin, namespace, pod_template, waits && !found.started),
+            template: hash,
+            version: plugin.version.clone(),
+            kept: false,
+        },
+    }
+}
+
+fn deployment(plugin: &ValidatedPlugin, namespace: &str, pod_template: PodTemplateSpec, hold: bool) -> Deployment {
     let mut metadata = metadata(plugin, object_names::revision(&plugin.name, REVISION), Some(namespace));
     metadata.labels = Some(revision_labels(plugin));
-    let deployment = Deployment {
+    Deployment {
         metadata,
         spec: Some(DeploymentSpec {
             replicas: Some(if plugin.enabled && !hold { plugin.replicas } else { 0 }),
@@ -109,8 +160,7 @@ pub fn deployment(
             ..DeploymentSpec::default()
         }),
         status: None,
-    };
-    (deployment, hash)
+    }
 }
 
 /// The Service. It is headless: whoever calls a plugin chooses among its endpoints, and nobody dials its address.
@@ -313,22 +363,46 @@ mod tests {
 
     const AUTHORITIES: &str = "sha256:ca";
 
+    fn built(change: impl FnOnce(&mut serde_json::Value), found: Found<'_>, waits: bool) -> Workload {
+        build(&plugin(change), "kite-plugins", found, AUTHORITIES, waits)
+    }
+
+    fn there(deployment: Option<&Deployment>, started: bool) -> Found<'_> {
+        Found { deployment, started }
+    }
+
+    fn replicas(workload: &Workload) -> Option<i32> {
+        workload.deployment.spec.as_ref().unwrap().replicas
+    }
+
     /// Hash of the template that a plugin gets where the template `found` is there.
     fn template_hash(change: impl FnOnce(&mut serde_json::Value), found: Option<&str>) -> String {
-        deployment(&plugin(change), "kite-plugins", found, AUTHORITIES, false).1
+        let found = found.map(of_template);
+        built(change, there(found.as_ref(), false), false).template
+    }
+
+    /// A Deployment whose pods carry this hash.
+    fn of_template(hash: &str) -> Deployment {
+        let annotations = json!({TEMPLATE: hash, VERSION: "0.0.9"});
+        let spec = json!({"replicas": 1, "selector": {}, "template": {"metadata": {"annotations": annotations}}});
+        serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap()
     }
 
     fn mounts_token(change: impl FnOnce(&mut serde_json::Value), found: Option<&str>) -> Option<bool> {
-        let (deployment, _) = deployment(&plugin(change), "kite-plugins", found, AUTHORITIES, false);
-        let pod = deployment.spec.unwrap().template.spec.unwrap();
+        let found = found.map(of_template);
+        let built = built(change, there(found.as_ref(), false), false);
+        let pod = built.deployment.spec.unwrap().template.spec.unwrap();
         pod.automount_service_account_token
     }
 
     #[test]
     fn the_deployment_is_restricted() {
-        let plugin =
-            plugin(|o| o["spec"]["resources"] = json!({"limits": {"memory": "128Mi"}, "requests": {"cpu": 1}}));
-        let (deployment, hash) = deployment(&plugin, "kite-plugins", None, AUTHORITIES, false);
+        let resources = json!({"limits": {"memory": "128Mi"}, "requests": {"cpu": 1}});
+        let Workload {
+            deployment,
+            template: hash,
+            ..
+        } = built(|o| o["spec"]["resources"] = resources, Found::default(), false);
         let mut value = serde_json::to_value(deployment).unwrap();
         let annotation = value.pointer_mut("/spec/template/metadata/annotations").unwrap();
         assert_eq!(annotation["kite.dev/template"].take(), json!(hash));
@@ -342,14 +416,38 @@ mod tests {
 
     #[test]
     fn a_disabled_plugin_has_no_pods() {
-        let disabled = plugin(|o| o["spec"]["enabled"] = json!(false));
-        let replicas = |plugin: &ValidatedPlugin, hold| {
-            let (deployment, _) = deployment(plugin, "kite-plugins", None, AUTHORITIES, hold);
-            deployment.spec.unwrap().replicas
+        let disabled = |o: &mut serde_json::Value| o["spec"]["enabled"] = json!(false);
+        assert_eq!(replicas(&built(disabled, Found::default(), false)), Some(0));
+        assert_eq!(replicas(&built(|_| {}, Found::default(), false)), Some(1));
+    }
+
+    #[test]
+    fn a_plugin_that_waits_makes_no_pods_unless_it_had_started() {
+        let waits = built(|_| {}, Found::default(), true);
+        assert_eq!((replicas(&waits), waits.kept), (Some(0), false));
+        let before = built(|_| {}, Found::default(), false);
+        let goes_on = built(|_| {}, there(Some(&before.deployment), true), true);
+        assert_eq!((replicas(&goes_on), goes_on.kept), (Some(1), false));
+        assert_eq!(goes_on.template, before.template);
+    }
+
+    #[test]
+    fn the_pods_of_before_stay_while_those_of_another_version_wait() {
+        let before = built(|_| {}, Found::default(), false);
+        let newer = |o: &mut serde_json::Value| {
+            o["spec"]["version"] = json!("0.2.0");
+            o["spec"]["replicas"] = json!(2);
         };
-        assert_eq!(replicas(&disabled, false), Some(0));
-        assert_eq!(replicas(&plugin(|_| {}), true), Some(0), "nor has one that is held");
-        assert_eq!(replicas(&plugin(|_| {}), false), Some(1));
+        let kept = built(newer, there(Some(&before.deployment), true), true);
+        assert_eq!(
+            (kept.kept, &kept.template, replicas(&kept)),
+            (true, &before.template, Some(2))
+        );
+        assert_eq!(kept.version, Version::new(0, 1, 0));
+        let of = |workload: &Workload| workload.deployment.spec.as_ref().unwrap().template.clone();
+        assert_eq!(of(&kept), of(&before));
+        let starts = built(newer, there(Some(&before.deployment), true), false);
+        assert_eq!((starts.kept, starts.version), (false, Version::new(0, 2, 0)));
     }
 
     #[test]
@@ -389,12 +487,17 @@ mod tests {
 
     #[test]
     fn a_plugin_that_may_call_others_has_a_token_for_the_gateway_alone() {
-        let plugin = plugin(|o| {
+        let calls = |o: &mut serde_json::Value| {
             o["spec"]["permissions"] = json!([]);
             o["spec"]["calls"] = json!(["other"]);
-        });
-        let (deployment, _) = deployment(&plugin, "kite-plugins", None, AUTHORITIES, false);
-        let pod = deployment.spec.unwrap().template.spec.unwrap();
+        };
+        let pod = built(calls, Found::default(), false)
+            .deployment
+            .spec
+            .unwrap()
+            .template
+            .spec
+            .unwrap();
         assert_eq!(pod.automount_service_account_token, Some(false));
         let sources = pod.volumes.unwrap().remove(0).projected.unwrap().sources.unwrap();
         let token = sources[1].service_account_token.as_ref().unwrap();
@@ -403,7 +506,7 @@ mod tests {
 
     #[test]
     fn a_new_ca_makes_other_pods() {
-        let hash = |authorities| deployment(&plugin(|_| {}), "kite-plugins", None, authorities, false).1;
+        let hash = |authorities| build(&plugin(|_| {}), "kite-plugins", Found::default(), authorities, false).template;
         assert_ne!(hash("sha256:ca"), hash("sha256:cb"));
     }
 

@@ -10,7 +10,7 @@ use kite_api::{
 use super::condition::{Fact, Truth};
 use crate::controller::findings::Findings;
 
-/// Most plugins that are named as needing this one.
+/// Most plugins, or namespaces, that are named.
 const MOST_NAMED: usize = 8;
 
 /// Whether all is there that the plugin needs: other plugins, and the versions that it runs with.
@@ -18,7 +18,10 @@ pub(super) fn dependencies(findings: &Findings) -> Fact {
     let Findings { standing, unmet, .. } = findings;
     let fact = |truth, reason, message: &str| Fact::new(DEPENDENCIES_SATISFIED, truth, reason, message);
     let mut told: Vec<String> = unmet.iter().map(ToString::to_string).collect();
-    match (standing.is_satisfied(), told.is_empty()) {
+    if let Some(version) = &findings.kept {
+        told.push(format!("until then version {version} goes on"));
+    }
+    match (standing.is_satisfied(), unmet.is_empty()) {
         (true, true) => fact(Truth::True, reasons::SATISFIED, &standing.message()),
         (true, false) => fact(Truth::False, reasons::HOST_VERSION, &told.join("; ")),
         (false, _) => {
@@ -38,7 +41,7 @@ pub(super) fn permissions(findings: &Findings) -> Fact {
     if !places.replaced.is_empty() {
         let message = format!(
             "deleted and made again since it was granted: {}; the grant was not given for what is there now: take the \
-             namespace out of spec.permissions and put it back to give it",
+             namespace out of spec.permissions, wait until status.observedGeneration follows, and put it back to give it",
             namespaces(&places.replaced),
         );
         return fact(Truth::False, reasons::NAMESPACE_REPLACED, &message);
@@ -54,7 +57,16 @@ pub(super) fn permissions(findings: &Findings) -> Fact {
 /// The names, as many as a message should have.
 fn namespaces(names: &[String]) -> String {
     let kind = if names.len() == 1 { "namespace" } else { "namespaces" };
-    format!("{kind} {}", names.join(", "))
+    let named = names
+        .iter()
+        .take(MOST_NAMED)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len().saturating_sub(MOST_NAMED) {
+        0 => format!("{kind} {named}"),
+        more => format!("{kind} {named} and {more} more"),
+    }
 }
 
 /// Whether the settings are what the schema says.

@@ -22,7 +22,7 @@ pub enum StatusError {
 
 /// The status as it stands, of the very object that is being looked at.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct Recorded {
     pub status: KitePluginStatus,
     /// The object's version, so that nothing is written over what was not seen.
     version: Option<String>,
@@ -30,7 +30,7 @@ pub struct Standing {
 
 /// The status that stands at the API server: the watch may not have brought yet what was last written. `None`: the object
 /// is gone, or another of the same name has its place.
-pub async fn standing(object: &Object, client: &Client) -> Result<Option<Standing>, StatusError> {
+pub async fn recorded(object: &Object, client: &Client) -> Result<Option<Recorded>, StatusError> {
     // Untyped, because the object may be one that this operator does not understand.
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<KitePlugin>(&()));
     let found = api
@@ -40,13 +40,23 @@ pub async fn standing(object: &Object, client: &Client) -> Result<Option<Standin
     let found = found.filter(|found| found.metadata.uid == object.meta().uid);
     Ok(found.map(|found| {
         let status = found.data.get("status").cloned();
-        Standing {
-            status: status
-                .and_then(|status| serde_json::from_value(status).ok())
-                .unwrap_or_default(),
+        Recorded {
+            status: status.map(read).unwrap_or_default(),
             version: found.metadata.resource_version,
         }
     }))
+}
+
+/// The status, as far as it is understood: another operator may have written words that this one does not know. Which namespaces
+/// were granted is read by itself, since a namespace that was made again would get its Role if that were forgotten.
+fn read(status: Value) -> KitePluginStatus {
+    let namespaces = status.get("namespaces").cloned();
+    serde_json::from_value(status).unwrap_or_else(|_| KitePluginStatus {
+        namespaces: namespaces
+            .and_then(|namespaces| serde_json::from_value(namespaces).ok())
+            .unwrap_or_default(),
+        ..KitePluginStatus::default()
+    })
 }
 
 /// Every field of a status, so that one that is no longer there is removed. A test holds it against the schema.
@@ -72,25 +82,25 @@ const FIELDS: [&str; 14] = [
 pub async fn tell(
     client: &Client,
     object: &Object,
-    standing: &Standing,
+    recorded: &Recorded,
     wanted: &KitePluginStatus,
 ) -> Result<bool, StatusError> {
-    if standing.status == *wanted {
+    if recorded.status == *wanted {
         return Ok(true);
     }
     let fields = whole(wanted).map_err(StatusError::Serialize)?;
-    write(client, object, standing, &fields).await
+    write(client, object, recorded, &fields).await
 }
 
 /// Writes these fields of the status into the very version of the object that was seen. The version, and not the uid, says of
 /// which object: the API server does not look at the uid in a patch of a status. Returns whether that version still stood.
-async fn write(client: &Client, object: &Object, standing: &Standing, fields: &Value) -> Result<bool, StatusError> {
+async fn write(client: &Client, object: &Object, recorded: &Recorded, fields: &Value) -> Result<bool, StatusError> {
     let api: Api<Object> = Api::all(client.clone());
     let params = PatchParams {
         field_manager: Some(labels::OPERATOR.to_owned()),
         ..PatchParams::default()
     };
-    let patch = json!({"metadata": {"resourceVersion": standing.version}, "status": fields});
+    let patch = json!({"metadata": {"resourceVersion": recorded.version}, "status": fields});
     match api
         .patch_status(object::name(object), &params, &Patch::Merge(patch))
         .await
@@ -105,14 +115,14 @@ async fn write(client: &Client, object: &Object, standing: &Standing, fields: &V
 pub async fn record(
     client: &Client,
     object: &Object,
-    standing: &Standing,
+    recorded: &Recorded,
     namespaces: &[NamespaceStatus],
 ) -> Result<bool, StatusError> {
-    if standing.status.namespaces == namespaces {
+    if recorded.status.namespaces == namespaces {
         return Ok(true);
     }
     let fields = json!({"namespaces": namespaces});
-    write(client, object, standing, &fields).await
+    write(client, object, recorded, &fields).await
 }
 
 /// Every field, so that a merge patch leaves nothing of what was there before.
