@@ -9,6 +9,7 @@ mod cel;
 mod depth;
 mod fence;
 mod grants;
+mod kinds;
 mod references;
 mod reservation;
 mod rights;

@@ -187,15 +187,7 @@ async fn attempt(object: &Object, context: &Context) -> Result<Action, Reconcile
         .map_err(ReconcileError::Gather)?;
     // 3. What should not run stops, and rights that are not granted any longer go, before anything new is there to use them
     //    and whatever comes of the rest.                                                               asks the cluster
-    let stopped = if plugin.enabled {
-        Ok(())
-    } else {
-        apply::stop(&context.client, &mut found.deployment).await
-    };
-    let granted = build::rbac::granted(&plugin, &namespaces.plugins);
-    apply::withdraw(&context.client, &found.grants, &granted)
-        .await
-        .map_err(ReconcileError::Withdraw)?;
+    let stopped = take_away(&plugin, &mut found, context).await?;
     // 4. For which namespaces was the grant given? That stands in the status before any Role does, so that one which is
     //    made again is known as another whenever this program ends.                                    pure, one patch
     let Some(places) = places(object, &plugin, &found, context).await? else {
@@ -232,6 +224,25 @@ async fn attempt(object: &Object, context: &Context) -> Result<Action, Reconcile
     // 8. What is there to tell?                                                                        pure, one patch
     tell(object, context, &situation).await?;
     Ok(action)
+}
+
+/// Stops what should not run, and withdraws what the object does not grant. That something could not be stopped keeps no right
+/// from being withdrawn.
+async fn take_away(
+    plugin: &ValidatedPlugin,
+    found: &mut Surroundings,
+    context: &Context,
+) -> Result<Result<(), ApplyError>, ReconcileError> {
+    let stopped = if plugin.enabled {
+        Ok(())
+    } else {
+        apply::stop(&context.client, &mut found.deployment).await
+    };
+    let granted = build::rbac::granted(plugin, &context.options.namespaces.plugins);
+    apply::withdraw(&context.client, &found.grants, &granted)
+        .await
+        .map_err(ReconcileError::Withdraw)?;
+    Ok(stopped)
 }
 
 /// The namespaces of the grant, sorted and recorded. `None`: somebody else has just written the object, which wakes it again.

@@ -6,11 +6,10 @@
 use super::{
     Parts, Places,
     cel::{condition, validation, variable},
+    kinds::{self, RBAC, WRITES},
     rule,
 };
 use crate::object_names::PREFIX;
-
-const RBAC: &str = "rbac.authorization.k8s.io";
 
 pub(super) fn policies(places: Places<'_>) -> [Parts; 3] {
     [roles(places), rest(places), status(places)]
@@ -86,19 +85,16 @@ fn roles(places: Places<'_>) -> Parts {
 /// No code and no credentials but those of plugins.
 fn rest(places: Places<'_>) -> Parts {
     let Places { plugins, system } = places;
-    let writes = ["CREATE", "UPDATE"];
     let all = ["CREATE", "UPDATE", "DELETE"];
-    let core = [
-        "pods",
-        "pods/ephemeralcontainers",
-        "replicationcontrollers",
-        "podtemplates",
-        "serviceaccounts",
-        "serviceaccounts/token",
-        "secrets",
-        "services",
-        "endpoints",
-    ];
+    let mut rules = kinds::that_run();
+    rules.extend([
+        rule(&WRITES, "", &["secrets"]),
+        rule(&["CONNECT"], "", &["nodes/proxy"]),
+        rule(&all, "apiextensions.k8s.io", &["customresourcedefinitions"]),
+        rule(&all, "admissionregistration.k8s.io", &["*"]),
+        rule(&all, "apiregistration.k8s.io", &["apiservices"]),
+        rule(&all, "certificates.k8s.io", &["*/*"]),
+    ]);
     let allowed = format!(
         "request.resource.resource == 'secrets' ? request.?namespace.orValue('') in ['{plugins}', '{system}'] && object.type == \
          'kubernetes.io/tls' : request.?namespace.orValue('') == '{plugins}' && request.?subResource.orValue('') == '' && \
@@ -107,45 +103,7 @@ fn rest(places: Places<'_>) -> Parts {
     Parts {
         name: String::from("kite-fence"),
         namespace: None,
-        rules: vec![
-            rule(&writes, "", &core),
-            rule(
-                &["CONNECT"],
-                "",
-                &[
-                    "pods/exec",
-                    "pods/attach",
-                    "pods/portforward",
-                    "pods/proxy",
-                    "services/proxy",
-                    "nodes/proxy",
-                ],
-            ),
-            rule(
-                &writes,
-                "apps",
-                &[
-                    "deployments",
-                    "daemonsets",
-                    "statefulsets",
-                    "replicasets",
-                    "controllerrevisions",
-                ],
-            ),
-            rule(&writes, "batch", &["jobs", "cronjobs"]),
-            rule(&all, "apiextensions.k8s.io", &["customresourcedefinitions"]),
-            rule(&all, "admissionregistration.k8s.io", &["*"]),
-            rule(&all, "apiregistration.k8s.io", &["apiservices"]),
-            rule(
-                &all,
-                "certificates.k8s.io",
-                &[
-                    "*",
-                    "certificatesigningrequests/approval",
-                    "certificatesigningrequests/status",
-                ],
-            ),
-        ],
+        rules,
         conditions: vec![condition("is-the-operator", &is_operator(places))],
         variables: Vec::new(),
         validations: vec![validation(

@@ -1,16 +1,14 @@
 //! The plugins' namespace is for plugins: who could run a pod there, or speak for one, would have the rights of any plugin.
 
-use k8s_openapi::api::admissionregistration::v1::{MatchCondition, NamedRuleWithOperations};
+use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
 use super::{
     ESCALATE, Parts, Places,
     cel::{condition, validation, variable},
+    kinds::{self, RBAC, WRITES},
     rule,
 };
 use crate::{labels, object_names::PREFIX};
-
-const RBAC: &str = "rbac.authorization.k8s.io";
-const WRITES: [&str; 2] = ["CREATE", "UPDATE"];
 
 pub(super) fn policies(places: Places<'_>) -> [Parts; 3] {
     [namespace(places), secrets(places), bindings(places)]
@@ -37,41 +35,8 @@ fn may_not_escalate() -> MatchCondition {
 
 /// Everything but Secrets. Deleting, evicting and scaling stay free: they give nothing.
 fn namespace(places: Places<'_>) -> Parts {
-    let core = [
-        "pods",
-        "pods/ephemeralcontainers",
-        "replicationcontrollers",
-        "podtemplates",
-        "services",
-        "endpoints",
-        "serviceaccounts",
-        "serviceaccounts/token",
-    ];
-    let rules: Vec<NamedRuleWithOperations> = vec![
-        rule(&WRITES, "", &core),
-        rule(
-            &["CONNECT"],
-            "",
-            &[
-                "pods/exec",
-                "pods/attach",
-                "pods/portforward",
-                "pods/proxy",
-                "services/proxy",
-            ],
-        ),
-        rule(
-            &WRITES,
-            "apps",
-            &[
-                "deployments",
-                "daemonsets",
-                "statefulsets",
-                "replicasets",
-                "controllerrevisions",
-            ],
-        ),
-        rule(&WRITES, "batch", &["jobs", "cronjobs"]),
+    let mut rules = kinds::that_run();
+    rules.extend([
         rule(&WRITES, "discovery.k8s.io", &["endpointslices"]),
         rule(
             &["CREATE", "UPDATE", "DELETE"],
@@ -79,7 +44,7 @@ fn namespace(places: Places<'_>) -> Parts {
             &["networkpolicies"],
         ),
         rule(&WRITES, RBAC, &["roles", "rolebindings"]),
-    ];
+    ]);
     let plugins = places.plugins;
     let words = format!(
         "'{plugins} is reserved for plugins: \"' + request.userInfo.username + '\" may not ' + (request.operation == 'CREATE' ? 'create ' : \

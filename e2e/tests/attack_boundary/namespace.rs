@@ -38,6 +38,16 @@ fn workload(name: &'static str, group: &str, resource: &str, kind: &str, spec: &
     }
 }
 
+/// A request that makes something, or asks for something to be done.
+fn post(name: &'static str, path: String, body: Value) -> Try {
+    Try {
+        name,
+        method: Method::POST,
+        path,
+        body,
+    }
+}
+
 /// By every built-in kind, a pod that runs as a plugin.
 fn pods() -> Vec<Try> {
     let labels = json!({"app": "evil"});
@@ -68,15 +78,26 @@ fn pods() -> Vec<Try> {
     ]
 }
 
-/// Other ways to a plugin's rights.
-fn ways() -> Vec<Try> {
+/// Ways into a pod that runs.
+fn ways_in() -> Vec<Try> {
+    let pod = format!("/api/v1/namespaces/{PLUGINS}/pods/runs");
+    vec![
+        post("exec", format!("{pod}/exec?command=id&stdout=true"), Value::Null),
+        post("attach", format!("{pod}/attach?stdout=true"), Value::Null),
+        post("port-forward", format!("{pod}/portforward?ports=9443"), Value::Null),
+        Try {
+            name: "an ephemeral container",
+            method: Method::PATCH,
+            path: format!("{pod}/ephemeralcontainers?dryRun=All"),
+            body: json!({"spec": {"ephemeralContainers": [{"name": "e", "image": "registry.example/evil"}]}}),
+        },
+    ]
+}
+
+/// Ways to a plugin's credentials.
+fn credentials() -> Vec<Try> {
     let here = format!("/api/v1/namespaces/{PLUGINS}");
-    let post = |name, path: String, body| Try {
-        name,
-        method: Method::POST,
-        path,
-        body,
-    };
+    let secrets = || format!("{here}/secrets?dryRun=All");
     let secret = |name: &str, kind: &str| {
         json!({
             "apiVersion": "v1", "kind": "Secret", "type": kind,
@@ -84,65 +105,47 @@ fn ways() -> Vec<Try> {
             "data": {"tls.crt": "", "tls.key": ""},
         })
     };
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "evil"},
-        "spec": {"ports": [{"port": 9443}], "selector": {"kite.dev/plugin": "victim"}},
-    });
     let mut operators = secret("kite-plugin-victim-tls", "kubernetes.io/tls");
     operators["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "kite-operator"});
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}});
+    let token = secret("evil", "kubernetes.io/service-account-token");
+    let namesake = secret("kite-plugin-other-tls", "kubernetes.io/tls");
     vec![
-        post(
-            "exec",
-            format!("{here}/pods/runs/exec?command=id&stdout=true"),
-            Value::Null,
-        ),
-        post("attach", format!("{here}/pods/runs/attach?stdout=true"), Value::Null),
-        post(
-            "port-forward",
-            format!("{here}/pods/runs/portforward?ports=9443"),
-            Value::Null,
-        ),
-        Try {
-            name: "an ephemeral container",
-            method: Method::PATCH,
-            path: format!("{here}/pods/runs/ephemeralcontainers?dryRun=All"),
-            body: json!({"spec": {"ephemeralContainers": [{"name": "e", "image": "registry.example/evil"}]}}),
-        },
         post(
             "a token",
             format!("{here}/serviceaccounts/kite-plugin-victim/token"),
-            json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}),
+            request,
         ),
-        post(
-            "a token by a Secret",
-            format!("{here}/secrets?dryRun=All"),
-            secret("evil", "kubernetes.io/service-account-token"),
-        ),
-        post(
-            "a Secret in the name of a plugin",
-            format!("{here}/secrets?dryRun=All"),
-            secret("kite-plugin-other-tls", "kubernetes.io/tls"),
-        ),
+        post("a token by a Secret", secrets(), token),
+        post("a Secret in the name of a plugin", secrets(), namesake),
         Try {
             name: "another certificate in the operator's Secret",
             method: Method::PUT,
             path: format!("{here}/secrets/kite-plugin-victim-tls?dryRun=All"),
             body: operators,
         },
-        post(
-            "its traffic by a Service",
-            format!("{here}/services?dryRun=All"),
-            service,
-        ),
-        post(
-            "an account",
-            format!("{here}/serviceaccounts?dryRun=All"),
-            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "kite-plugin-other"}}),
-        ),
+    ]
+}
+
+/// Ways to a plugin's place.
+fn places() -> Vec<Try> {
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "evil"},
+        "spec": {"ports": [{"port": 9443}], "selector": {"kite.dev/plugin": "victim"}},
+    });
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "kite-plugin-other"}});
+    let policy = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "evil"},
+        "spec": {"podSelector": {}},
+    });
+    let here = |group: &str, resource: &str| format!("/{group}/namespaces/{PLUGINS}/{resource}?dryRun=All");
+    vec![
+        post("its traffic by a Service", here("api/v1", "services"), service),
+        post("an account", here("api/v1", "serviceaccounts"), account),
         post(
             "a network policy",
-            format!("/apis/networking.k8s.io/v1/namespaces/{PLUGINS}/networkpolicies?dryRun=All"),
-            json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "evil"}, "spec": {"podSelector": {}}}),
+            here("apis/networking.k8s.io/v1", "networkpolicies"),
+            policy,
         ),
     ]
 }
@@ -207,7 +210,8 @@ fn nobody_with_the_built_in_roles_passes_for_a_plugin() {
             // Both were bound before there were policies, which refuse it.
             for user in ["edits-here", "administers-here"] {
                 let client = w.user(user);
-                for attempt in pods().iter().chain(&ways()) {
+                let all = [pods(), ways_in(), credentials(), places()];
+                for attempt in all.iter().flatten() {
                     let (status, text) = send(&client, attempt).await;
                     let is_refused = status == 403 && text.contains("reserved for plugins");
                     let is_allowed = status != 403;
@@ -256,82 +260,69 @@ fn edit_and_admin_are_bound_there_by_nobody() {
     });
 }
 
-/// What somebody tries who has the operator's credentials, and all rights that RBAC can give.
-fn with_the_operators_credentials() -> Vec<Try> {
-    let group = "rbac.authorization.k8s.io";
-    let post = |name, path: String, body: Value| Try {
-        name,
-        method: Method::POST,
-        path: format!("{path}?dryRun=All"),
-        body,
-    };
-    let account = |name: &str| json!({"kind": "ServiceAccount", "name": name, "namespace": PLUGINS});
+/// What somebody tries who has the operator's credentials, and all rights that RBAC can give: roles and bindings.
+fn roles_of_the_operator() -> Vec<Try> {
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let account = |name: &str, namespace: &str| json!({"kind": "ServiceAccount", "name": name, "namespace": namespace});
     let everywhere = |name: &str, role: &str, subject: Value| {
         let mut binding = binding(name, role, &subject);
         binding["kind"] = json!("ClusterRoleBinding");
-        post(
-            "a binding for the whole cluster",
-            format!("/apis/{group}/v1/clusterrolebindings"),
-            binding,
-        )
+        let path = format!("{rbac}/clusterrolebindings?dryRun=All");
+        post("a binding for the whole cluster", path, binding)
     };
     let role = |metadata: Value, extra: Value| {
-        let mut role =
-            json!({"apiVersion": format!("{group}/v1"), "kind": "ClusterRole", "metadata": metadata, "rules": []});
+        let mut role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata, "rules": [],
+        });
         role.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        post("a role", format!("/apis/{group}/v1/clusterroles"), role)
+        post("a role", format!("{rbac}/clusterroles?dryRun=All"), role)
     };
-    let secret = json!({
+    let evil = "kite-plugin-evil";
+    let collected = json!({"name": evil, "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}});
+    let collects = json!({"aggregationRule": {"clusterRoleSelectors": [{}]}});
+    let in_system = binding(evil, evil, &account(evil, PLUGINS));
+    vec![
+        everywhere("evil", "cluster-admin", account(evil, PLUGINS)),
+        everywhere(evil, "cluster-admin", account(evil, PLUGINS)),
+        everywhere(evil, evil, account("default", PLUGINS)),
+        everywhere(evil, evil, account(evil, SYSTEM)),
+        role(json!({"name": "evil"}), json!({})),
+        role(collected, json!({})),
+        role(json!({"name": evil}), collects),
+        post(
+            "a binding in the system's namespace",
+            format!("{rbac}/namespaces/{SYSTEM}/rolebindings?dryRun=All"),
+            in_system,
+        ),
+    ]
+}
+
+/// The rest of what they try.
+fn the_rest_of_the_operator() -> Vec<Try> {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "evil"}, "spec": pod_spec()});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "evil"}});
+    let token = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
         "metadata": {"name": "t", "annotations": {"kubernetes.io/service-account.name": "default"}},
     });
-    let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "as.example.com"}, "spec": {
-        "group": "example.com", "scope": "Cluster", "names": {"plural": "as", "kind": "A"},
-        "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}],
-    }});
+    let version = json!({
+        "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}},
+    });
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "as.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Cluster", "names": {"plural": "as", "kind": "A"},
+            "versions": [version],
+        },
+    });
+    let within = |namespace: &str, resource: &str| format!("/api/v1/namespaces/{namespace}/{resource}?dryRun=All");
+    let crds = String::from("/apis/apiextensions.k8s.io/v1/customresourcedefinitions?dryRun=All");
     vec![
-        everywhere("evil", "cluster-admin", account("kite-plugin-evil")),
-        everywhere("kite-plugin-evil", "cluster-admin", account("kite-plugin-evil")),
-        everywhere("kite-plugin-evil", "kite-plugin-evil", account("default")),
-        everywhere(
-            "kite-plugin-evil",
-            "kite-plugin-evil",
-            json!({"kind": "ServiceAccount", "name": "kite-plugin-evil", "namespace": SYSTEM}),
-        ),
-        role(json!({"name": "evil"}), json!({})),
-        role(
-            json!({"name": "kite-plugin-evil", "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}}),
-            json!({}),
-        ),
-        role(
-            json!({"name": "kite-plugin-evil"}),
-            json!({"aggregationRule": {"clusterRoleSelectors": [{}]}}),
-        ),
-        post(
-            "a binding in the system's namespace",
-            format!("/apis/{group}/v1/namespaces/{SYSTEM}/rolebindings"),
-            binding("kite-plugin-evil", "kite-plugin-evil", &account("kite-plugin-evil")),
-        ),
-        post(
-            "a pod",
-            format!("/api/v1/namespaces/{PLUGINS}/pods"),
-            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "evil"}, "spec": pod_spec()}),
-        ),
-        post(
-            "a Secret elsewhere",
-            String::from("/api/v1/namespaces/shop/secrets"),
-            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "evil"}}),
-        ),
-        post(
-            "a token in the system's namespace",
-            format!("/api/v1/namespaces/{SYSTEM}/secrets"),
-            secret,
-        ),
-        post(
-            "a kind",
-            String::from("/apis/apiextensions.k8s.io/v1/customresourcedefinitions"),
-            crd,
-        ),
+        post("a pod", within(PLUGINS, "pods"), pod),
+        post("a Secret elsewhere", within("shop", "secrets"), secret),
+        post("a token in the system's namespace", within(SYSTEM, "secrets"), token),
+        post("a kind", crds, crd),
     ]
 }
 
@@ -345,7 +336,7 @@ fn the_operators_credentials_write_nothing_outside_the_fence() {
             make_victim(w).await;
             w.role(&operator, all.clone()).await;
             let client = w.user(&operator);
-            for attempt in with_the_operators_credentials() {
+            for attempt in roles_of_the_operator().into_iter().chain(the_rest_of_the_operator()) {
                 let (status, text) = send(&client, &attempt).await;
                 let is_refused = status == 403 && text.contains("kite-fence");
                 if is_refused != std::ptr::eq(w, fenced) || (!is_refused && status != 200) {

@@ -57,15 +57,15 @@ pub(super) fn permissions(findings: &Findings) -> Fact {
 /// The names, as many as a message should have.
 fn namespaces(names: &[String]) -> String {
     let kind = if names.len() == 1 { "namespace" } else { "namespaces" };
-    let named = names
+    let first = names
         .iter()
         .take(MOST_NAMED)
         .map(String::as_str)
         .collect::<Vec<_>>()
         .join(", ");
     match names.len().saturating_sub(MOST_NAMED) {
-        0 => format!("{kind} {named}"),
-        more => format!("{kind} {named} and {more} more"),
+        0 => format!("{kind} {first}"),
+        more => format!("{kind} {first} and {more} more"),
     }
 }
 
