@@ -40,14 +40,16 @@ pub const MOST_CHARACTERS: usize = 40_000;
 /// Most references to Secrets in an object, for whoever may not `escalate`.
 pub const MOST_SECRETS: usize = CHECKS;
 
-/// Fields that decide which code runs, or what it is given: whoever changes one takes all rights of the object.
-pub const CODE: [&str; 11] = [
+/// Fields that decide which code runs, where, or what it is given: whoever changes one takes all rights of the object.
+pub const CODE: [&str; 13] = [
     "image",
     "imagePullPolicy",
     "imagePullSecrets",
     "env",
     "settingsSecretRef",
     "volumes",
+    "nodeSelector",
+    "tolerations",
     "frontend",
     "middleware",
     "routes",

@@ -89,6 +89,25 @@ pub(super) fn code_changed() -> String {
     )
 }
 
+/// Whether a text of the object's permissions has what stands between rights, or between the parts of one. The schema refuses
+/// that; an object that is older than the schema may have it, and would read as rights that it does not grant.
+pub(super) fn is_ambiguous(object: &str) -> String {
+    let lists = format!(
+        "[p.apiGroups, p.resources, p.verbs, {}, {}]",
+        list("p", "namespaces", "[]"),
+        list("p", "resourceNames", "[]")
+    );
+    let permissions = permissions(object);
+    format!(
+        "{permissions}.exists(p, {lists}.exists(l, l.exists(t, t.contains('{BETWEEN}') || t.contains('{WITHIN}'))))"
+    )
+}
+
+/// Only where code changes.
+pub(super) fn code_is_new() -> MatchCondition {
+    condition("code-changed", &format!("oldObject == null || {}", code_changed()))
+}
+
 /// Only where rights or code change.
 pub(super) fn changed() -> MatchCondition {
     let grant =

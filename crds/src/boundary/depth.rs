@@ -26,8 +26,10 @@ pub(super) fn policy() -> Parts {
         namespace: None,
         rules: plugin_writes(),
         conditions: vec![condition(
-            "has-settings",
-            "has(object.spec.settings) || has(object.spec.settingsSchema)",
+            // An object from before goes on, and can be deleted.
+            "settings-changed",
+            "oldObject == null || object.spec.?settings != oldObject.spec.?settings || \
+             object.spec.?settingsSchema != oldObject.spec.?settingsSchema",
         )],
         variables: Vec::new(),
         validations: vec![shallow("settings"), shallow("settingsSchema")],

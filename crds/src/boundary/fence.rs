@@ -9,7 +9,7 @@ use super::{
     kinds::{self, RBAC, WRITES},
     rule,
 };
-use crate::object_names::PREFIX;
+use crate::{labels, object_names::PREFIX};
 
 pub(super) fn policies(places: Places<'_>) -> [Parts; 3] {
     [roles(places), rest(places), status(places)]
@@ -43,7 +43,7 @@ fn roles(places: Places<'_>) -> Parts {
                 None,
             ),
             validation(
-                format!("request.?namespace.orValue('') != '{system}'"),
+                written(format!("request.?namespace.orValue('') != '{system}'")),
                 &format!("the operator writes no roles and bindings in {system}"),
                 None,
             ),
@@ -72,10 +72,12 @@ fn roles(places: Places<'_>) -> Parts {
             ),
             validation(
                 written(format!(
-                    "!has(object.metadata.labels) || object.metadata.labels.all(k, !k.startsWith('{RBAC}/') || \
-                     (oldObject != null && has(oldObject.metadata.labels) && k in oldObject.metadata.labels))"
+                    "!has(object.metadata.labels) || object.metadata.labels.all(k, k in ['{}', '{}'] || \
+                     (oldObject != null && has(oldObject.metadata.labels) && k in oldObject.metadata.labels))",
+                    labels::PLUGIN,
+                    labels::MANAGED_BY
                 )),
-                "the operator makes no role that is collected into others",
+                "the operator gives its roles no labels by which they could be collected into others",
                 None,
             ),
         ],

@@ -19,8 +19,10 @@ const OPENS: [&str; 9] = [
     "*",
 ];
 /// What may be read in the plugins' namespace, but not written: whoever writes one takes the rights of other plugins.
-const READ_ONLY: [&str; 14] = [
+const READ_ONLY: [&str; 19] = [
     "pods",
+    "pods/status",
+    "podtemplates",
     "deployments",
     "daemonsets",
     "statefulsets",
@@ -33,9 +35,20 @@ const READ_ONLY: [&str; 14] = [
     "rolebindings",
     "serviceaccounts",
     "services",
+    "endpoints",
+    "endpointslices",
+    "networkpolicies",
     "*",
 ];
-const READ_ONLY_GROUPS: [&str; 5] = ["", "apps", "batch", "rbac.authorization.k8s.io", "*"];
+const READ_ONLY_GROUPS: [&str; 7] = [
+    "",
+    "apps",
+    "batch",
+    "discovery.k8s.io",
+    "networking.k8s.io",
+    "rbac.authorization.k8s.io",
+    "*",
+];
 
 fn list(texts: &[&str]) -> String {
     let quoted: Vec<String> = texts.iter().map(|text| format!("'{text}'")).collect();

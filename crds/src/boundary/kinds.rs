@@ -12,6 +12,7 @@ pub(super) fn that_run() -> Vec<NamedRuleWithOperations> {
     let core = [
         "pods",
         "pods/ephemeralcontainers",
+        "pods/status",
         "replicationcontrollers",
         "podtemplates",
         "services",

@@ -45,7 +45,7 @@ pub(super) fn policy(plugins: &str) -> Parts {
         name: String::from("kite-references"),
         namespace: None,
         rules: plugin_writes(),
-        conditions: vec![cel::changed(), cel::may_not_escalate()],
+        conditions: vec![cel::code_is_new(), cel::may_not_escalate()],
         variables: vec![variable("secrets", named.to_owned())],
         validations,
     }

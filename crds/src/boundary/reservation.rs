@@ -115,7 +115,8 @@ fn bindings(places: Places<'_>) -> Parts {
         validations: vec![validation(
             format!(
                 "(object.roleRef.kind == 'ClusterRole' && object.roleRef.name == 'view') || !has(object.subjects) || \
-                 object.subjects.all(s, s.kind == 'ServiceAccount' && s.?namespace.orValue('') == '{system}')"
+                 object.subjects.all(s, s.kind == 'ServiceAccount' && s.?namespace.orValue('') == '{system}') || \
+                 (oldObject != null && has(oldObject.subjects) && object.subjects.all(s, s in oldObject.subjects))"
             ),
             &format!(
                 "in {plugins} only the ClusterRole view may be bound: edit and admin may impersonate every plugin's ServiceAccount there"

@@ -30,7 +30,11 @@ pub(super) fn policy(copy: usize, plugins: &str) -> Parts {
             variable("all", format!("oldObject == null || {}", cel::code_changed())),
             variable(
                 "old",
-                format!("variables.all ? [] : {}", spelled_out("oldObject", plugins)),
+                format!(
+                    "variables.all || {} ? [] : {}",
+                    cel::is_ambiguous("oldObject"),
+                    spelled_out("oldObject", plugins)
+                ),
             ),
             variable(
                 "added",

@@ -239,6 +239,8 @@ fn by_code() -> Vec<Attack> {
         code!("env", {} => {"env": [{"name": "LD_PRELOAD", "value": "/data/evil.so"}]}),
         code!("settingsSecretRef", {} => {"settingsSecretRef": {"name": "a"}}),
         code!("volumes", {} => {"volumes": [{"name": "a", "mountPath": "/a", "persistentVolumeClaim": {"claimName": "a"}}]}),
+        code!("nodeSelector", {} => {"nodeSelector": {"kubernetes.io/hostname": "mallorys"}}),
+        code!("tolerations", {} => {"tolerations": [{"operator": "Exists"}]}),
         code!("frontend", {} => {"frontend": {"remoteEntry": "a.js"}}),
         code!("middleware", {} => {"middleware": {"paths": ["/api/v1/plugins/**"]}}),
         code!("enabled", {"enabled": false} => {"enabled": true}),

@@ -102,6 +102,7 @@ fn what_gives_no_rights_is_free_for_who_holds_none() {
                 {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "namespaces": ["shop"]},
             ],
             "calls": ["a", "b"], "frontend": {"remoteEntry": "a.js"}, "settings": {"currency": "EUR"},
+            "settingsSecretRef": {"name": "other"},
         });
         fenced.given(&object("free", before)).await;
         let editor = fenced.user("editor");
@@ -123,6 +124,11 @@ fn what_gives_no_rights_is_free_for_who_holds_none() {
                 json!({"spec": {"dependencies": [{"name": "a", "version": "*"}]}}),
             ),
             ("enabled: false", json!({"spec": {"enabled": false}})),
+            (
+                "a permission less",
+                json!({"spec": {"permissions": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"], "namespaces": ["*"]}]}}),
+            ),
+            ("a call less", json!({"spec": {"calls": ["a"]}})),
         ] {
             kite_e2e::testing::eventually(&format!("{what} is admitted"), kite_e2e::testing::SOON, async || {
                 fenced

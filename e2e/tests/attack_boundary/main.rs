@@ -22,7 +22,9 @@ async fn make_attackers(w: &World) {
         w.role_in("shop", user, little.clone()).await;
     }
     let trust = json!({"apiGroups": ["kite.dev"], "resources": ["kiteplugins"], "verbs": ["trust"]});
-    w.role("trusted", json!([plugins_rule(), trust])).await;
+    // In the plugins' namespace alone nothing but `view` is bound, so that a Secret there is named cluster-wide.
+    let secret = json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["a"]});
+    w.role("trusted", json!([plugins_rule(), trust, secret])).await;
     let everything = json!([{"apiGroups": ["example.com"], "resources": ["*"], "verbs": ["*"]}]);
     w.role_in("shop", "rich", everything).await;
 }

@@ -279,6 +279,7 @@ fn roles_of_the_operator() -> Vec<Try> {
     };
     let evil = "kite-plugin-evil";
     let collected = json!({"name": evil, "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}});
+    let by_others = json!({"name": evil, "labels": {"rbac.example.com/aggregate-to-monitoring": "true"}});
     let collects = json!({"aggregationRule": {"clusterRoleSelectors": [{}]}});
     let in_system = binding(evil, evil, &account(evil, PLUGINS));
     vec![
@@ -288,6 +289,7 @@ fn roles_of_the_operator() -> Vec<Try> {
         everywhere(evil, evil, account(evil, SYSTEM)),
         role(json!({"name": "evil"}), json!({})),
         role(collected, json!({})),
+        role(by_others, json!({})),
         role(json!({"name": evil}), collects),
         post(
             "a binding in the system's namespace",

@@ -118,8 +118,6 @@ impl World {
             let ephemeral = json!([{"apiGroups": [""], "resources": ["pods/ephemeralcontainers"], "verbs": ["patch"]}]);
             world.role_in(PLUGINS, user, ephemeral).await;
         }
-        let secret = json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["a"]}]);
-        world.role_in(PLUGINS, "trusted", secret).await;
         if with_policies {
             world.install_policies().await;
         }

@@ -115,12 +115,14 @@ fn runs(deployment: &Deployment) -> bool {
     deployment.spec.as_ref().and_then(|spec| spec.replicas) != Some(0)
 }
 
-/// Deletes the roles and bindings among `found` that are not among the `wanted`, bindings first.
+/// Deletes the roles and bindings among `found` that are not among the `wanted`, bindings first; all that can be, and returns the
+/// first failure.
 pub async fn withdraw(
     client: &Client,
     found: &BTreeSet<GrantRef>,
     wanted: &BTreeSet<GrantRef>,
 ) -> Result<(), WithdrawError> {
+    let mut outcome = Ok(());
     for grant in found.difference(wanted) {
         let result = match grant {
             GrantRef::ClusterRoleBinding { name } => delete(Api::<ClusterRoleBinding>::all(client.clone()), name).await,
@@ -132,13 +134,18 @@ pub async fn withdraw(
                 delete(Api::<Role>::namespaced(client.clone(), namespace), name).await
             }
         };
-        result.map_err(|source| WithdrawError {
-            grant: grant.clone(),
-            source: source.into(),
-        })?;
-        tracing::info!(?grant, "withdrawn");
+        match result {
+            Ok(()) => tracing::info!(?grant, "withdrawn"),
+            // The others go all the same.
+            Err(source) => {
+                outcome = outcome.and(Err(WithdrawError {
+                    grant: grant.clone(),
+                    source: source.into(),
+                }));
+            }
+        }
     }
-    Ok(())
+    outcome
 }
 
 async fn delete<K>(api: Api<K>, name: &str) -> Result<(), kube::Error>
