@@ -33,7 +33,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    apply::{Applied, ApplyError, WithdrawError},
+    apply::{Applied, ApplyError, ClearError, WithdrawError},
     build::{Decisions, Installation},
     describe::Memory,
     events::Told,
@@ -72,6 +72,8 @@ pub enum ReconcileError {
     Issue(#[source] AuthorityError),
     #[error("failed to withdraw what is no longer granted")]
     Withdraw(#[source] WithdrawError),
+    #[error("failed to take the name over")]
+    Clear(#[source] ClearError),
     #[error("failed to apply the plugin's objects")]
     Apply(#[source] ApplyError),
     /// It takes a change to end it.
@@ -242,6 +244,12 @@ async fn take_away(
     apply::withdraw(&context.client, &found.grants, &granted)
         .await
         .map_err(ReconcileError::Withdraw)?;
+    if found.is_of_a_namesake(plugin) {
+        apply::clear(&context.client, plugin, &context.options.namespaces.plugins)
+            .await
+            .map_err(ReconcileError::Clear)?;
+        found.deployment = None;
+    }
     Ok(stopped)
 }
 
@@ -384,6 +392,7 @@ impl ReconcileError {
             | Self::Settings(_)
             | Self::Issue(_)
             | Self::Withdraw(_)
+            | Self::Clear(_)
             | Self::Apply(_) => None,
         };
         Some(move |message| match refusal {

@@ -6,10 +6,11 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::Deployment,
+        core::v1::ServiceAccount,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     },
 };
-use kite_api::labels;
+use kite_api::{labels, object_names};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
@@ -19,8 +20,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::{
-    build::{Desired, rbac::Rbac},
+    build::{Desired, REVISION, rbac::Rbac},
     gather::GrantRef,
+    validate::ValidatedPlugin,
 };
 
 /// An object that could not be deleted.
@@ -30,6 +32,11 @@ pub struct WithdrawError {
     grant: GrantRef,
     source: Box<kube::Error>,
 }
+
+/// What a namesake has left could not be deleted.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to delete what an object of the same name has left")]
+pub struct ClearError(#[source] Box<kube::Error>);
 
 /// An object that could not be applied.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +115,25 @@ pub async fn stop(client: &Client, found: &mut Option<Deployment>) -> Result<(),
         }
         Err(source) => Err(failed(deployment, source)),
     }
+}
+
+/// Deletes the account and the Deployment that a plugin's namesake has left. With its account the tokens of whatever still runs
+/// are worth nothing.
+pub async fn clear(client: &Client, plugin: &ValidatedPlugin, namespace: &str) -> Result<(), ClearError> {
+    let failed = |source: kube::Error| ClearError(source.into());
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    delete(accounts, &object_names::base(&plugin.name))
+        .await
+        .map_err(failed)?;
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    delete(deployments, &object_names::revision(&plugin.name, REVISION))
+        .await
+        .map_err(failed)?;
+    tracing::warn!(
+        plugin = plugin.name.as_str(),
+        "what an object of the same name had left was deleted"
+    );
+    Ok(())
 }
 
 /// Whether it should have pods.

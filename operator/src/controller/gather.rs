@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt, TryStreamExt, future::ready, stream};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Namespace, Pod, Secret},
+    core::v1::{Namespace, Pod, Secret, ServiceAccount},
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
 use kite_api::{labels, object_names};
-use kube::{Api, Client, Resource, api::ListParams};
+use kube::{
+    Api, Client, Resource,
+    api::{ListParams, ObjectMeta},
+};
 use serde::de::DeserializeOwned;
 
 use super::{build::REVISION, object::TEMPLATE, validate::ValidatedPlugin};
@@ -25,6 +28,8 @@ pub enum GatherError {
     Deployment(String, #[source] Box<kube::Error>),
     #[error("failed to read Secret {0}")]
     Secret(String, #[source] Box<kube::Error>),
+    #[error("failed to read ServiceAccount {0}")]
+    Account(String, #[source] Box<kube::Error>),
     #[error("failed to read namespace {0}")]
     Namespace(String, #[source] Box<kube::Error>),
     #[error("failed to list the plugin's {0}s")]
@@ -38,6 +43,8 @@ pub enum GatherError {
 pub struct Surroundings {
     pub deployment: Option<Deployment>,
     pub secret: Option<Secret>,
+    /// The plugin's account, and whose it is.
+    pub account: Option<ObjectMeta>,
     /// Those of the namespaces in the grant that exist and are not on their way out, with their uids.
     pub namespaces: BTreeMap<String, String>,
     /// Every role and binding that carries the plugin's label.
@@ -52,11 +59,16 @@ impl Surroundings {
 
     /// The Deployment, if it was made for this very object and not for one that had its name before.
     pub fn deployment_of(&self, plugin: &ValidatedPlugin) -> Option<&Deployment> {
-        let is_owner = |deployment: &&Deployment| {
-            let mut owners = deployment.metadata.owner_references.iter().flatten();
-            owners.any(|owner| owner.uid == plugin.uid)
-        };
-        self.deployment.as_ref().filter(is_owner)
+        let deployment = self.deployment.as_ref();
+        deployment.filter(|deployment| is_of(&deployment.metadata, plugin))
+    }
+
+    /// Whether there is an account, or a Deployment, that was made for an object that had the plugin's name before. Whatever still
+    /// runs with it would get this one's rights.
+    pub fn is_of_a_namesake(&self, plugin: &ValidatedPlugin) -> bool {
+        let deployment = self.deployment.as_ref().map(|deployment| &deployment.metadata);
+        let mut found = self.account.iter().chain(deployment);
+        found.any(|meta| !is_of(meta, plugin))
     }
 
     /// Whether the plugin has pods already, or should have some.
@@ -83,6 +95,12 @@ impl Surroundings {
     }
 }
 
+/// Whether the plugin owns the object.
+fn is_of(meta: &ObjectMeta, plugin: &ValidatedPlugin) -> bool {
+    let mut owners = meta.owner_references.iter().flatten();
+    owners.any(|owner| owner.uid == plugin.uid)
+}
+
 /// A role or a binding. Bindings sort first, and so are withdrawn first: it is they that give rights.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum GrantRef {
@@ -102,7 +120,9 @@ pub async fn gather(
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespaces.plugins);
     let deployment = object_names::revision(&plugin.name, REVISION);
     let secret = object_names::certificate(&plugin.name);
-    let (deployment, secret, namespaces, grants) = tokio::try_join!(
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespaces.plugins);
+    let account = object_names::base(&plugin.name);
+    let (deployment, secret, account, namespaces, grants) = tokio::try_join!(
         async {
             deployments
                 .get_opt(&deployment)
@@ -115,12 +135,19 @@ pub async fn gather(
                 .await
                 .map_err(|error| GatherError::Secret(secret.clone(), error.into()))
         },
+        async {
+            accounts
+                .get_metadata_opt(&account)
+                .await
+                .map_err(|error| GatherError::Account(account.clone(), error.into()))
+        },
         existing_namespaces(client, plugin),
         grants(client, plugin),
     )?;
     Ok(Surroundings {
         deployment,
         secret,
+        account: account.map(|account| account.metadata),
         namespaces,
         grants,
     })
@@ -204,7 +231,7 @@ where
         .list_metadata(&ListParams::default().labels(&selector))
         .await;
     let list = list.map_err(|error| GatherError::Grants(K::kind(&()).into_owned(), error.into()))?;
-    let names = |meta: kube::core::ObjectMeta| (meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default());
+    let names = |meta: ObjectMeta| (meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default());
     // Somebody else's object that was given the labels is not ours to delete.
     let base = object_names::base(&plugin.name);
     let found = list.items.into_iter().map(|object| names(object.metadata));

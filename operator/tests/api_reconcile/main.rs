@@ -86,6 +86,27 @@ fn a_plugin_that_was_made_again_owns_what_there_is_of_the_first() {
 }
 
 #[test]
+fn a_plugin_inherits_no_account_and_no_pods_from_one_that_had_its_name() {
+    world().run(async |w: &World| {
+        w.apply("orphaned", json!({"permissions": pods()})).await;
+        w.observed("orphaned", 1).await;
+        let account: ServiceAccount = w.get("kite-plugin-orphaned").await;
+        let deployment: Deployment = w.get("kite-plugin-orphaned-1").await;
+        let plugins = w.everywhere::<KitePlugin>();
+        plugins.delete("orphaned", &DeleteParams::background()).await.unwrap();
+        w.gone(&plugins, "orphaned").await;
+        // Without a garbage collector all that it had is still there, as after a deletion that orphans.
+        let wide = json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"], "namespaces": ["*"]}]);
+        w.apply("orphaned", json!({"permissions": wide})).await;
+        w.observed("orphaned", 1).await;
+        let other: ServiceAccount = w.get("kite-plugin-orphaned").await;
+        assert_ne!(other.uid(), account.uid(), "its tokens are worth nothing");
+        let other: Deployment = w.get("kite-plugin-orphaned-1").await;
+        assert_ne!(other.uid(), deployment.uid());
+    });
+}
+
+#[test]
 fn a_permission_that_is_taken_out_takes_role_and_binding_with_it() {
     world().run(async |w: &World| {
         w.apply("withdrawn", json!({"permissions": pods()})).await;
