@@ -13,13 +13,12 @@ pub struct WithoutEffect {
 
 /// What of `spec` has no effect. Only fields that stand in the object are named.
 pub fn without_effect(spec: &KitePluginSpec) -> WithoutEffect {
-    let requires = |any: bool, field| any.then_some(field);
     let not_yet_built = [
         (!spec.image_pull_secrets.is_empty()).then_some("imagePullSecrets"),
         spec.priority.map(|_| "priority"),
-        requires(!spec.routes.is_empty(), "routes"),
-        requires(!spec.tools.is_empty(), "tools"),
-        requires(!spec.resource_types.is_empty(), "resourceTypes"),
+        (!spec.routes.is_empty()).then_some("routes"),
+        (!spec.tools.is_empty()).then_some("tools"),
+        (!spec.resource_types.is_empty()).then_some("resourceTypes"),
         spec.middleware.as_ref().map(|_| "middleware"),
         spec.rate_limit.as_ref().map(|_| "rateLimit"),
         spec.limits.as_ref().map(|_| "limits"),
