@@ -244,6 +244,7 @@ async fn take_away(
     apply::withdraw(&context.client, &found.grants, &granted)
         .await
         .map_err(ReconcileError::Withdraw)?;
+    found.grants.retain(|grant| granted.contains(grant));
     if found.is_of_a_namesake(plugin) {
         apply::clear(&context.client, plugin, &context.options.namespaces.plugins)
             .await

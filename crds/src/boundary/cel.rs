@@ -3,14 +3,15 @@
 use k8s_openapi::api::admissionregistration::v1::{MatchCondition, Validation, Variable};
 
 use super::{CODE, ESCALATE, TRUST};
-use crate::Verb;
+use crate::plugin::{
+    Verb,
+    permission::{CALL_GROUP, CALL_RESOURCE},
+};
 
 /// Between the rights of a list, and between the parts of a right: in none of the texts that the schema allows there.
 const BETWEEN: char = ',';
 /// See [`BETWEEN`].
 pub(super) const WITHIN: char = '|';
-/// What one name in `calls` grants, but for the verb and the name: in all, no longer than [`CALL_CHARACTERS`].
-const CALL: &str = "kite.dev|kiteplugins/proxy|";
 /// Most characters of one right of a name in `calls`, with a name of 40.
 const CALL_CHARACTERS: usize = 80;
 
@@ -72,7 +73,8 @@ pub(super) fn rights(object: &str, plugins: &str) -> String {
         one = format!("{source}.map({variable}, {one}).join('{BETWEEN}')");
     }
     let verbs = Verb::CALLS.map(|verb| format!("'{}'", verb.as_str())).join(", ");
-    let call = format!("[{verbs}].map(v, '{CALL}' + v + '{WITHIN}*{WITHIN}' + c).join('{BETWEEN}')");
+    let right = format!("'{CALL_GROUP}{WITHIN}{CALL_RESOURCE}{WITHIN}' + v + '{WITHIN}*{WITHIN}' + c");
+    let call = format!("[{verbs}].map(v, {right}).join('{BETWEEN}')");
     format!(
         "({}.map(p, {one}) + {}.map(c, {call})).join('{BETWEEN}').split('{BETWEEN}').filter(r, r != '')",
         permissions(object),

@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::shapes;
 use crate::dangerous;
 
+/// API group of what each name in `calls` is a right on.
+pub const CALL_GROUP: &str = "kite.dev";
+/// The resource that each name in `calls` is a right on, by that name, with the verbs of [`Verb::CALLS`].
+pub const CALL_RESOURCE: &str = "kiteplugins/proxy";
+
 /// One rule of a grant, in the words of a Role's rule.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

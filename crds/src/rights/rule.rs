@@ -8,13 +8,11 @@ use std::{
 use super::{MAX_RIGHTS, Place, Right, cover::Index};
 use crate::{
     dangerous::{self, DANGEROUS},
-    plugin::{KitePluginSpec, Permission, Verb},
+    plugin::{
+        KitePluginSpec, Permission, Verb,
+        permission::{CALL_GROUP, CALL_RESOURCE},
+    },
 };
-
-/// What a plugin may do with the plugins in its `calls`.
-const CALL_GROUP: &str = "kite.dev";
-const CALL_RESOURCE: &str = "kiteplugins/proxy";
-const CALL_VERBS: [Verb; 5] = Verb::CALLS;
 
 /// Every right of each kind, place and name with each verb.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -88,7 +86,7 @@ fn called(rights: &BTreeSet<Right>) -> BTreeSet<&str> {
             *verbs.entry(name).or_default() += 1;
         }
     }
-    verbs.retain(|_, verbs| *verbs == CALL_VERBS.len());
+    verbs.retain(|_, verbs| *verbs == Verb::CALLS.len());
     verbs.into_keys().collect()
 }
 
@@ -100,7 +98,7 @@ fn is_of_a_call(right: &Right) -> bool {
     right.group == CALL_GROUP
         && right.resource == CALL_RESOURCE
         && right.place == Place::Cluster
-        && CALL_VERBS.contains(&right.verb)
+        && Verb::CALLS.contains(&right.verb)
 }
 
 /// Joins the rules that are the same but for `part`.
@@ -155,7 +153,7 @@ impl<'a> Rule<'a> {
             kinds: BTreeSet::from([Kinds::one(CALL_GROUP, CALL_RESOURCE)]),
             names: BTreeSet::from([Some(plugin)]),
             places: BTreeSet::from([None]),
-            verbs: BTreeSet::from(CALL_VERBS),
+            verbs: BTreeSet::from(Verb::CALLS),
         }
     }
 

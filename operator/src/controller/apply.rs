@@ -230,10 +230,7 @@ async fn cluster_role(client: &Client, role: &ClusterRole) -> Result<(), ApplyEr
         name,
         "a ClusterRole was replaced, because somebody gave it an aggregation rule"
     );
-    delete(api.clone(), &name)
-        .await
-        .map_err(|source| failed(role, source))?;
-    one(&api, role).await.map(drop)
+    anew(&api, role).await.map(drop)
 }
 
 fn cluster_api<K: Resource<DynamicType = (), Scope = ClusterResourceScope>>(client: &Client) -> Api<K> {
@@ -258,13 +255,21 @@ where
         Err(error) if error.is_invalid() => {
             let name = object.name_any();
             tracing::warn!(kind = error.kind, name, "replaced, because a fixed field of it differs");
-            delete(api.clone(), &name)
-                .await
-                .map_err(|source| failed(object, source))?;
-            one(api, object).await
+            anew(api, object).await
         }
         result => result,
     }
+}
+
+/// Makes the object anew in the place of what has its name.
+async fn anew<K>(api: &Api<K>, object: &K) -> Result<K, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+{
+    delete(api.clone(), &object.name_any())
+        .await
+        .map_err(|source| failed(object, source))?;
+    one(api, object).await
 }
 
 /// Server-side apply. Where nothing differs, the API server writes nothing.

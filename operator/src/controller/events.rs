@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
@@ -21,7 +21,7 @@ use kube::{
 
 use super::{
     object::{self, Object},
-    status::needed_by,
+    status::{first_of, needed_by},
 };
 
 /// Most bytes of an event's note, by the API.
@@ -63,30 +63,25 @@ pub struct Told(Mutex<HashMap<String, Version>>);
 struct Version {
     uid: Option<String>,
     generation: Option<i64>,
-    spec: Arc<KitePluginSpec>,
+    spec: KitePluginSpec,
 }
 
 impl Told {
     /// What `plugin`'s grant gives that has not been told yet, after the status `status`.
     pub fn grant(&self, plugin: &KitePlugin, status: &KitePluginStatus, plugins_namespace: &str) -> Option<Notice> {
-        let name = plugin.metadata.name.clone().unwrap_or_default();
+        let name = plugin.metadata.name.as_deref().unwrap_or_default();
+        let mut told = self.lock();
+        let before = told.get(name).filter(|before| before.uid == plugin.metadata.uid);
+        if before.is_some_and(|before| before.generation == plugin.metadata.generation) {
+            return None;
+        }
+        let notice = grant(before.map(|before| &before.spec), plugin, status, plugins_namespace);
         let version = Version {
             uid: plugin.metadata.uid.clone(),
             generation: plugin.metadata.generation,
-            spec: Arc::new(plugin.spec.clone()),
+            spec: plugin.spec.clone(),
         };
-        let mut told = self.lock();
-        let before = told.get(&name).filter(|before| before.uid == version.uid);
-        if before.is_some_and(|before| before.generation == version.generation) {
-            return None;
-        }
-        let notice = grant(
-            before.map(|before| before.spec.as_ref()),
-            plugin,
-            status,
-            plugins_namespace,
-        );
-        told.insert(name, version);
+        told.insert(name.to_owned(), version);
         notice
     }
 
@@ -180,16 +175,11 @@ pub fn relations(before: &KitePluginStatus, now: &KitePluginStatus, standing: &S
 
 /// What there is to tell of a plugin that has gone, though others need it.
 pub fn gone(bereft: &[PluginName]) -> Option<Notice> {
-    const MOST_NAMED: usize = 8;
-    let named: Vec<&str> = bereft.iter().take(MOST_NAMED).map(PluginName::as_str).collect();
-    let more = match bereft.len().saturating_sub(MOST_NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    (!named.is_empty()).then(|| {
+    (!bereft.is_empty()).then(|| {
+        let names: Vec<&str> = bereft.iter().map(PluginName::as_str).collect();
         let note = format!(
-            "it was deleted, and other plugins need it: {}{more}; apply it again, or take it out of their spec.dependencies",
-            named.join(", ")
+            "it was deleted, and other plugins need it: {}; apply it again, or take it out of their spec.dependencies",
+            first_of(&names)
         );
         Notice::new(reasons::NEEDED_BY_OTHERS, true, note)
     })

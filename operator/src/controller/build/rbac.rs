@@ -6,8 +6,11 @@ use k8s_openapi::api::{
     core::v1::ServiceAccount,
     rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject},
 };
-use kite_api::{KitePlugin, Verb, object_names};
-use kube::{Resource as _, api::ObjectMeta};
+use kite_api::{
+    Verb, object_names,
+    plugin::permission::{CALL_GROUP, CALL_RESOURCE},
+};
+use kube::api::ObjectMeta;
 
 use super::metadata;
 use crate::controller::{
@@ -116,8 +119,8 @@ pub fn build(plugin: &ValidatedPlugin, usable: &BTreeSet<String>, plugins_namesp
 /// The right to use the routes of other plugins, through the gateway.
 fn calls(plugin: &ValidatedPlugin) -> Option<PolicyRule> {
     (!plugin.calls.is_empty()).then(|| PolicyRule {
-        api_groups: Some(vec![KitePlugin::group(&()).into_owned()]),
-        resources: Some(vec![format!("{}/proxy", KitePlugin::plural(&()))]),
+        api_groups: Some(vec![CALL_GROUP.to_owned()]),
+        resources: Some(vec![CALL_RESOURCE.to_owned()]),
         resource_names: Some(plugin.calls.iter().map(ToString::to_string).collect()),
         verbs: Verb::CALLS.map(|verb| verb.as_str().to_owned()).into(),
         ..PolicyRule::default()

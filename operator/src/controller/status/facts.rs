@@ -54,18 +54,19 @@ pub(super) fn permissions(findings: &Findings) -> Fact {
     fact(Truth::True, reasons::GRANTED, &message)
 }
 
-/// The names, as many as a message should have.
+/// Namespaces, as many as a message should name.
 fn namespaces(names: &[String]) -> String {
     let kind = if names.len() == 1 { "namespace" } else { "namespaces" };
-    let first = names
-        .iter()
-        .take(MOST_NAMED)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    format!("{kind} {}", first_of(&names))
+}
+
+/// The first of the names, and how many more there are.
+pub fn first_of(names: &[&str]) -> String {
+    let first = names.get(..MOST_NAMED).unwrap_or(names).join(", ");
     match names.len().saturating_sub(MOST_NAMED) {
-        0 => format!("{kind} {first}"),
-        more => format!("{kind} {first} and {more} more"),
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }
 
