@@ -93,14 +93,13 @@ fn available(workload: &Workload, findings: &Findings) -> Fact {
 
 /// All holds, or the first thing that does not.
 fn ready(facts: &[Fact], findings: &Findings) -> Fact {
-    let (failing, message) = match facts.iter().find(|fact| fact.truth != Truth::True) {
-        Some(failing) => (Some(failing), failing.message.as_str()),
-        None => (None, "the plugin is loaded"),
+    let told = |truth, reason, message: &str| {
+        let message = also_needed(message, &findings.standing);
+        Fact::new(READY, truth, reason, &message)
     };
-    let message = also_needed(message, &findings.standing);
-    failing.map_or_else(
-        || Fact::new(READY, Truth::True, reasons::LOADED, &message),
-        |failing| Fact::new(READY, Truth::False, &failing.reason, &message),
+    facts.iter().find(|fact| fact.truth != Truth::True).map_or_else(
+        || told(Truth::True, reasons::LOADED, "the plugin is loaded"),
+        |failing| told(Truth::False, &failing.reason, &failing.message),
     )
 }
 
