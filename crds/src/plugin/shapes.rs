@@ -53,6 +53,17 @@ pub(crate) fn rule(rule: &str, message: &str) -> Value {
     json!({"rule": rule, "message": message})
 }
 
+/// No two items of a list have paths that match the same: `segment` is CEL that gives, for a segment `s` of a path, one mark in
+/// place of every parameter.
+pub(super) fn no_two_paths_alike(segment: &str, message: &str) -> Value {
+    rule(
+        &format!(
+            "[self.map(r, r.path.split('/').map(s, {segment}))].all(shapes, shapes.all(a, shapes.exists_one(b, b == a)))"
+        ),
+        message,
+    )
+}
+
 /// A text of at most `max` bytes that `pattern` matches; `message` says what to write.
 fn text(max: usize, pattern: &str, message: &str) -> Schema {
     json_schema!({
