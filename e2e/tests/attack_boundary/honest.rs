@@ -26,13 +26,8 @@ fn without(count: usize, missing: usize) -> (Value, String) {
     (all, format!("get r{missing}.example.com in namespace shop"))
 }
 
-/// Until the API server has heard of new roles, it refuses what they allow.
-async fn eventually_admitted(w: &World, user: &str, object: &Value) {
-    let client = w.user(user);
-    kite_e2e::testing::eventually(&format!("{user} is admitted"), kite_e2e::testing::SOON, async || {
-        w.create(&client, object).await
-    })
-    .await;
+async fn admitted(w: &World, user: &str, object: &Value) {
+    assert_eq!(w.create(&w.user(user), object).await, Ok(()), "{user}");
 }
 
 #[test]
@@ -43,7 +38,7 @@ fn whoever_holds_just_the_rights_is_admitted_and_with_one_less_is_not() {
             let plugin = object(&user, json!({"permissions": rights(count)}));
             fenced.role(&user, json!([plugins_rule()])).await;
             fenced.role_in("shop", &user, rules(&rights(count))).await;
-            eventually_admitted(fenced, &user, &plugin).await;
+            admitted(fenced, &user, &plugin).await;
             for missing in [0, count / 2, count - 1] {
                 let user = format!("lacks-{missing}-of-{count}");
                 let (rest, name) = without(count, missing);
@@ -51,7 +46,7 @@ fn whoever_holds_just_the_rights_is_admitted_and_with_one_less_is_not() {
                 fenced.role_in("shop", &user, rules(&rest)).await;
                 if count > 1 {
                     let some = object(&user, json!({"permissions": rest}));
-                    eventually_admitted(fenced, &user, &some).await;
+                    admitted(fenced, &user, &some).await;
                 }
                 let text = fenced.create(&fenced.user(&user), &plugin).await.unwrap_err();
                 assert!(
@@ -78,7 +73,7 @@ fn the_longest_names_are_within_the_cost() {
         }]);
         fenced.role("long", json!([plugins_rule()])).await;
         fenced.role_in("shop", "long", rules(&grant)).await;
-        eventually_admitted(fenced, "long", &object("long", json!({"permissions": grant}))).await;
+        admitted(fenced, "long", &object("long", json!({"permissions": grant}))).await;
         let mut names = grant;
         names[0]["resourceNames"] = json!(texts(16, 253));
         let text = fenced
@@ -130,12 +125,8 @@ fn what_gives_no_rights_is_free_for_who_holds_none() {
             ),
             ("a call less", json!({"spec": {"calls": ["a"]}})),
         ] {
-            kite_e2e::testing::eventually(&format!("{what} is admitted"), kite_e2e::testing::SOON, async || {
-                fenced
-                    .patch(&editor, "free", "kubectl", Patch::Merge(patch.clone()))
-                    .await
-            })
-            .await;
+            let said = fenced.patch(&editor, "free", "kubectl", Patch::Merge(patch)).await;
+            assert_eq!(said, Ok(()), "{what}");
         }
         // Taking rights away touches what the pages and the code are asked about, but nothing that is granted afterwards.
         fenced.given(&object("bare", json!({"permissions": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"], "namespaces": ["*"]}], "calls": ["a", "b"]}))).await;
@@ -172,7 +163,7 @@ fn nothing_is_too_deep_to_be_read() {
         fenced.role("deep", json!([plugins_rule()])).await;
         for field in ["settings", "settingsSchema"] {
             let deep = |levels: usize| object("deep", json!({field: {"a": nested(levels - 1)}}));
-            eventually_admitted(fenced, "deep", &deep(32)).await;
+            admitted(fenced, "deep", &deep(32)).await;
             for levels in [33, 140] {
                 let text = fenced.create(&fenced.admin, &deep(levels)).await.unwrap_err();
                 assert!(
@@ -205,7 +196,7 @@ fn who_may_escalate_may_grant_anything_but_what_is_the_systems_own() {
             }],
             "frontend": {"remoteEntry": "a.js"}, "settingsSecretRef": {"name": "any"},
         });
-        eventually_admitted(fenced, "gitops", &object("wide", everything)).await;
+        admitted(fenced, "gitops", &object("wide", everything)).await;
         for (says, permission) in [
             (
                 "kite-system",

@@ -6,8 +6,9 @@ use std::{
 };
 
 use k8s_openapi::api::{
+    authorization::v1::{ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec},
     core::v1::Namespace,
-    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding},
 };
 use kite_api::{
     KitePlugin,
@@ -178,29 +179,57 @@ impl World {
         Client::try_from(config).expect("a client")
     }
 
-    /// Gives the user called `name` these rules in the whole cluster.
+    /// Gives the user called `name` these rules in the whole cluster, instead of those they had there by this.
     pub(crate) async fn role(&self, name: &str, rules: Value) {
+        let api = Api::<ClusterRole>::all(self.admin.clone());
+        let before = api.get_opt(name).await.expect("the role").and_then(|role| role.rules);
         let role = json!({"metadata": {"name": name}, "rules": rules});
-        self.apply::<ClusterRole>(&Api::all(self.admin.clone()), role).await;
+        self.apply(&api, role).await;
         let binding = json!({
             "metadata": {"name": name}, "subjects": [subject(name)],
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
         });
         self.apply::<ClusterRoleBinding>(&Api::all(self.admin.clone()), binding)
             .await;
+        self.heeded("default", name, &before.unwrap_or_default(), rules).await;
     }
 
-    /// Gives the user called `name` these rules in a namespace.
+    /// Gives the user called `name` these rules in a namespace, instead of those they had there by this.
     pub(crate) async fn role_in(&self, namespace: &str, name: &str, rules: Value) {
+        let api = Api::<Role>::namespaced(self.admin.clone(), namespace);
+        let before = api.get_opt(name).await.expect("the role").and_then(|role| role.rules);
         let role = json!({"metadata": {"name": name}, "rules": rules});
-        self.apply::<Role>(&Api::namespaced(self.admin.clone(), namespace), role)
-            .await;
+        self.apply(&api, role).await;
         let binding = json!({
             "metadata": {"name": name}, "subjects": [subject(name)],
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
         });
         self.apply::<RoleBinding>(&Api::namespaced(self.admin.clone(), namespace), binding)
             .await;
+        self.heeded(namespace, name, &before.unwrap_or_default(), rules).await;
+    }
+
+    /// Waits until the API server goes by a user's new rules: it learns of roles and bindings by watches of its own.
+    async fn heeded(&self, namespace: &str, user: &str, before: &[PolicyRule], now: Value) {
+        let now: Vec<PolicyRule> = serde_json::from_value(now).expect("rules");
+        let (now, before) = (now.iter().map(listed), before.iter().map(listed));
+        let now: Vec<ResourceRule> = now.collect();
+        let gone: Vec<ResourceRule> = before.filter(|rule| !now.contains(rule)).collect();
+        let reviews = Api::<SelfSubjectRulesReview>::all(self.user(user));
+        let review = SelfSubjectRulesReview {
+            spec: SelfSubjectRulesReviewSpec {
+                namespace: Some(namespace.to_owned()),
+            },
+            ..SelfSubjectRulesReview::default()
+        };
+        eventually(&format!("{user} has their rules in {namespace}"), LIMIT, async || {
+            let answer = reviews.create(&PostParams::default(), &review).await;
+            let has = answer.map_err(|error| error.to_string())?.status.unwrap_or_default();
+            let has = has.resource_rules;
+            let stands = now.iter().all(|rule| has.contains(rule)) && !gone.iter().any(|rule| has.contains(rule));
+            if stands { Ok(()) } else { Err(format!("{has:?}")) }
+        })
+        .await;
     }
 
     /// Gives the user what a built-in role has in the plugins' namespace. The role itself is empty where no controller collects its
@@ -277,6 +306,16 @@ fn said<T>(result: Result<T, kube::Error>) -> Result<(), String> {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) => Err(status.message.clone()),
         Err(error) => panic!("{error}"),
+    }
+}
+
+/// How the API server tells a rule to whom it is for.
+fn listed(rule: &PolicyRule) -> ResourceRule {
+    ResourceRule {
+        api_groups: rule.api_groups.clone(),
+        resource_names: rule.resource_names.clone(),
+        resources: rule.resources.clone(),
+        verbs: rule.verbs.clone(),
     }
 }
 
