@@ -11,6 +11,7 @@ mod fence;
 mod grants;
 mod kinds;
 mod references;
+mod refusal;
 mod reservation;
 mod rights;
 
@@ -24,6 +25,7 @@ use k8s_openapi::{
 };
 use kube::Resource as _;
 
+pub use self::refusal::{Refusal, Refused, accepted, refusal};
 use crate::KitePlugin;
 
 /// Access checks of one policy. After its validations the API server evaluates the text of each, also of those that passed, from

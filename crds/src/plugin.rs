@@ -103,7 +103,7 @@ pub struct KitePluginSpec {
 
     /// The grant: all that the plugin's ServiceAccount may do. It is read and owned as a whole. Absent: nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = shapes::MOST_PERMISSIONS), extend("x-kubernetes-list-type" = "atomic"))]
     pub permissions: Vec<Permission>,
 
     /// Plugins whose routes this one may call through the gateway, as itself: its ServiceAccount may use `kiteplugins/proxy` of

@@ -50,8 +50,9 @@ use self::{
 use crate::{
     Options,
     backoff::{Failures, Trouble},
-    health::Readiness,
+    health::Health,
     identity::{Identity, authority::AuthorityError},
+    metrics::Metrics,
 };
 
 /// A plugin is looked at this often though nothing has changed.
@@ -95,6 +96,7 @@ pub struct Context {
     failures: Failures,
     told: Told,
     checked: Checked,
+    metrics: Metrics,
 }
 
 /// Watches and reconciles until `stop`.
@@ -102,7 +104,7 @@ pub async fn run(
     client: &Client,
     options: &Options,
     identity: Arc<Identity>,
-    readiness: Readiness,
+    health: &Health,
     stop: &CancellationToken,
 ) {
     let relations = Arc::new(Relations::default());
@@ -119,6 +121,7 @@ pub async fn run(
         failures: Failures::default(),
         told: Told::default(),
         checked: Checked::default(),
+        metrics: health.metrics.clone(),
     });
     let work = controller
         .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -126,7 +129,7 @@ pub async fn run(
         .for_each(async |result| report(result.map(drop)));
     let synced = async {
         if plugins.wait_until_ready().await.is_ok() {
-            readiness.watch_is_synced();
+            health.readiness.watch_is_synced();
         }
     };
     tokio::join!(work, synced);
@@ -171,7 +174,7 @@ async fn attempt(object: &Object, context: &Context) -> Result<Action, Reconcile
         tell(object, context, &Situation::Deleting { standing }).await?;
         return Ok(Action::await_change());
     }
-    let plugin = match validate::validate(object, &namespaces.plugins) {
+    let plugin = match validate::validate(object, namespaces.places()) {
         Ok(plugin) => plugin,
         Err(error) => {
             let message = error_chain(&error);
@@ -179,6 +182,9 @@ async fn attempt(object: &Object, context: &Context) -> Result<Action, Reconcile
             return Ok(Action::await_change());
         }
     };
+    context
+        .metrics
+        .refused_permissions(object::name(object), plugin.refused.len());
     // The graph is a moment behind; nothing is started before it says whether that may be.
     let Some(standing) = standing else {
         return Ok(Action::requeue(MOMENT));
@@ -290,13 +296,14 @@ async fn tell(object: &Object, context: &Context, situation: &Situation) -> Resu
     if !stands {
         return Ok(());
     }
-    let plugins = &context.options.namespaces.plugins;
+    let places = context.options.namespaces.places();
     let applied = object.0.as_ref().ok().filter(|_| situation.is_applied());
-    let grant = applied.and_then(|plugin| context.told.grant(plugin, &recorded.status, plugins));
+    let grant = applied.and_then(|plugin| context.told.grant(plugin, &recorded.status, places));
+    let refused = events::refused(&recorded.status, &wanted);
     let relations = situation
         .standing()
         .map(|standing| events::relations(&recorded.status, &wanted, standing));
-    let notices = grant.into_iter().chain(relations.into_iter().flatten());
+    let notices = grant.into_iter().chain(refused).chain(relations.into_iter().flatten());
     events::publish(&context.client, object, notices).await;
     Ok(())
 }
@@ -449,6 +456,7 @@ impl Context {
         self.answers.retain(exists);
         self.told.retain(exists);
         self.checked.retain(exists);
+        self.metrics.retain(exists);
     }
 }
 

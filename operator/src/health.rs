@@ -1,4 +1,4 @@
-//! What the kubelet asks: `/healthz`, whether the process turns, and `/readyz`, whether it does its work.
+//! What the cluster asks: `/healthz`, whether the process turns, `/readyz`, whether it does its work, and `/metrics`.
 
 use std::sync::{
     Arc,
@@ -6,6 +6,16 @@ use std::sync::{
 };
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
+
+use crate::{boundary::Boundary, metrics::Metrics};
+
+/// What is told of the operator; shared by those who find it out and the routes.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    pub readiness: Readiness,
+    pub boundary: Boundary,
+    pub metrics: Metrics,
+}
 
 /// How far the operator's start has come; shared by those who get it there and the route that tells.
 #[derive(Clone, Debug, Default)]
@@ -40,15 +50,23 @@ impl Readiness {
     }
 }
 
-/// The routes.
-pub fn router(readiness: Readiness) -> Router {
+/// The routes. A boundary that is not whole is told with 200: plugins that run are not to suffer for it.
+pub fn router(health: Health) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route(
             "/readyz",
-            get(async |State(readiness): State<Readiness>| readiness.answer()),
+            get(
+                async |State(Health {
+                           readiness, boundary, ..
+                       }): State<Health>| {
+                    let (status, text) = readiness.answer();
+                    (status, format!("{text}{}", boundary.text()))
+                },
+            ),
         )
-        .with_state(readiness)
+        .route("/metrics", get(async |State(health): State<Health>| health.metrics))
+        .with_state(health)
 }
 
 #[cfg(test)]

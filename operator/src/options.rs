@@ -5,6 +5,7 @@ use std::{
     str::FromStr,
 };
 
+use kite_api::boundary::Places;
 use rustls::pki_types::DnsName;
 
 /// Runs what KitePlugin objects declare.
@@ -14,7 +15,7 @@ pub struct Options {
     #[command(flatten)]
     pub namespaces: Namespaces,
 
-    /// Address on which `/healthz` and `/readyz` answer, plain HTTP
+    /// Address on which `/healthz`, `/readyz` and `/metrics` answer, plain HTTP
     #[arg(long, env = "KITE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 
@@ -82,6 +83,16 @@ pub struct Namespaces {
         default_value = "kite-plugins"
     )]
     pub plugins: String,
+}
+
+impl Namespaces {
+    /// The names that the boundary is drawn around.
+    pub fn places(&self) -> Places<'_> {
+        Places {
+            plugins: &self.plugins,
+            system: &self.system,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Options, backoff, controller,
-    health::{self, Readiness},
+    Options, backoff, boundary, controller,
+    health::{self, Health},
     identity::{Identity, gateway, secrets},
 };
 
@@ -65,8 +65,8 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| RunError::Listen { address, source })?;
-    let readiness = Readiness::default();
-    let health = axum::serve(listener, health::router(readiness.clone()))
+    let health = Health::default();
+    let serve = axum::serve(listener, health::router(health.clone()))
         .with_graceful_shutdown(stop.clone().cancelled_owned())
         .into_future();
     let work = async {
@@ -74,7 +74,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
             return;
         };
         let identity = Arc::new(identity);
-        readiness.identity_exists();
+        health.readiness.identity_exists();
         tokio::join!(
             gateway::keep(
                 &identity,
@@ -83,11 +83,13 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
                 &options.gateway_names,
                 &stop
             ),
-            controller::run(&client, &options, Arc::clone(&identity), readiness.clone(), &stop),
+            controller::run(&client, &options, Arc::clone(&identity), &health, &stop),
         );
     };
+    // Whatever becomes of the rest, it tells whether the boundary is drawn.
+    let watch = Box::pin(boundary::watch(&client, &options.namespaces, &health, &stop));
     tracing::info!(%address, "the operator starts");
-    let (served, ()) = tokio::join!(health, work);
+    let (served, (), ()) = tokio::join!(serve, work, watch);
     served.map_err(RunError::Serve)
 }
 

@@ -7,7 +7,7 @@ use super::{
 };
 
 /// Of the core group: what opens the pods and Secrets of other plugins.
-const OPENS: [&str; 9] = [
+pub(super) const OPENS: [&str; 9] = [
     "secrets",
     "pods/exec",
     "pods/attach",
@@ -19,7 +19,7 @@ const OPENS: [&str; 9] = [
     "*",
 ];
 /// What may be read in the plugins' namespace, but not written: whoever writes one takes the rights of other plugins.
-const READ_ONLY: [&str; 19] = [
+pub(super) const READ_ONLY: [&str; 19] = [
     "pods",
     "pods/status",
     "podtemplates",
@@ -40,7 +40,7 @@ const READ_ONLY: [&str; 19] = [
     "networkpolicies",
     "*",
 ];
-const READ_ONLY_GROUPS: [&str; 7] = [
+pub(super) const READ_ONLY_GROUPS: [&str; 7] = [
     "",
     "apps",
     "batch",

@@ -25,7 +25,7 @@ pub struct Permission {
     pub resources: Vec<String>,
 
     /// What may be done with them; `["*"]` is all (with `allowWildcards`).
-    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(min = 1, max = shapes::MOST_IN_LIST), extend("x-kubernetes-list-type" = "atomic"))]
     pub verbs: Vec<Verb>,
 
     /// Names of the only objects it may be done with. Absent: all.

@@ -17,12 +17,12 @@ const IMAGE: &str = r"^((([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)(\.[a-zA-Z0-9](
 const LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 const GROUP: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$";
-const GROUP_OR_ALL: &str = r"^(\*|([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?)$";
+pub(crate) const GROUP_OR_ALL: &str = r"^(\*|([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?)$";
 const RESOURCE: &str = r"^[a-z0-9][-a-z0-9.]*(/[a-z0-9][-a-z0-9]*)?$";
-const RESOURCE_OR_ALL: &str = r"^(\*|[a-z0-9][-a-z0-9.]*(/[a-z0-9][-a-z0-9]*)?)$";
+pub(crate) const RESOURCE_OR_ALL: &str = r"^(\*|[a-z0-9][-a-z0-9.]*(/[a-z0-9][-a-z0-9]*)?)$";
 /// Most names of objects. What it leaves out (spaces, `/`, `%`, `|`, `,`) no object of a built-in kind has.
-const OBJECT: &str = r"^[A-Za-z0-9][A-Za-z0-9.:_@-]*$";
-const NAMESPACE_OR_ALL: &str = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$";
+pub(crate) const OBJECT: &str = r"^[A-Za-z0-9][A-Za-z0-9.:_@-]*$";
+pub(crate) const NAMESPACE_OR_ALL: &str = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$";
 /// As the API server writes it into the CRDs of its own types, without the sign.
 const QUANTITY: &str =
     r"^(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
@@ -47,6 +47,13 @@ const MOUNT: &str = r"^(/\.?[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$";
 const LABEL_KEY: &str =
     r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
 const LABEL_VALUE: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
+
+/// Most permissions of a grant.
+pub(crate) const MOST_PERMISSIONS: usize = 32;
+/// Most entries of each list in a permission, but [`MOST_NAMESPACES`].
+pub(crate) const MOST_IN_LIST: usize = 16;
+/// Most namespaces in a permission.
+pub(crate) const MOST_NAMESPACES: usize = 32;
 
 /// One rule of the Common Expression Language.
 pub(crate) fn rule(rule: &str, message: &str) -> Value {
@@ -110,10 +117,10 @@ shapes! {
     type_name = text(40, LABEL, "write the name of a resource type: lower-case letters, digits and '-', at most 40 characters");
     group = text(253, GROUP, "write one API group, such as apps or metrics.k8s.io; \"\" is the core group");
     resource = text(127, RESOURCE, "write one resource in the plural and in lower case, such as pods, or a subresource, such as pods/log");
-    groups = list("atomic", 1, 16, &text(253, GROUP_OR_ALL, "write API groups, such as apps or metrics.k8s.io; \"\" is the core group, \"*\" is all"));
-    resources = list("atomic", 1, 16, &text(127, RESOURCE_OR_ALL, "write resources in the plural and in lower case, such as pods or pods/log; \"*\" alone is all; pods/* and */scale are not accepted: name the subresources"));
-    object_names = list("atomic", 1, 16, &text(253, OBJECT, "write names of objects; leave resourceNames out to mean all"));
-    namespaces = list("atomic", 1, 32, &text(63, NAMESPACE_OR_ALL, "write names of namespaces, or \"*\" alone for the whole cluster"));
+    groups = list("atomic", 1, MOST_IN_LIST, &text(253, GROUP_OR_ALL, "write API groups, such as apps or metrics.k8s.io; \"\" is the core group, \"*\" is all"));
+    resources = list("atomic", 1, MOST_IN_LIST, &text(127, RESOURCE_OR_ALL, "write resources in the plural and in lower case, such as pods or pods/log; \"*\" alone is all; pods/* and */scale are not accepted: name the subresources"));
+    object_names = list("atomic", 1, MOST_IN_LIST, &text(253, OBJECT, "write names of objects; leave resourceNames out to mean all"));
+    namespaces = list("atomic", 1, MOST_NAMESPACES, &text(63, NAMESPACE_OR_ALL, "write names of namespaces, or \"*\" alone for the whole cluster"));
     route_path = also(
         also(
             also(

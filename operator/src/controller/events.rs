@@ -8,6 +8,7 @@ use std::{
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kite_api::{
     KitePlugin, KitePluginStatus, PluginName,
+    boundary::{self, Places},
     conditions::{self, DEPENDENCIES_SATISFIED, PERMISSIONS_GRANTED, READY},
     dependencies::{Need, Standing},
     error_chain, labels,
@@ -31,6 +32,7 @@ const MAX_NOTE: usize = 1024;
 mod reasons {
     pub(super) const GRANTED: &str = "Granted";
     pub(super) const GRANT_CHANGED: &str = "GrantChanged";
+    pub(super) const RIGHTS_REFUSED: &str = "RightsRefused";
     pub(super) const DEPENDENCY_LOST: &str = "DependencyLost";
     pub(super) const NEEDED_BY_OTHERS: &str = "NeededByOthers";
 }
@@ -58,7 +60,7 @@ impl Notice {
 #[derive(Debug, Default)]
 pub struct Told(Mutex<HashMap<String, Version>>);
 
-/// An object at one of its generations.
+/// What is given of an object at one of its generations.
 #[derive(Clone, Debug)]
 struct Version {
     uid: Option<String>,
@@ -68,20 +70,21 @@ struct Version {
 
 impl Told {
     /// What `plugin`'s grant gives that has not been told yet, after the status `status`.
-    pub fn grant(&self, plugin: &KitePlugin, status: &KitePluginStatus, plugins_namespace: &str) -> Option<Notice> {
+    pub fn grant(&self, plugin: &KitePlugin, status: &KitePluginStatus, places: Places<'_>) -> Option<Notice> {
         let name = plugin.metadata.name.as_deref().unwrap_or_default();
         let mut told = self.lock();
         let before = told.get(name).filter(|before| before.uid == plugin.metadata.uid);
         if before.is_some_and(|before| before.generation == plugin.metadata.generation) {
             return None;
         }
-        let notice = grant(before.map(|before| &before.spec), plugin, status, plugins_namespace);
-        let version = Version {
+        let (spec, _) = boundary::accepted(&plugin.spec, places);
+        let given = Version {
             uid: plugin.metadata.uid.clone(),
             generation: plugin.metadata.generation,
-            spec: plugin.spec.clone(),
+            spec,
         };
-        told.insert(name.to_owned(), version);
+        let notice = grant(before.map(|before| &before.spec), &given, status, places.plugins);
+        told.insert(name.to_owned(), given);
         notice
     }
 
@@ -100,20 +103,20 @@ impl Told {
 /// that has just started tells nothing twice, and misses nothing that was changed while there was none.
 fn grant(
     before: Option<&KitePluginSpec>,
-    plugin: &KitePlugin,
+    now: &Version,
     status: &KitePluginStatus,
     plugins_namespace: &str,
 ) -> Option<Notice> {
     if let Some(before) = before {
-        let changes = rights::changes(Some(before), &plugin.spec, plugins_namespace);
+        let changes = rights::changes(Some(before), &now.spec, plugins_namespace);
         let is_warning = changes.added.iter().any(is_dangerous) || !changes.trust.is_empty();
         return (!changes.is_empty()).then(|| Notice::new(reasons::GRANT_CHANGED, is_warning, changes.note(MAX_NOTE)));
     }
     let seen = granted(status);
-    if seen.is_some() && seen == plugin.metadata.generation {
+    if seen.is_some() && seen == now.generation {
         return None;
     }
-    let summary = rights::summary(&plugin.spec, plugins_namespace);
+    let summary = rights::summary(&now.spec, plugins_namespace);
     let is_warning = summary.rights.iter().any(is_dangerous) || !summary.trust.is_empty();
     let (reason, note) = if seen.is_none() {
         (reasons::GRANTED, summary.note(MAX_NOTE))
@@ -139,12 +142,21 @@ fn is_dangerous(statement: &Statement) -> bool {
     statement.dangerous.is_some()
 }
 
+fn find<'a>(status: &'a KitePluginStatus, kind: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == kind)
+}
+
+/// What is refused of the grant since the status was `before`.
+pub fn refused(before: &KitePluginStatus, now: &KitePluginStatus) -> Option<Notice> {
+    let is_refused = |condition: &&Condition| condition.reason == conditions::reasons::REFUSED;
+    let condition = find(now, PERMISSIONS_GRANTED).filter(is_refused)?;
+    let known = find(before, PERMISSIONS_GRANTED).filter(is_refused);
+    let is_new = known.is_none_or(|known| known.message != condition.message);
+    is_new.then(|| Notice::new(reasons::RIGHTS_REFUSED, true, condition.message.clone()))
+}
+
 /// What has come between the plugin and others since the status was `before`.
 pub fn relations(before: &KitePluginStatus, now: &KitePluginStatus, standing: &Standing) -> Vec<Notice> {
-    let find = |status: &KitePluginStatus, kind| -> Option<Condition> {
-        let mut conditions = status.conditions.iter();
-        conditions.find(|condition| condition.type_ == kind).cloned()
-    };
     let mut notices = Vec::new();
     // That a dependency is restarted is no news, nor is another reason for what is lost already.
     let is_lost = !standing.is_satisfied() && !standing.waits();
@@ -162,7 +174,7 @@ pub fn relations(before: &KitePluginStatus, now: &KitePluginStatus, standing: &S
         condition.status == "True" || (condition.reason == conditions::reasons::NOT_READY && standing.is_fatal())
     });
     if let Some(condition) = find(now, DEPENDENCIES_SATISFIED).filter(|_| was_had && is_lost) {
-        notices.push(Notice::new(reasons::DEPENDENCY_LOST, true, condition.message));
+        notices.push(Notice::new(reasons::DEPENDENCY_LOST, true, condition.message.clone()));
     }
     if let Some(text) = needed_by(standing) {
         let is_known = find(before, READY).is_some_and(|condition| condition.message.contains(&text));
@@ -241,6 +253,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::controller::validate::tests::PLACES;
 
     fn plugin(generation: i64, change: impl FnOnce(&mut Value)) -> KitePlugin {
         let mut object = json!({
@@ -272,7 +285,7 @@ mod tests {
     }
 
     fn told(told: &Told, plugin: &KitePlugin, status: &KitePluginStatus) -> Option<(&'static str, bool)> {
-        let notice = told.grant(plugin, status, "kite-plugins")?;
+        let notice = told.grant(plugin, status, PLACES)?;
         Some((notice.reason, notice.is_warning))
     }
 
@@ -301,9 +314,7 @@ mod tests {
     #[test]
     fn an_operator_that_starts_tells_what_was_changed_meanwhile_and_nothing_twice() {
         assert_eq!(told(&Told::default(), &plugin(3, |_| {}), &seen(3)), None);
-        let notice = Told::default()
-            .grant(&plugin(4, secrets), &seen(3), "kite-plugins")
-            .unwrap();
+        let notice = Told::default().grant(&plugin(4, secrets), &seen(3), PLACES).unwrap();
         assert_eq!((notice.reason, notice.is_warning), ("GrantChanged", true));
         assert!(
             notice
@@ -387,6 +398,25 @@ mod tests {
             told(&Told::default(), &plugin(1, |_| {}), &refused),
             Some(("Granted", false))
         );
+    }
+
+    #[test]
+    fn what_is_refused_is_told_once() {
+        let status = |message: &str| -> KitePluginStatus {
+            let refused = json!({
+                "type": "PermissionsGranted", "status": "False", "reason": "Refused", "message": message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            });
+            serde_json::from_value(json!({"conditions": [refused]})).unwrap()
+        };
+        let notice = refused(&seen(1), &status("no")).unwrap();
+        assert_eq!(
+            (notice.reason, notice.is_warning, notice.note.as_str()),
+            ("RightsRefused", true, "no")
+        );
+        assert_eq!(refused(&status("no"), &status("no")), None);
+        assert!(refused(&status("no"), &status("something else")).is_some());
+        assert_eq!(refused(&status("no"), &seen(1)), None);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Findings {
     pub kept: Option<String>,
     /// What the grant allows, in words.
     pub grant: String,
+    /// What of the grant the rules of the API refuse.
+    pub refused: Vec<String>,
     /// Why the API server refused a role or a binding, if it did.
     pub rights_refused: Option<String>,
     pub settings: Result<(), SettingsError>,
@@ -52,6 +54,7 @@ impl Findings {
             settings: around.settings,
             kept: None,
             grant: rights::summary(spec, plugins_namespace).note(MAX_GRANT),
+            refused: plugin.refused.iter().map(ToString::to_string).collect(),
             rights_refused: None,
             without_effect: without_effect(spec),
             selector: format!("{}={}", labels::PLUGIN, plugin.name),
@@ -74,6 +77,7 @@ impl Default for Findings {
             places: Places::default(),
             kept: None,
             grant: String::from("it may do nothing"),
+            refused: Vec::new(),
             rights_refused: None,
             settings: Ok(()),
             without_effect: WithoutEffect::default(),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use kite_api::{
     ImagePullPolicy, KitePlugin, Permission, PluginName, Resources, Verb,
-    name::{NameError, is_label},
+    boundary::{self, Places, Refused},
+    name::NameError,
     plugin::{Compatibility, KitePluginSpec},
     requirement::{Requirement, RequirementError},
 };
@@ -33,16 +34,6 @@ pub enum ValidationError {
     Image,
     #[error("failed to use spec.replicas: {0} is less than 1; to stop a plugin, set spec.enabled to false")]
     Replicas(i32),
-    #[error("failed to use spec.permissions[{0}]: apiGroups, resources and verbs each need at least one entry")]
-    EmptyPermission(usize),
-    #[error(
-        "failed to use spec.permissions[{0}].namespaces: the list is empty; leave it out to mean the plugins' namespace"
-    )]
-    NoNamespace(usize),
-    #[error("failed to use spec.permissions[{0}].namespaces: \"*\" stands alone")]
-    WildcardBeside(usize),
-    #[error("failed to use spec.permissions[{0}].namespaces: {1:?} is not the name of a namespace")]
-    Namespace(usize, String),
     #[error("failed to use spec.calls: {0:?} is not the name of a plugin")]
     Calls(String, #[source] NameError),
     #[error(transparent)]
@@ -68,10 +59,12 @@ pub struct ValidatedPlugin {
     pub replicas: i32,
     pub resources: Option<Resources>,
     pub grant: Grant,
+    /// What the object asks for and the rules of the API refuse.
+    pub refused: Vec<Refused>,
     /// The plugins that it may call through the gateway.
     pub calls: Vec<PluginName>,
     pub compatible_with: CompatibleWith,
-    /// The object's own words, for what is told of them.
+    /// The object's own words, for what is told of them, without what is refused.
     pub spec: KitePluginSpec,
 }
 
@@ -106,8 +99,9 @@ pub struct Rule {
     pub verbs: Vec<Verb>,
 }
 
-/// Reads `object`; a permission without namespaces speaks of `plugins_namespace`.
-pub fn validate(object: &Object, plugins_namespace: &str) -> Result<ValidatedPlugin, ValidationError> {
+/// Reads `object`; a permission without namespaces speaks of the plugins' namespace. Whatever it has that the API server would refuse
+/// today grants nothing: the object may be older than the rules, or was made while they were gone.
+pub fn validate(object: &Object, places: Places<'_>) -> Result<ValidatedPlugin, ValidationError> {
     let KitePlugin { metadata, spec, .. } = object
         .0
         .as_ref()
@@ -124,6 +118,9 @@ pub fn validate(object: &Object, plugins_namespace: &str) -> Result<ValidatedPlu
         return Err(ValidationError::Replicas(spec.wanted_replicas()));
     }
     relations::dependencies(spec).map_err(ValidationError::Relations)?;
+    let calls = calls(spec)?;
+    let compatible_with = compatible_with(spec.compatibility.as_ref())?;
+    let (spec, refused) = boundary::accepted(spec, places);
     Ok(ValidatedPlugin {
         name,
         uid,
@@ -134,10 +131,11 @@ pub fn validate(object: &Object, plugins_namespace: &str) -> Result<ValidatedPlu
         enabled: spec.is_enabled(),
         replicas: spec.wanted_replicas(),
         resources: spec.resources.clone(),
-        grant: grant(&spec.permissions, plugins_namespace)?,
-        calls: calls(spec)?,
-        compatible_with: compatible_with(spec.compatibility.as_ref())?,
-        spec: spec.clone(),
+        grant: grant(&spec.permissions, places.plugins),
+        refused,
+        calls,
+        compatible_with,
+        spec,
     })
 }
 
@@ -167,41 +165,20 @@ fn compatible_with(compatibility: Option<&Compatibility>) -> Result<CompatibleWi
     })
 }
 
-fn grant(permissions: &[Permission], plugins_namespace: &str) -> Result<Grant, ValidationError> {
+fn grant(permissions: &[Permission], plugins_namespace: &str) -> Grant {
     let mut grant = Grant::default();
-    for (index, permission) in permissions.iter().enumerate() {
-        let Permission {
-            api_groups,
-            resources,
-            verbs,
-            resource_names,
-            namespaces,
-            // They are said to the API server, which asks for them.
-            allow_wildcards: _,
-            acknowledge_dangerous: _,
-        } = permission;
-        if api_groups.is_empty() || resources.is_empty() || verbs.is_empty() {
-            return Err(ValidationError::EmptyPermission(index));
-        }
+    let own = [plugins_namespace.to_owned()];
+    for permission in permissions {
         let rule = Rule {
-            api_groups: api_groups.clone(),
-            resources: resources.clone(),
-            resource_names: resource_names.clone(),
-            verbs: verbs.clone(),
+            api_groups: permission.api_groups.clone(),
+            resources: permission.resources.clone(),
+            resource_names: permission.resource_names.clone(),
+            verbs: permission.verbs.clone(),
         };
-        let own = [plugins_namespace.to_owned()];
-        match namespaces.as_deref().unwrap_or(&own) {
-            [] => return Err(ValidationError::NoNamespace(index)),
+        match permission.namespaces.as_deref().unwrap_or(&own) {
             [all] if all == "*" => grant.cluster.push(rule),
             names => {
                 for name in names {
-                    if name == "*" {
-                        return Err(ValidationError::WildcardBeside(index));
-                    }
-                    // It becomes a segment of an address at the API server.
-                    if !is_label(name) {
-                        return Err(ValidationError::Namespace(index, name.clone()));
-                    }
                     let rules = grant.namespaces.entry(name.clone()).or_default();
                     // A namespace that is named twice gets the rule once.
                     if rules.last() != Some(&rule) {
@@ -211,7 +188,7 @@ fn grant(permissions: &[Permission], plugins_namespace: &str) -> Result<Grant, V
             }
         }
     }
-    Ok(grant)
+    grant
 }
 
 #[cfg(test)]
@@ -237,6 +214,11 @@ pub(crate) mod tests {
         })
     }
 
+    pub(crate) const PLACES: Places<'_> = Places {
+        plugins: "kite-plugins",
+        system: "kite-system",
+    };
+
     /// A valid plugin after `change`.
     pub(crate) fn plugin(change: impl FnOnce(&mut Value)) -> ValidatedPlugin {
         spoiled(change).unwrap()
@@ -245,7 +227,7 @@ pub(crate) mod tests {
     fn spoiled(change: impl FnOnce(&mut Value)) -> Result<ValidatedPlugin, ValidationError> {
         let mut object = hello();
         change(&mut object);
-        validate(&serde_json::from_value(object).unwrap(), "kite-plugins")
+        validate(&serde_json::from_value(object).unwrap(), PLACES)
     }
 
     #[test]
@@ -258,6 +240,17 @@ pub(crate) mod tests {
         assert_eq!(plugin.grant.cluster.len(), 1);
         assert!(plugin.enabled);
         assert_eq!(plugin.replicas, 1);
+    }
+
+    #[test]
+    fn what_the_rules_refuse_grants_nothing_and_the_rest_holds() {
+        let plugin = plugin(|o| {
+            o["spec"]["permissions"][1]["namespaces"] = json!(["kite-system"]);
+            o["spec"]["permissions"][0]["verbs"] = json!([]);
+        });
+        assert_eq!(plugin.refused.iter().map(|it| it.index).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!((plugin.grant.namespaces.len(), plugin.grant.cluster.len()), (0, 1));
+        assert_eq!(plugin.spec.permissions.len(), 1);
     }
 
     #[test]
@@ -278,22 +271,6 @@ pub(crate) mod tests {
         refused!(|o| o["spec"]["version"] = json!("1"), ValidationError::Version(..));
         refused!(|o| o["spec"]["image"] = json!(" "), ValidationError::Image);
         refused!(|o| o["spec"]["replicas"] = json!(0), ValidationError::Replicas(0));
-        refused!(
-            |o| o["spec"]["permissions"][0]["verbs"] = json!([]),
-            ValidationError::EmptyPermission(0)
-        );
-        refused!(
-            |o| o["spec"]["permissions"][1]["namespaces"] = json!([]),
-            ValidationError::NoNamespace(1)
-        );
-        refused!(
-            |o| o["spec"]["permissions"][1]["namespaces"] = json!(["a", "*"]),
-            ValidationError::WildcardBeside(1)
-        );
-        refused!(
-            |o| o["spec"]["permissions"][1]["namespaces"] = json!(["../a"]),
-            ValidationError::Namespace(1, _)
-        );
         refused!(
             |o| o["spec"]["calls"] = json!(["Other"]),
             ValidationError::Calls(_, NameError::Characters)

@@ -1,7 +1,7 @@
 //! What a plugin may do is what its object grants, as the API server itself says: generated grants read back, hand edits,
 //! namespaces that are made again, calls.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::api::{
     authorization::v1::{SelfSubjectRulesReview, SelfSubjectRulesReviewSpec},
@@ -9,7 +9,7 @@ use k8s_openapi::api::{
     rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding},
 };
 use kite_api::{
-    KitePlugin, Permission, Verb,
+    KitePlugin, Permission, Verb, boundary,
     rights::{Place, Right, rights},
 };
 use kube::{
@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 
 use super::{
     pods,
-    support::{World, conditions, world},
+    support::{LIMIT, World, conditions, world},
 };
 
 /// Group, resource, verb and name that a rule gives.
@@ -161,6 +161,25 @@ async fn rules(client: &Client, namespace: &str) -> BTreeSet<Flat> {
     flat(&rules.collect::<Vec<_>>())
 }
 
+/// Waits until the API server says that the plugin has these rights in a namespace, beside those of a stranger: it learns of roles by
+/// watches of its own.
+async fn is_told(expected: &BTreeSet<Flat>, [plugin, stranger]: [&Client; 2], namespace: &str) {
+    let mut turns = tokio::time::interval(Duration::from_millis(50));
+    let mut told = BTreeSet::new();
+    let eventually = async {
+        while told != *expected {
+            turns.tick().await;
+            told = &rules(plugin, namespace).await - &rules(stranger, namespace).await;
+        }
+    };
+    let in_time = tokio::time::timeout(LIMIT, eventually).await.is_ok();
+    assert!(in_time, "{namespace}: {told:#?} instead of {expected:#?}");
+}
+
+fn is_refused(plugin: &KitePlugin) -> bool {
+    conditions(plugin).contains(&String::from("PermissionsGranted=False Refused"))
+}
+
 #[test]
 fn roles_read_back_equal_the_grant_and_the_plugin_is_told_the_same() {
     world().run(async |w: &World| {
@@ -191,7 +210,12 @@ fn roles_read_back_equal_the_grant_and_the_plugin_is_told_the_same() {
             }
             let plugin = w.apply("generated", fields).await;
             w.observed("generated", plugin.metadata.generation.unwrap()).await;
-            let granted = rights(&plugin.spec, &own).unwrap();
+            // What the rules of the API refuse is told, and not given.
+            let (accepted, refused) = boundary::accepted(&plugin.spec, w.places());
+            let told =
+                conditions(&w.plugin("generated").await).contains(&String::from("PermissionsGranted=False Refused"));
+            assert_eq!(told, !refused.is_empty(), "{refused:?}");
+            let granted = rights(&accepted, &own).unwrap();
             let cluster = w
                 .everywhere::<ClusterRole>()
                 .get_opt("kite-plugin-generated")
@@ -217,9 +241,8 @@ fn roles_read_back_equal_the_grant_and_the_plugin_is_told_the_same() {
                 );
                 let read = flat(&role.and_then(|role| role.rules).unwrap_or_default());
                 assert_eq!(read, here, "{place}: {:#?}", plugin.spec.permissions);
-                let told: BTreeSet<Flat> = &rules(&client, place).await - &rules(&stranger, place).await;
                 let both: BTreeSet<Flat> = &here | &in_cluster;
-                assert_eq!(told, both, "{place}: {:#?}", plugin.spec.permissions);
+                is_told(&both, [&client, &stranger], place).await;
             }
         }
     });

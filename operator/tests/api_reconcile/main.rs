@@ -1,6 +1,8 @@
 //! The controller against a real API server, without a kubelet: what it makes, puts back, withdraws and leaves alone.
 
 #[cfg(test)]
+mod boundary;
+#[cfg(test)]
 mod grants;
 #[cfg(test)]
 mod relations;

@@ -3,7 +3,7 @@
 pub(crate) mod early;
 pub(crate) mod plugin;
 
-use std::{collections::BTreeMap, fmt::Debug, pin::pin, sync::LazyLock, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, net::SocketAddr, pin::pin, sync::LazyLock, time::Duration};
 
 use futures::TryStreamExt;
 use k8s_openapi::{
@@ -16,7 +16,7 @@ use k8s_openapi::{
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
-use kite_api::{KitePlugin, labels};
+use kite_api::{KitePlugin, boundary::Places, labels};
 use kite_operator::{
     Namespaces, Options,
     identity::{self, Identity},
@@ -34,7 +34,7 @@ use tokio::{runtime::Runtime, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 
 /// "Within seconds."
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 static WORLD: LazyLock<World> = LazyLock::new(World::make);
 
@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) client: Client,
     config: Config,
     namespaces: Namespaces,
+    /// Where the operator tells of itself.
+    health: SocketAddr,
     /// Held by the tests that speak of the gateway's certificates, which follow the one Service of the gateway.
     pub(crate) gateway: Mutex<()>,
 }
@@ -88,10 +90,12 @@ impl World {
             early::apply(&client).await;
             (client, config, namespaces)
         });
-        let listen = "127.0.0.1:0".parse().expect("an address");
+        // Of the loopback network, an address that no other process of these tests has.
+        let [_, _, high, low] = std::process::id().to_be_bytes();
+        let health = SocketAddr::from(([127, 77, high, low.max(1)], 8080));
         let options = Options {
             namespaces: namespaces.clone(),
-            listen,
+            listen: health,
             gateway_address: String::from("https://gateway.test"),
             gateway_names: Vec::new(),
         };
@@ -101,6 +105,7 @@ impl World {
             client,
             config,
             namespaces,
+            health,
             gateway: Mutex::new(()),
         }
     }
@@ -112,6 +117,26 @@ impl World {
 
     pub(crate) fn plugins_namespace(&self) -> &str {
         &self.namespaces.plugins
+    }
+
+    pub(crate) fn places(&self) -> Places<'_> {
+        self.namespaces.places()
+    }
+
+    /// What the operator says of itself under `path`, once `holds`.
+    pub(crate) async fn told(&self, path: &str, holds: impl Fn(&str) -> bool) -> String {
+        let mut turns = tokio::time::interval(Duration::from_millis(100));
+        let mut last = String::new();
+        let told = async {
+            while !holds(&last) {
+                turns.tick().await;
+                let answer = reqwest::get(format!("http://{}{path}", self.health)).await;
+                last = answer.expect("an answer").text().await.expect("a text");
+            }
+        };
+        let in_time = tokio::time::timeout(LIMIT, told).await.is_ok();
+        assert!(in_time, "{path}: {last}");
+        last
     }
 
     /// A client that is this `ServiceAccount` of the plugins' namespace.
@@ -254,14 +279,19 @@ impl World {
     /// Reason and note of each event on the plugin, the oldest first, once there are at least `count`.
     pub(crate) async fn events(&self, plugin: &str, count: usize) -> Vec<(String, String)> {
         // Those of cluster-scoped objects stand there.
-        let api: Api<Event> = self.within("default");
+        self.events_in("default", plugin, count).await
+    }
+
+    /// The same of an object whose events stand in `namespace`.
+    pub(crate) async fn events_in(&self, namespace: &str, name: &str, count: usize) -> Vec<(String, String)> {
+        let api: Api<Event> = self.within(namespace);
         let mut turns = tokio::time::interval(Duration::from_millis(100));
         let mut found = Vec::new();
         let enough = async {
             while found.len() < count {
                 turns.tick().await;
                 let mut events = api.list(&ListParams::default()).await.expect("the events").items;
-                events.retain(|event| event.regarding.as_ref().and_then(|it| it.name.as_deref()) == Some(plugin));
+                events.retain(|event| event.regarding.as_ref().and_then(|it| it.name.as_deref()) == Some(name));
                 events.sort_by_key(|event| event.event_time.as_ref().map(|time| time.0));
                 let told = events
                     .into_iter()
@@ -270,7 +300,7 @@ impl World {
             }
         };
         let in_time = tokio::time::timeout(LIMIT, enough).await.is_ok();
-        assert!(in_time, "{count} events on {plugin}: {found:#?}");
+        assert!(in_time, "{count} events on {name}: {found:#?}");
         found
     }
 

@@ -38,6 +38,15 @@ pub(super) fn permissions(findings: &Findings) -> Fact {
     if let Some(refused) = &findings.rights_refused {
         return fact(Truth::False, reasons::REFUSED, refused);
     }
+    if !findings.refused.is_empty() {
+        let message = format!(
+            "not given, because the API server refuses it in any object that is applied now: {}; correct it, or take it out; \
+             what is given: {}",
+            listed(&findings.refused),
+            findings.grant,
+        );
+        return fact(Truth::False, reasons::REFUSED, &message);
+    }
     if !places.replaced.is_empty() {
         let message = format!(
             "deleted and made again since it was granted: {}; the grant was not given for what is there now: take the \
@@ -59,6 +68,15 @@ fn namespaces(names: &[String]) -> String {
     let kind = if names.len() == 1 { "namespace" } else { "namespaces" };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     format!("{kind} {}", first_of(&names))
+}
+
+/// The first of the sentences, and how many more there are.
+fn listed(sentences: &[String]) -> String {
+    let first = sentences.get(..MOST_NAMED).unwrap_or(sentences).join("; ");
+    match sentences.len().saturating_sub(MOST_NAMED) {
+        0 => first,
+        more => format!("{first}; and {more} more"),
+    }
 }
 
 /// The first of the names, and how many more there are.
@@ -229,6 +247,28 @@ mod tests {
         let replaced = permissions(&places(&[], &["pay", "shop"]));
         assert_eq!(replaced.reason, "NamespaceReplaced");
         assert!(replaced.message.contains("namespaces pay, shop"), "{replaced:?}");
+    }
+
+    #[test]
+    fn what_the_rules_refuse_is_told_with_what_is_given_all_the_same() {
+        let findings = |count: usize| Findings {
+            refused: (0..count).map(|n| format!("spec.permissions[{n}]: no")).collect(),
+            ..Findings::default()
+        };
+        assert_eq!(
+            told(&permissions(&findings(1))),
+            (
+                Truth::False,
+                "Refused",
+                "not given, because the API server refuses it in any object that is applied now: spec.permissions[0]: no; correct \
+                 it, or take it out; what is given: it may do nothing"
+            )
+        );
+        assert!(
+            permissions(&findings(10))
+                .message
+                .contains("spec.permissions[7]: no; and 2 more;")
+        );
     }
 
     #[test]

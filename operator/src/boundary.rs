@@ -1,0 +1,286 @@
+//! Watches whether the boundary is drawn: the policies that the chart installs, and bindings that they find already there.
+//!
+//! The operator changes none of them: what protects these is RBAC alone, so it holds no right to.
+
+mod judge;
+
+use std::{
+    collections::BTreeSet,
+    fmt::{Debug, Write as _},
+    hash::Hash,
+    mem,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    core::v1::ObjectReference,
+    rbac::v1::{ClusterRoleBinding, RoleBinding},
+};
+use kite_api::{boundary::Places, error_chain, labels};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        events::{Event, EventType, Recorder, Reporter},
+        reflector::{self, Store},
+        watcher::{self, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Namespaces, health::Health};
+
+/// Most policies that a line names.
+const MOST_NAMED: usize = 8;
+/// Reason of the event on a binding by which others act as plugins.
+const REACHES_PLUGINS: &str = "ReachesPlugins";
+
+/// What is known of the boundary; shared by who finds it out and the route that tells.
+#[derive(Clone, Debug, Default)]
+pub struct Boundary(Arc<Mutex<Known>>);
+
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Known {
+    /// What is amiss with the policies, if they could be read.
+    faults: Option<Vec<String>>,
+    /// How many bindings let others act as plugins.
+    bindings: usize,
+}
+
+impl Boundary {
+    /// What is known, in lines.
+    pub fn text(&self) -> String {
+        let known = self.lock();
+        let mut text = match known.faults.as_deref() {
+            None => String::from("boundary: the policies could not be read yet\n"),
+            Some([]) => String::from("boundary: the policies are installed and bound\n"),
+            Some(faults) => format!("boundary: NOT WHOLE: {}\n", listed(faults)),
+        };
+        if known.bindings > 0 {
+            let _ = writeln!(
+                text,
+                "boundary: bindings by which others act as plugins: {}; each has an event {REACHES_PLUGINS}",
+                known.bindings
+            );
+        }
+        text
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // It is replaced as a whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first of the faults, and how many more there are.
+fn listed(faults: &[String]) -> String {
+    let first = faults.get(..MOST_NAMED).unwrap_or(faults).join(", ");
+    match faults.len().saturating_sub(MOST_NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+/// What is watched.
+struct Stores {
+    policies: Store<ValidatingAdmissionPolicy>,
+    policy_bindings: Store<ValidatingAdmissionPolicyBinding>,
+    bindings: Store<RoleBinding>,
+    cluster_bindings: Store<ClusterRoleBinding>,
+}
+
+/// A binding by which others act as plugins.
+#[derive(Clone, Debug)]
+struct Reaching {
+    reference: ObjectReference,
+    note: String,
+}
+
+/// Finds out until `stop`.
+pub async fn watch(client: &Client, namespaces: &Namespaces, health: &Health, stop: &CancellationToken) {
+    let (policies, policy_events) = stored(Api::all(client.clone()));
+    let (policy_bindings, policy_binding_events) = stored(Api::all(client.clone()));
+    let (bindings, binding_events) = stored(Api::namespaced(client.clone(), &namespaces.plugins));
+    let (cluster_bindings, cluster_binding_events) = stored(Api::all(client.clone()));
+    let stores = Stores {
+        policies,
+        policy_bindings,
+        bindings,
+        cluster_bindings,
+    };
+    let streams = [
+        policy_events,
+        policy_binding_events,
+        binding_events,
+        cluster_binding_events,
+    ];
+    let mut events = pin!(stream::select_all(streams).take_until(stop.cancelled()));
+    let mut told = BTreeSet::new();
+    while let Some(event) = events.next().await {
+        if let Err(error) = event {
+            tracing::warn!(error = error_chain(&error), "a watch of the boundary was interrupted");
+            continue;
+        }
+        let Some((known, reaching)) = look(&stores, namespaces.places()) else {
+            continue;
+        };
+        health
+            .metrics
+            .boundary(known.faults.as_ref().map(Vec::len), known.bindings);
+        tell(client, &mut told, reaching).await;
+        let before = mem::replace(&mut *health.boundary.lock(), known.clone());
+        if before != known {
+            report(&known);
+        }
+    }
+}
+
+/// The objects of a kind as they are, and a stream that moves when they change. What is written there by managers is
+/// not kept.
+fn stored<K>(api: Api<K>) -> (Store<K>, stream::BoxStream<'static, Result<(), watcher::Error>>)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Clone + Eq + Hash + Default,
+{
+    let (store, writer) = reflector::store();
+    let events = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer)
+        .map_ok(drop)
+        .boxed();
+    (store, events)
+}
+
+/// What there is to know, once all of it was read.
+fn look(stores: &Stores, places: Places<'_>) -> Option<(Known, Vec<Reaching>)> {
+    let Stores {
+        policies,
+        policy_bindings,
+        bindings,
+        cluster_bindings,
+    } = stores;
+    let are_read = [
+        is_read(policies),
+        is_read(policy_bindings),
+        is_read(bindings),
+        is_read(cluster_bindings),
+    ];
+    if are_read.contains(&false) {
+        return None;
+    }
+    let (policies, policy_bindings) = (policies.state(), policy_bindings.state());
+    let faults = judge::faults(
+        places,
+        policies.iter().map(AsRef::as_ref),
+        policy_bindings.iter().map(AsRef::as_ref),
+    );
+    let plugins = places.plugins;
+    let here = bindings.state();
+    let here = here.iter().filter(|binding| judge::reaches(binding, places)).map(|binding| Reaching {
+        reference: binding.object_ref(&()),
+        note: format!(
+            "it binds {} {:?} in {plugins}, by which its subjects may act as any plugin: delete it, or bind the ClusterRole view",
+            binding.role_ref.kind, binding.role_ref.name
+        ),
+    });
+    let everywhere = cluster_bindings.state();
+    let everywhere = everywhere
+        .iter()
+        .filter(|binding| judge::reaches_everywhere(binding))
+        .map(|binding| Reaching {
+            reference: binding.object_ref(&()),
+            note: format!(
+                "it binds ClusterRole {:?} in every namespace, {plugins} included, where its subjects may act as any plugin: bind it \
+                 in the namespaces where it is needed",
+                binding.role_ref.name
+            ),
+        });
+    let reaching: Vec<Reaching> = here.chain(everywhere).collect();
+    let known = Known {
+        faults: Some(faults),
+        bindings: reaching.len(),
+    };
+    Some((known, reaching))
+}
+
+/// Whether the first list of the kind has come.
+fn is_read<K>(store: &Store<K>) -> bool
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+    K::DynamicType: Clone + Eq + Hash + Default,
+{
+    store
+        .wait_until_ready()
+        .now_or_never()
+        .is_some_and(|ready| ready.is_ok())
+}
+
+/// Tells as an event on each binding what it does, once.
+async fn tell(client: &Client, told: &mut BTreeSet<String>, reaching: Vec<Reaching>) {
+    let uid = |reaching: &Reaching| reaching.reference.uid.clone().unwrap_or_default();
+    told.retain(|known| reaching.iter().any(|it| uid(it) == *known));
+    for binding in reaching {
+        if !told.insert(uid(&binding)) {
+            continue;
+        }
+        let name = binding.reference.name.as_deref().unwrap_or_default();
+        tracing::warn!(binding = name, note = binding.note, "others may act as plugins");
+        let event = Event {
+            type_: EventType::Warning,
+            reason: String::from(REACHES_PLUGINS),
+            note: Some(binding.note),
+            action: String::from("Watch"),
+            secondary: None,
+        };
+        let reporter = Reporter {
+            controller: labels::OPERATOR.to_owned(),
+            instance: None,
+        };
+        let recorder = Recorder::new(client.clone(), reporter);
+        if let Err(error) = recorder.publish(&event, &binding.reference).await {
+            tracing::warn!(
+                binding = name,
+                error = error_chain(&error),
+                "an event could not be told"
+            );
+        }
+    }
+}
+
+/// Says in the log what has changed.
+fn report(known: &Known) {
+    match known.faults.as_deref() {
+        Some([]) => tracing::info!("the policies of the boundary are installed and bound"),
+        Some(faults) => tracing::error!(
+            faults = listed(faults),
+            "the boundary is not whole: who may write KitePlugins may gain rights; install the chart again"
+        ),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_tells_what_is_known() {
+        let text = |faults: Option<usize>, bindings| {
+            let faults = faults.map(|count| (0..count).map(|n| format!("kite-{n} is missing")).collect());
+            Boundary(Arc::new(Mutex::new(Known { faults, bindings }))).text()
+        };
+        assert_eq!(text(None, 0), "boundary: the policies could not be read yet\n");
+        assert_eq!(text(Some(0), 0), "boundary: the policies are installed and bound\n");
+        assert_eq!(
+            text(Some(1), 2),
+            "boundary: NOT WHOLE: kite-0 is missing\nboundary: bindings by which others act as plugins: 2; each has an event \
+             ReachesPlugins\n"
+        );
+        assert!(text(Some(10), 0).ends_with("kite-7 is missing and 2 more\n"));
+    }
+}
