@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    super::CODE,
+    super::{CODE, MOST_ADDED, MOST_RIGHTS, MOST_SECRETS},
     Excess, Need,
     fixtures::{asked, change, spec, words},
 };
@@ -274,4 +274,13 @@ fn the_policies_refuse_in_these_words() {
         let text = serde_json::to_string(part).unwrap();
         assert!(policies.contains(text.trim_matches('"')), "{text}");
     }
+}
+
+#[test]
+fn the_documentation_names_the_bounds() {
+    let page = include_str!("../../../../docs/can-i-apply.md");
+    let bounds = format!(
+        "({MOST_ADDED} added rights, {MOST_RIGHTS} rights or 40,000 characters of them in all, {MOST_SECRETS} Secrets)"
+    );
+    assert!(page.contains(&bounds), "{bounds}");
 }
