@@ -4,6 +4,7 @@
 mod attacks;
 mod honest;
 mod namespace;
+mod preview;
 mod world;
 
 use attacks::{Attack, How, all};
