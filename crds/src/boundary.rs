@@ -10,6 +10,7 @@ mod depth;
 mod fence;
 mod grants;
 mod kinds;
+pub mod preview;
 mod references;
 mod refusal;
 mod reservation;

@@ -30,7 +30,7 @@ use crate::plugin::{KitePluginSpec, Verb};
 pub const MAX_RIGHTS: u64 = 4096;
 
 /// One right: the unit that RBAC decides about.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Right {
     /// `*` is every group.
     pub group: String,
@@ -43,7 +43,7 @@ pub struct Right {
 }
 
 /// Where a right holds.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Place {
     /// Every namespace, and what has none.
     Cluster,
@@ -153,11 +153,16 @@ pub fn rights(spec: &KitePluginSpec, plugins_namespace: &str) -> Option<BTreeSet
     rule::spelled_out(&rule::of(spec, plugins_namespace))
 }
 
+/// Few sentences that together say these rights. Those that others of them cover are not told again.
+pub fn sentences(rights: &BTreeSet<Right>) -> Vec<Statement> {
+    statements(rule::grouped(rights))
+}
+
 /// What the object allows, or would if it were enabled.
 pub fn summary(spec: &KitePluginSpec, plugins_namespace: &str) -> Summary {
     let rules = rule::of(spec, plugins_namespace);
     let rights = match rule::spelled_out(&rules) {
-        Some(rights) => statements(rule::grouped(&rights)),
+        Some(rights) => sentences(&rights),
         None => statements(rule::in_whole(rules)),
     };
     Summary {
@@ -190,7 +195,7 @@ pub fn changes(old: Option<&KitePluginSpec>, new: &KitePluginSpec, plugins_names
 }
 
 fn added_rights(old: &BTreeSet<Right>, new: &BTreeSet<Right>) -> Vec<Statement> {
-    statements(rule::grouped(&cover::beyond(old, new)))
+    sentences(&cover::beyond(old, new))
 }
 
 fn added_rules(old: &[Rule<'_>], new: &[Rule<'_>]) -> Vec<Statement> {

@@ -9,11 +9,11 @@ use crate::plugin::{
 };
 
 /// Between the rights of a list, and between the parts of a right: in none of the texts that the schema allows there.
-const BETWEEN: char = ',';
+pub(super) const BETWEEN: char = ',';
 /// See [`BETWEEN`].
 pub(super) const WITHIN: char = '|';
 /// Most characters of one right of a name in `calls`, with a name of 40.
-const CALL_CHARACTERS: usize = 80;
+pub(super) const CALL_CHARACTERS: usize = 80;
 
 /// The list `field` of `owner`, or `absent`.
 fn list(owner: &str, field: &str, absent: &str) -> String {

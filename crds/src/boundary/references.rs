@@ -4,6 +4,7 @@ use super::{
     MOST_SECRETS, Parts,
     cel::{self, validation, variable},
     plugin_writes,
+    preview::Excess,
 };
 
 pub(super) fn policy(plugins: &str) -> Parts {
@@ -14,9 +15,7 @@ pub(super) fn policy(plugins: &str) -> Parts {
     let mut validations = vec![
         validation(
             format!("size(variables.secrets) <= {MOST_SECRETS}"),
-            &format!(
-                "the object names more than {MOST_SECRETS} Secrets: put keys together, or ask somebody who may \"escalate\" kiteplugins"
-            ),
+            &Excess::Secrets.to_string(),
             None,
         ),
         validation(

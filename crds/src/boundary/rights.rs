@@ -6,6 +6,7 @@ use super::{
     CHECKS, MOST_ADDED, MOST_CHARACTERS, MOST_RIGHTS, Parts,
     cel::{self, WITHIN, condition, validation, variable},
     plugin_writes,
+    preview::{ADVICE, Excess},
 };
 
 /// The copy that checks the rights from `copy * CHECKS` on. The first one checks the bounds too; the others are asked only where there are so
@@ -54,23 +55,12 @@ fn spelled_out(object: &str, plugins: &str) -> String {
 }
 
 fn bounds(plugins: &str) -> Vec<Validation> {
-    const ADVICE: &str = "or ask somebody who may \"escalate\" kiteplugins";
     let (count, characters) = (cel::count("object"), cel::characters("object", plugins));
     vec![
-        validation(
-            format!("{count} <= {MOST_RIGHTS}"),
-            &format!(
-                "spec.permissions and spec.calls grant more than {MOST_RIGHTS} rights in all (group x resource x verb x namespace x \
-                 name): grant fewer, use wildcards that you hold, {ADVICE}"
-            ),
-            None,
-        ),
+        validation(format!("{count} <= {MOST_RIGHTS}"), &Excess::Rights.to_string(), None),
         validation(
             format!("{count} > {MOST_RIGHTS} || {characters} <= {MOST_CHARACTERS}"),
-            &format!(
-                "the rights of spec.permissions and spec.calls have more than {MOST_CHARACTERS} characters when they are spelled out: grant \
-                 fewer, {ADVICE}"
-            ),
+            &Excess::Characters.to_string(),
             None,
         ),
         validation(

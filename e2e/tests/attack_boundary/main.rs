@@ -4,6 +4,8 @@
 mod attacks;
 mod honest;
 mod namespace;
+mod preview;
+mod refusals;
 mod world;
 
 use attacks::{Attack, How, all};

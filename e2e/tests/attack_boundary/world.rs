@@ -1,6 +1,7 @@
 //! Two API servers of the test's own, one with the boundary and one without, and users who try things there.
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
@@ -73,7 +74,7 @@ pub(crate) fn both(test: impl AsyncFnOnce(&World, &World)) {
 /// An API server with the CRD, the namespaces, and perhaps the policies.
 pub(crate) struct World {
     // Before its folder goes, it ends.
-    _server: ApiServer,
+    server: ApiServer,
     _folder: TempDir,
     config: Config,
     pub(crate) admin: Client,
@@ -91,7 +92,7 @@ impl World {
             .expect("a config");
         let admin = Client::try_from(config.clone()).expect("a client");
         let world = Self {
-            _server: server,
+            server,
             _folder: folder,
             config,
             admin,
@@ -170,6 +171,11 @@ impl World {
         api.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(object))
             .await
             .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
+    /// With it one is the administrator.
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        self.server.kubeconfig()
     }
 
     /// A client who is this user.

@@ -269,8 +269,10 @@ mod tests {
     }
 
     fn secrets(object: &mut Value) {
-        object["spec"]["permissions"] =
-            json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "acknowledgeDangerous": true}]);
+        object["spec"]["permissions"] = json!([{
+            "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "namespaces": ["shop"],
+            "acknowledgeDangerous": true,
+        }]);
     }
 
     fn seen(generation: i64) -> KitePluginStatus {

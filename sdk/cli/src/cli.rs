@@ -5,13 +5,16 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::{
-    commands::package::{self, PackageArgs},
+    commands::{
+        can_i_apply::{self, CanIApplyArgs},
+        package::{self, PackageArgs},
+    },
     printer::Printer,
 };
 
 /// Make and ship plugins for a Kubernetes dashboard.
 ///
-/// Exit status: 0 if the command did what it was asked to, 1 if not.
+/// Exit status: 0 if the command did what it was asked to, 1 if not. Commands that answer a question have their own.
 #[derive(Parser)]
 #[command(
     name = "kite-plugin",
@@ -27,15 +30,22 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Package(PackageArgs),
+    #[command(name = CAN_I_APPLY)]
+    CanIApply(CanIApplyArgs),
 }
+
+/// The command whose status 1 is an answer.
+const CAN_I_APPLY: &str = "can-i-apply";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ExitStatus {
     /// It did what it was asked to.
     Success,
-    /// It did not; stderr says why.
+    /// It did not, and stderr says why; or the answer to its question is no.
     Failure,
+    /// The answer could not be found out; stderr says why.
+    Unanswered,
 }
 
 impl From<ExitStatus> for ExitCode {
@@ -43,22 +53,28 @@ impl From<ExitStatus> for ExitCode {
         match status {
             ExitStatus::Success => Self::SUCCESS,
             ExitStatus::Failure => Self::FAILURE,
+            ExitStatus::Unanswered => Self::from(2),
         }
     }
 }
 
 /// Runs the command that `arguments` (the program's name first) ask for.
 pub async fn run(arguments: impl IntoIterator<Item = OsString>, printer: &mut Printer<'_>) -> ExitStatus {
-    match Cli::try_parse_from(arguments) {
-        Ok(Cli {
-            command: Command::Package(args),
-        }) => package::run(args, printer).await,
-        Err(error) => explain(&error, printer),
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match Cli::try_parse_from(&arguments) {
+        Ok(Cli { command }) => match command {
+            Command::Package(args) => package::run(args, printer).await,
+            Command::CanIApply(args) => can_i_apply::run(args, printer).await,
+        },
+        Err(error) => {
+            let is_question = arguments.get(1).is_some_and(|command| command == CAN_I_APPLY);
+            explain(&error, is_question, printer)
+        }
     }
 }
 
-/// Help that was asked for is data; what is wrong with the arguments is talk.
-fn explain(error: &clap::Error, printer: &mut Printer<'_>) -> ExitStatus {
+/// Help that was asked for is data; what is wrong with the arguments is talk, and no answer to a question.
+fn explain(error: &clap::Error, is_question: bool, printer: &mut Printer<'_>) -> ExitStatus {
     let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -67,7 +83,11 @@ fn explain(error: &clap::Error, printer: &mut Printer<'_>) -> ExitStatus {
         }
         _ => {
             printer.talk(&text);
-            ExitStatus::Failure
+            if is_question {
+                ExitStatus::Unanswered
+            } else {
+                ExitStatus::Failure
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSch
 use kite_api::{KitePlugin, PluginName};
 use node::Node;
 use semver::Version;
+use serde_json::Value;
 use serde_saphyr::Spanned;
 
 /// The file in a plugin's folder.
@@ -33,6 +34,8 @@ pub enum ManifestError {
     TooLarge { path: PathBuf },
     #[error("failed to parse the document")]
     Parse(#[source] serde_saphyr::Error),
+    #[error("failed to accept the document: another begins on line {line}; give each a file of its own")]
+    SeveralDocuments { line: u64 },
     #[error("failed to accept the document: it is no KitePlugin, since `{field}` is not `{expected}`")]
     OtherKind {
         field: &'static str,
@@ -70,22 +73,26 @@ pub struct Manifest {
 
 /// Reads the `plugin.yaml` in `folder`.
 pub fn read(folder: &Path) -> Result<Manifest, ManifestError> {
-    let path = folder.join(FILE);
+    read_file(&folder.join(FILE))
+}
+
+/// Reads a `plugin.yaml` whatever it is called.
+pub fn read_file(path: &Path) -> Result<Manifest, ManifestError> {
     let mut text = String::new();
-    let read = File::open(&path).and_then(|file| file.take(MAX_SIZE + 1).read_to_string(&mut text));
+    let read = File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_string(&mut text));
     let size = read.map_err(|source| ManifestError::Read {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     })?;
     if size as u64 > MAX_SIZE {
-        return Err(ManifestError::TooLarge { path });
+        return Err(ManifestError::TooLarge { path: path.to_owned() });
     }
     parse(&text)
 }
 
 /// Reads the text of a `plugin.yaml`. Refused is also what the API server would drop without a word.
 pub fn parse(text: &str) -> Result<Manifest, ManifestError> {
-    let document: Node = serde_saphyr::from_str(text).map_err(ManifestError::Parse)?;
+    let document: Node = serde_saphyr::from_str(text).map_err(of_parsing)?;
     for (field, expected) in [("apiVersion", API_VERSION), ("kind", KIND)] {
         if document.get(field).and_then(Node::text) != Some(expected) {
             return Err(ManifestError::OtherKind { field, expected });
@@ -103,6 +110,11 @@ pub fn parse(text: &str) -> Result<Manifest, ManifestError> {
 }
 
 impl Manifest {
+    /// The spec as its author wrote it.
+    pub fn spec(&self) -> Value {
+        self.document.get("spec").map_or(Value::Null, Value::from)
+    }
+
     /// The document with `image` as the image of the plugin, and else as its author wrote it, comments aside.
     pub fn with_image(&self, image: &str) -> Result<String, ManifestError> {
         let mut document = self.document.clone();
@@ -110,6 +122,15 @@ impl Manifest {
         // A long text in one line, so that the image can be found by its key.
         let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
         serde_saphyr::to_string_with_options(&document, options).map_err(ManifestError::Write)
+    }
+}
+
+fn of_parsing(error: serde_saphyr::Error) -> ManifestError {
+    match error.without_snippet() {
+        serde_saphyr::Error::MultipleDocuments { location, .. } => {
+            ManifestError::SeveralDocuments { line: location.line() }
+        }
+        _ => ManifestError::Parse(error),
     }
 }
 
@@ -204,8 +225,9 @@ spec:
         let image = "registry.example/hello@sha256:00";
         let written = manifest.with_image(image).unwrap();
         insta::assert_snapshot!(written);
-        let expected: serde_json::Value = serde_saphyr::from_str(&GOOD.replace("hello:0.1.0", image)).unwrap();
-        assert_eq!(serde_saphyr::from_str::<serde_json::Value>(&written).unwrap(), expected);
+        let expected: Value = serde_saphyr::from_str(&GOOD.replace("hello:0.1.0", image)).unwrap();
+        assert_eq!(serde_saphyr::from_str::<Value>(&written).unwrap(), expected);
+        assert_eq!(parse(&written).unwrap().spec(), expected["spec"]);
     }
 
     #[test]
@@ -237,6 +259,10 @@ spec:
         assert!(matches!(spoilt("[get, list]", "[gett]"), ManifestError::Parse(_)));
         assert!(matches!(spoilt("  image: hello:0.1.0\n", ""), ManifestError::Parse(_)));
         assert!(matches!(spoilt("kind:", "kind: ["), ManifestError::Parse(_)));
+        assert!(matches!(
+            spoilt("spec:", "---\nspec:"),
+            ManifestError::SeveralDocuments { line: 7 }
+        ));
     }
 
     #[test]

@@ -34,11 +34,14 @@ impl<'a> Printer<'a> {
             text.push('\n');
             cause = source.source();
         }
-        if let Some(hint) = hint {
-            text.push_str("\nhint: ");
-            text.push_str(hint);
-            text.push('\n');
-        }
         self.talk(&text);
+        if let Some(hint) = hint {
+            self.hint(hint);
+        }
+    }
+
+    /// Tells after a blank line what to do next.
+    pub fn hint(&mut self, hint: &str) {
+        self.talk(&format!("\nhint: {hint}\n"));
     }
 }

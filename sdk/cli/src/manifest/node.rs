@@ -7,7 +7,7 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
     ser::SerializeMap,
 };
-use serde_json::Number;
+use serde_json::{Number, Value};
 use serde_saphyr::Spanned;
 
 /// A node of the document.
@@ -45,6 +45,24 @@ impl Node {
             && let Some((_, inner)) = entries.iter_mut().find(|(name, _)| name.value == *key)
         {
             inner.replace(rest, value);
+        }
+    }
+}
+
+impl From<&Node> for Value {
+    fn from(node: &Node) -> Self {
+        match node {
+            Node::Null => Self::Null,
+            Node::Bool(value) => Self::Bool(*value),
+            Node::Number(value) => Self::Number(value.clone()),
+            Node::Text(value) => Self::String(value.clone()),
+            Node::List(values) => values.iter().map(Self::from).collect(),
+            Node::Map(entries) => {
+                let entries = entries
+                    .iter()
+                    .map(|(key, value)| (key.value.clone(), Self::from(value)));
+                Self::Object(entries.collect())
+            }
         }
     }
 }

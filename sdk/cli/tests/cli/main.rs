@@ -1,5 +1,9 @@
-//! The command as its users meet it, against a registry that checks what it is sent.
+//! The command as its users meet it, against a registry and an API server that check what they are sent.
 
+#[cfg(test)]
+mod apiserver;
+#[cfg(test)]
+mod can_i_apply;
 #[cfg(test)]
 mod output;
 #[cfg(test)]

@@ -18,7 +18,7 @@ spec:
 ";
 
 /// Runs the command and gives its status and all that it wrote, with `folder` as `DIR`.
-async fn run(arguments: &[&str], folder: Option<&Path>) -> String {
+pub(crate) async fn run(arguments: &[&str], folder: Option<&Path>) -> String {
     let (mut data, mut talk) = (Vec::new(), Vec::new());
     let arguments = ["kite-plugin"].iter().chain(arguments).map(OsString::from);
     let status = cli::run(arguments, &mut Printer::new(&mut data, &mut talk)).await;

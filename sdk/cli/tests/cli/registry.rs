@@ -73,7 +73,7 @@ pub(crate) async fn answering(status: StatusCode) -> SocketAddr {
     serve(Router::new().fallback(async move || status)).await
 }
 
-async fn serve(routes: Router) -> SocketAddr {
+pub(crate) async fn serve(routes: Router) -> SocketAddr {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
