@@ -20,6 +20,9 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(KITE_CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
 CRATES := kite-api kite-proto kite-plugin-sdk kite-plugin kite-operator kite-gateway hello kite-e2e
 ADVISORIES := https://github.com/RustSec/advisory-db
+PROTO := sdk/proto
+# The protocol as it was accepted last; whatever plugins rely on in it stays.
+BASELINE := sdk/proto/baseline.txtpb
 # helm believes itself that it is of an older one where it renders without a cluster.
 KUBERNETES_VERSION := 1.34.4
 
@@ -48,12 +51,18 @@ env: ## Print shell exports for the running cluster: eval "$$(make -s env)"
 	@$(E2E) env
 
 .PHONY: check
-check: build ## Format, lints, generated files, file length, chart
+check: build ## Format, lints, generated files, file length, protocol, chart
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	cargo clippy --workspace --test "*" --locked -- --deny warnings
 	cargo test --workspace --locked --quiet --test generated
 	$(E2E) lengths
+	$(E2E) buf lint $(PROTO)
+	$(E2E) buf format --diff --exit-code $(PROTO)
+	@$(E2E) buf breaking $(PROTO) --against $(BASELINE) || \
+	  { echo 'what plugins rely on has changed: see "How this protocol evolves" in plugin.proto' >&2; exit 1; }
+	@cmp -s <($(E2E) buf build $(PROTO) --exclude-source-info -o -#format=binpb) <($(E2E) buf build $(BASELINE) -o -#format=binpb) || \
+	  { echo "$(BASELINE) is not what plugin.proto says: run \`make generate\`" >&2; exit 1; }
 	$(E2E) helm lint --strict charts/kite-plugins
 	$(E2E) helm template kite charts/kite-plugins --namespace default --kube-version $(KUBERNETES_VERSION) > /dev/null
 
@@ -67,7 +76,9 @@ bench: build ## Every figure; writes docs/evidence/bench.md
 	@$(E2E) bench
 
 .PHONY: generate
-generate: ## Write the generated files anew
+generate: build ## Write the generated files anew
+	@$(E2E) buf breaking $(PROTO) --against $(BASELINE)
+	$(E2E) buf build $(PROTO) --exclude-source-info -o $(BASELINE)
 	KITE_GENERATE=1 cargo test --workspace --locked --quiet --test generated
 
 .PHONY: outside

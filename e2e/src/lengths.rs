@@ -46,7 +46,7 @@ pub fn check() -> Result<ExitCode, LengthsError> {
                 });
             }
         };
-        let lines = lines_without_tests(&text);
+        let lines = counted(path, &text);
         if lines > MOST {
             eprintln!(
                 "{path} has {lines} lines without its tests, more than {MOST}: it has two subjects, so make it two files"
@@ -61,9 +61,15 @@ fn is_source(path: &str) -> bool {
     ENDINGS.iter().any(|ending| path.ends_with(ending)) && !path.contains("/generated/")
 }
 
-/// Lines before the module of tests, which stands last in a file.
-fn lines_without_tests(text: &str) -> usize {
-    text.lines().take_while(|line| *line != "#[cfg(test)]").count()
+/// Lines before the module of tests, which stands last in a file. The protocol is one file for whoever implements it, and its comments are
+/// its text: they do not count.
+fn counted(path: &str, text: &str) -> usize {
+    let is_protocol = Path::new(path)
+        .extension()
+        .is_some_and(|extension| extension == "proto");
+    let is_text = |line: &str| is_protocol && line.trim_start().starts_with("//");
+    let code = text.lines().take_while(|line| *line != "#[cfg(test)]");
+    code.filter(|line| !is_text(line)).count()
 }
 
 #[cfg(test)]
@@ -71,8 +77,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tests_do_not_count() {
-        assert_eq!(lines_without_tests("a\nb\n#[cfg(test)]\nmod tests {}\n"), 2);
+    fn tests_and_the_text_of_the_protocol_do_not_count() {
+        assert_eq!(counted("a.rs", "// a\nb\n#[cfg(test)]\nmod tests {}\n"), 2);
+        assert_eq!(counted("a.proto", "// a\nmessage B {\n  // c\n}\n"), 2);
     }
 
     #[test]

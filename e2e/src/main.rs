@@ -1,6 +1,9 @@
 //! `kite-e2e`: what the Makefile calls for the local cluster and for the stages of the tests.
 
-use std::{error::Error, process::ExitCode};
+use std::{
+    error::Error,
+    process::{self, ExitCode},
+};
 
 use clap::{Parser, Subcommand};
 use kite_e2e::{
@@ -44,6 +47,12 @@ enum Command {
     /// Run helm with the cluster's version of it
     #[command(disable_help_flag = true)]
     Helm {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run buf, which checks the protocol
+    #[command(disable_help_flag = true)]
+    Buf {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -91,16 +100,16 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Test(selection) => return Ok(stages::run(&selection, &layout, &runtime)),
         Command::Bench => return Ok(bench::run(&layout)?),
         Command::Lengths => return Ok(lengths::check()?),
-        Command::Helm { arguments } => {
-            let status = cluster::tools(&layout)?.helm().args(arguments).status()?;
-            return Ok(if status.success() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            });
-        }
+        Command::Helm { arguments } => return pass(cluster::tools(&layout)?.helm().args(arguments)),
+        Command::Buf { arguments } => return pass(process::Command::new(cluster::buf(&layout)?).args(arguments)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a program in this one's place, as far as its end is concerned.
+fn pass(command: &mut process::Command) -> Result<ExitCode, Box<dyn Error>> {
+    let is_well = command.status()?.success();
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn up(layout: &Layout, progress: &Progress) -> Result<(), Box<dyn Error>> {

@@ -56,7 +56,7 @@ async fn describe(scope: &Scope, identity: Option<Identity>) -> Result<String, S
     // In TLS 1.3 the client has finished before the server has judged its certificate, so the refusal comes later.
     let channel = endpoint.connect().await.map_err(|error| format!("{error:?}"))?;
     let answer = PluginClient::new(channel)
-        .describe(DescribeRequest {})
+        .describe(DescribeRequest::default())
         .await
         .map_err(|status| format!("{status:?}"))?;
     Ok(answer.into_inner().name)

@@ -11,7 +11,7 @@ use crate::{
         ResponseBody,
         authenticate::{AuthenticateError, CredentialError},
         authorize::AuthorizeError,
-        forward::ForwardError,
+        forward::{ExchangeFailure, ForwardError},
         full,
         path::PathError,
         tool::{ArgumentsError, CallFailure, ToolError},
@@ -28,6 +28,8 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const MAX_TEXT: usize = 8 * 1024;
 
 const LATE: &str = "the plugin did not answer in time";
+const AGAIN: &str = "the plugin is busy: try again";
+const EARLY: &str = "the plugin failed before it answered";
 const NO_TOOL: &str = "the plugin offers no tool of this name";
 /// Kinds of problems that several refusals share.
 const TIMEOUT: (StatusCode, &str, &str) = (
@@ -36,6 +38,7 @@ const TIMEOUT: (StatusCode, &str, &str) = (
     "The plugin did not answer in time",
 );
 const FAILED: (StatusCode, &str, &str) = (StatusCode::BAD_GATEWAY, "plugin-failed", "The plugin failed");
+const BUSY: (StatusCode, &str, &str) = (StatusCode::SERVICE_UNAVAILABLE, "plugin-busy", "The plugin is busy");
 const SILENT: (StatusCode, &str, &str) = (
     StatusCode::REQUEST_TIMEOUT,
     "body-timeout",
@@ -179,14 +182,19 @@ impl Refusal {
             Self::Arguments(ArgumentsError::Timeout) | Self::Forward(ForwardError::Silent) => SILENT,
             Self::Arguments(ArgumentsError::NotObject | ArgumentsError::Parse(_) | ArgumentsError::Refused(_)) => (S::BAD_REQUEST, "invalid-body", "The body is malformed"),
             Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => TIMEOUT,
-            Self::Forward(ForwardError::Call(_)) | Self::Tool(ToolError::Unsent(_)) => FAILED,
+            Self::Forward(ForwardError::Call(failure, _)) => match failure {
+                ExchangeFailure::Busy => BUSY,
+                ExchangeFailure::Late => TIMEOUT,
+                ExchangeFailure::Failed => FAILED,
+            },
+            Self::Tool(ToolError::Unsent(_)) => FAILED,
             Self::Forward(ForwardError::Answer(_)) | Self::Tool(ToolError::NoResult | ToolError::Structured(_)) => INVALID,
             Self::Tool(ToolError::Failed(_)) => (S::BAD_GATEWAY, "tool-failed", "The tool failed"),
             Self::Tool(ToolError::Call(failure, _)) => match failure {
                 CallFailure::Refused => (S::UNPROCESSABLE_ENTITY, "arguments-refused", "The tool refuses the arguments"),
                 CallFailure::Forbidden => (S::FORBIDDEN, "tool-forbidden", "The plugin refuses the caller"),
                 CallFailure::NoTool => (S::NOT_FOUND, "no-such-tool", "There is no such tool"),
-                CallFailure::Busy => (S::SERVICE_UNAVAILABLE, "plugin-busy", "The plugin is busy"),
+                CallFailure::Busy => BUSY,
                 CallFailure::Late => TIMEOUT,
                 CallFailure::Failed => FAILED,
             },
@@ -218,16 +226,19 @@ impl Refusal {
             Self::NoEndpoint { .. } => "no pod of the plugin can be reached at the moment: try again",
             Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => LATE,
             Self::Forward(ForwardError::Silent) => "the rest of the body did not come in time",
-            Self::Forward(ForwardError::Call(_)) | Self::Tool(ToolError::Unsent(_)) => {
-                "the plugin failed before it answered"
-            }
+            Self::Forward(ForwardError::Call(failure, _)) => match failure {
+                ExchangeFailure::Busy => AGAIN,
+                ExchangeFailure::Late => LATE,
+                ExchangeFailure::Failed => EARLY,
+            },
+            Self::Tool(ToolError::Unsent(_)) => EARLY,
             Self::Forward(ForwardError::Answer(_)) | Self::Tool(ToolError::NoResult | ToolError::Structured(_)) => {
                 "the plugin gave an answer that cannot be passed on"
             }
             Self::Tool(ToolError::Failed(text)) => bounded(text),
             Self::Tool(ToolError::Call(failure, status)) => match failure {
                 CallFailure::Refused | CallFailure::Forbidden => bounded(status.message()),
-                CallFailure::Busy => "the plugin is busy: try again",
+                CallFailure::Busy => AGAIN,
                 CallFailure::NoTool => NO_TOOL,
                 CallFailure::Late => LATE,
                 CallFailure::Failed => "the plugin failed before the tool ended",

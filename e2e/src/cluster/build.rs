@@ -93,7 +93,7 @@ pub(super) fn tools(layout: &Layout, progress: &Progress) -> Result<Tools, Build
         dir: layout.module().join("registry"),
         packages: &["github.com/distribution/distribution/v3/cmd/registry"],
     };
-    let go = run(Command::new("go").args(["env", "GOVERSION"]).current_dir(&kube.dir)).map_err(BuildError::Version)?;
+    let go = kube.go()?;
     let kube = kube.ready(layout, progress, &go)?;
     let registry = registry.ready(layout, progress, &go)?;
     Ok(Tools {
@@ -106,6 +106,17 @@ pub(super) fn tools(layout: &Layout, progress: &Progress) -> Result<Tools, Build
     })
 }
 
+/// Finds buf in the cache, or builds it: it checks the protocol.
+pub(super) fn buf(layout: &Layout, progress: &Progress) -> Result<PathBuf, BuildError> {
+    let module = Module {
+        name: "buf",
+        dir: layout.module().join("buf"),
+        packages: &["github.com/bufbuild/buf/cmd/buf"],
+    };
+    let go = module.go()?;
+    Ok(module.ready(layout, progress, &go)?.join("buf"))
+}
+
 /// Waits until all files of a folder are on the disk: one that is there by name but empty, after a power cut, would be
 /// believed for ever.
 fn sync(dir: &Path) -> io::Result<()> {
@@ -113,6 +124,11 @@ fn sync(dir: &Path) -> io::Result<()> {
 }
 
 impl Module {
+    /// The version of Go that builds it.
+    fn go(&self) -> Result<String, BuildError> {
+        run(Command::new("go").args(["env", "GOVERSION"]).current_dir(&self.dir)).map_err(BuildError::Version)
+    }
+
     /// The folder that holds the module's programs.
     fn ready(&self, layout: &Layout, progress: &Progress, go: &str) -> Result<PathBuf, BuildError> {
         let all = layout.cache().join("bin");

@@ -143,6 +143,11 @@ pub fn tools(layout: &Layout) -> Result<Tools, ClusterError> {
     Ok(build::tools(layout, &Progress::start())?)
 }
 
+/// The program that checks the protocol, built if need be.
+pub fn buf(layout: &Layout) -> Result<PathBuf, ClusterError> {
+    Ok(build::buf(layout, &Progress::start())?)
+}
+
 /// Ends what is left of the cluster, if anything, and removes what it had.
 fn clear(layout: &Layout, debian: &Debian) -> Result<(), ClusterError> {
     if let Some(record) = Record::read(layout) {

@@ -14,7 +14,7 @@ use http::{Method, Request};
 use kite_api::PluginName;
 use kite_proto::{CallContext, HttpRequestHead, MAX_CHUNK, MAX_HEAD, User, UserExtra};
 use tokio::{sync::oneshot, time::timeout};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use self::{
     request::{Lent, Messages},
@@ -41,9 +41,49 @@ pub enum ForwardError {
     #[error("failed to get the caller's body in time")]
     Silent,
     #[error("failed to call the plugin")]
-    Call(#[source] Box<Status>),
+    Call(ExchangeFailure, #[source] Box<Status>),
     #[error("failed to read the plugin's answer")]
     Answer(#[source] AnswerError),
+}
+
+/// What the status of an exchange means. What a plugin has to say to its caller it says by an HTTP response, so that every
+/// status but these is its failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ExchangeFailure {
+    /// It has too much to do.
+    Busy,
+    Late,
+    Failed,
+}
+
+impl From<Code> for ExchangeFailure {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::ResourceExhausted => Self::Busy,
+            Code::DeadlineExceeded => Self::Late,
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::FailedPrecondition
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+            | Code::Unauthenticated => Self::Failed,
+        }
+    }
+}
+
+impl ForwardError {
+    fn call(status: Box<Status>) -> Self {
+        Self::Call(status.code().into(), status)
+    }
 }
 
 /// What of a request the plugin is told beside the caller's own words.
@@ -77,7 +117,7 @@ pub enum Ended<'a> {
 impl From<Ended<'_>> for ForwardError {
     fn from(ended: Ended<'_>) -> Self {
         match ended {
-            Ended::Unsent(_, status) => Self::Call(status),
+            Ended::Unsent(_, status) => Self::call(status),
             Ended::Failed(error) => error,
         }
     }
@@ -97,6 +137,7 @@ impl<'a> Exchange<'a> {
                 None => forwarded.below.to_owned(),
             },
             headers: headers::to_plugin(&parts.headers),
+            ..HttpRequestHead::default()
         };
         Self {
             plugin: forwarded.plugin,
@@ -127,7 +168,7 @@ impl<'a> Exchange<'a> {
                 let returned = returned.lock().unwrap_or_else(PoisonError::into_inner).take();
                 return Err(match returned {
                     Some(messages) => Ended::Unsent(Box::new(Self { messages, ..self }), status),
-                    None => Ended::Failed(ForwardError::Call(status)),
+                    None => Ended::Failed(ForwardError::call(status)),
                 });
             }
             Err(Party::Plugin) => return Err(Ended::Failed(ForwardError::Timeout)),

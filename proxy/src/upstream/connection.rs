@@ -102,10 +102,13 @@ impl Sender {
     /// The hash of the definitions that the plugin gives now.
     pub(super) async fn describe(&self) -> Result<DefinitionsHash, EndpointError> {
         let mut client = self.clone().client().max_decoding_message_size(MAX_DESCRIPTION);
-        let response = timeout(DESCRIBE_TIMEOUT, client.describe(DescribeRequest {}))
-            .await
-            .map_err(|_| EndpointError::DescribeTimeout)?
-            .map_err(|status| EndpointError::Describe(Box::new(status)))?;
+        let response = timeout(
+            DESCRIBE_TIMEOUT,
+            client.describe(DescribeRequest::of_host(DESCRIBE_TIMEOUT)),
+        )
+        .await
+        .map_err(|_| EndpointError::DescribeTimeout)?
+        .map_err(|status| EndpointError::Describe(Box::new(status)))?;
         Ok(DefinitionsHash::of(&response.get_ref().definitions))
     }
 }

@@ -166,6 +166,7 @@ fn echo(first: HttpRequest, rest: Streaming<HttpRequest>) -> Answers<HttpRespons
         data: request.data,
         trailers: request.trailers,
         end: request.end,
+        ..HttpResponse::default()
     };
     stream::once(async move { Ok(first) })
         .chain(rest)
@@ -265,9 +266,7 @@ impl Plugin for Rogue {
         }))
     }
 
-    type HttpStream = Answers<HttpResponse>;
-
-    async fn http(&self, request: Request<Streaming<HttpRequest>>) -> Result<Response<Self::HttpStream>, Status> {
+    async fn http(&self, request: Request<Streaming<HttpRequest>>) -> Result<Response<Answers<HttpResponse>>, Status> {
         let mut rest = request.into_inner();
         let Some(first) = rest.message().await? else {
             return Err(Status::invalid_argument("no head"));
@@ -304,9 +303,10 @@ impl Plugin for Rogue {
         }))
     }
 
-    type CallToolStream = Answers<CallToolResponse>;
-
-    async fn call_tool(&self, request: Request<CallToolRequest>) -> Result<Response<Self::CallToolStream>, Status> {
+    async fn call_tool(
+        &self,
+        request: Request<CallToolRequest>,
+    ) -> Result<Response<Answers<CallToolResponse>>, Status> {
         let request = request.into_inner();
         let part = |part| Ok(CallToolResponse { part: Some(part) });
         let result = |text: String, is_error| {

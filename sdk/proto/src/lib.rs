@@ -9,7 +9,7 @@ mod generated {
 pub use generated::*;
 
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 /// Version of the protocol that this crate speaks.
 pub const PROTOCOL: u32 = 1;
@@ -52,6 +52,25 @@ pub const MAX_RESULT: usize = 4 * 1024 * 1024;
 pub const MAX_STATUS_MESSAGE: usize = 1024;
 /// Most bytes of the header fields, and of the trailers, of a gRPC response itself, as HTTP/2 counts them.
 pub const MAX_METADATA: u32 = 16 * 1024;
+
+impl CallContext {
+    /// The context of a call that the host itself makes, which has so long.
+    pub fn of_host(limit: Duration) -> Self {
+        Self {
+            timeout: prost_types::Duration::try_from(limit).ok(),
+            ..Self::default()
+        }
+    }
+}
+
+impl DescribeRequest {
+    /// The question that is to be answered within `limit`.
+    pub fn of_host(limit: Duration) -> Self {
+        Self {
+            context: Some(CallContext::of_host(limit)),
+        }
+    }
+}
 
 /// The DNS name in the certificate of the plugin called `plugin`, which a client verifies whatever address it dialled.
 pub fn server_name(plugin: &str) -> String {

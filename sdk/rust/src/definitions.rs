@@ -56,7 +56,11 @@ pub(crate) fn check(plugin: &PluginName, tools: Vec<Tool>) -> Result<(Tools, Byt
         }
     }
     let tools = accepted.values().map(written).collect::<Result<_, _>>()?;
-    let bytes = Definitions { tools }.encode_to_vec();
+    let definitions = Definitions {
+        tools,
+        ..Definitions::default()
+    };
+    let bytes = definitions.encode_to_vec();
     if bytes.len() > MAX_DEFINITIONS {
         return Err(DefinitionError::Length);
     }
@@ -88,6 +92,7 @@ fn written(tool: &Tool) -> Result<kite_proto::Tool, DefinitionError> {
         name,
         description: tool.description.clone(),
         input_schema: input_schema.into(),
+        ..kite_proto::Tool::default()
     })
 }
 

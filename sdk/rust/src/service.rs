@@ -23,6 +23,9 @@ use crate::definitions::Tools;
 /// stands beside.
 pub(crate) const MAX_MESSAGE: usize = MAX_ARGUMENTS + 256 * 1024;
 
+/// The messages of an answer.
+type Answers<T> = BoxStream<'static, Result<T, Status>>;
+
 /// A plugin as the host sees it.
 pub(crate) struct Service {
     pub(crate) name: PluginName,
@@ -43,17 +46,16 @@ impl Plugin for Service {
         }))
     }
 
-    type HttpStream = BoxStream<'static, Result<HttpResponse, Status>>;
-
-    async fn http(&self, request: Request<Streaming<HttpRequest>>) -> Result<Response<Self::HttpStream>, Status> {
+    async fn http(&self, request: Request<Streaming<HttpRequest>>) -> Result<Response<Answers<HttpResponse>>, Status> {
         http::exchange(self.routes.clone(), request.into_inner())
             .await
             .map(Response::new)
     }
 
-    type CallToolStream = BoxStream<'static, Result<CallToolResponse, Status>>;
-
-    async fn call_tool(&self, request: Request<CallToolRequest>) -> Result<Response<Self::CallToolStream>, Status> {
+    async fn call_tool(
+        &self,
+        request: Request<CallToolRequest>,
+    ) -> Result<Response<Answers<CallToolResponse>>, Status> {
         tools::call(&self.tools, request.into_inner()).await.map(Response::new)
     }
 }

@@ -66,7 +66,7 @@ pub async fn ask(plugin: &PluginName, ip: &str, identity: &Identity) -> Result<A
             .map_err(|error| AskError::Connect(endpoint.uri().to_string(), error))?;
         let mut client = PluginClient::new(channel).max_decoding_message_size(MAX_DEFINITIONS + ENVELOPE);
         client
-            .describe(DescribeRequest {})
+            .describe(DescribeRequest::of_host(DEADLINE))
             .await
             .map_err(|status| AskError::Call(Box::new(status)))
     };

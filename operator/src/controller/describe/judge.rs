@@ -149,7 +149,12 @@ mod tests {
             name: String::from("hello"),
             version: String::from("0.1.0"),
             protocol: 1,
-            definitions: Definitions { tools: vec![tool()] }.encode_to_vec().into(),
+            definitions: Definitions {
+                tools: vec![tool()],
+                ..Definitions::default()
+            }
+            .encode_to_vec()
+            .into(),
         };
         change(&mut response);
         PodAnswer {
@@ -170,7 +175,12 @@ mod tests {
             name: String::from("other"),
             ..tool()
         };
-        response.definitions = Definitions { tools: vec![tool] }.encode_to_vec().into();
+        response.definitions = Definitions {
+            tools: vec![tool],
+            ..Definitions::default()
+        }
+        .encode_to_vec()
+        .into();
     }
 
     fn reason(change: impl FnOnce(&mut DescribeResponse)) -> &'static str {

@@ -80,13 +80,18 @@ pub(crate) mod tests {
             input_schema: br##"{"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {}}}"##
                 .as_slice()
                 .into(),
+            ..Tool::default()
         }
     }
 
     fn read_tools(tools: Vec<Tool>) -> Result<Vec<ToolStatus>, ToolsError> {
         read(
             &PluginName::parse("greeter").unwrap(),
-            &Definitions { tools }.encode_to_vec(),
+            &Definitions {
+                tools,
+                ..Definitions::default()
+            }
+            .encode_to_vec(),
         )
     }
 

@@ -10,17 +10,16 @@ use k8s_openapi::api::{
     core::v1::{Pod, Secret},
 };
 use kite_proto::{
-    CLIENTS_CA_FILE, CallToolRequest, CallToolResponse, Definitions, DescribeRequest, DescribeResponse, HttpRequest,
-    HttpResponse, PORT, PROTOCOL, Tool,
+    CLIENTS_CA_FILE, Definitions, DescribeRequest, DescribeResponse, PORT, PROTOCOL, Tool,
     plugin_server::{Plugin, PluginServer},
 };
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use prost::Message;
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_stream::{Empty, wrappers::TcpListenerStream};
+use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
-    Request, Response, Status, Streaming,
+    Request, Response, Status,
     transport::{Certificate, Identity, Server, ServerTlsConfig},
 };
 
@@ -53,15 +52,17 @@ fn definitions() -> Vec<u8> {
         name: String::from("hello"),
         description: String::from("Greets."),
         input_schema: br#"{"type": "object"}"#.as_slice().into(),
+        ..Tool::default()
     };
-    Definitions { tools: vec![tool] }.encode_to_vec()
+    Definitions {
+        tools: vec![tool],
+        ..Definitions::default()
+    }
+    .encode_to_vec()
 }
 
 #[tonic::async_trait]
 impl Plugin for Answers {
-    type HttpStream = Empty<Result<HttpResponse, Status>>;
-    type CallToolStream = Empty<Result<CallToolResponse, Status>>;
-
     async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
         let version = match &self.says {
             Says::Version(version) => version.clone(),
@@ -76,14 +77,6 @@ impl Plugin for Answers {
             protocol: PROTOCOL,
             definitions: definitions().into(),
         }))
-    }
-
-    async fn http(&self, _: Request<Streaming<HttpRequest>>) -> Result<Response<Self::HttpStream>, Status> {
-        Err(Status::unimplemented("not in this test"))
-    }
-
-    async fn call_tool(&self, _: Request<CallToolRequest>) -> Result<Response<Self::CallToolStream>, Status> {
-        Err(Status::unimplemented("not in this test"))
     }
 }
 

@@ -47,6 +47,7 @@ impl Messages {
             data,
             trailers,
             end,
+            ..HttpRequest::default()
         }
     }
 }

@@ -115,6 +115,7 @@ impl Reply {
                         data: Bytes::new(),
                         trailers,
                         end: true,
+                        ..HttpResponse::default()
                     });
                 }
             }
@@ -126,6 +127,7 @@ impl Reply {
             data,
             trailers: Vec::new(),
             end,
+            ..HttpResponse::default()
         })
     }
 

@@ -178,6 +178,7 @@ mod tests {
             method: "GET".into(),
             path_and_query: "/a%20b?c=d".into(),
             headers: Vec::new(),
+            ..HttpRequestHead::default()
         }
     }
 
@@ -252,6 +253,7 @@ mod tests {
             trailers: trailer(),
             end: true,
             head: None,
+            ..HttpRequest::default()
         };
         assert!(frames(message).is_ok_and(|frames| frames.data.is_some() && frames.trailers.is_some() && frames.end));
     }

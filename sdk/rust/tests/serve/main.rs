@@ -21,12 +21,12 @@ use world::{Ca, World, call, exchange, head, small, within};
 async fn describe_says_what_the_plugin_is_and_offers() {
     let world = World::serve(TestPlugin::new().0).await;
     let mut client = world.client().await;
-    let described = client.describe(DescribeRequest {}).await.unwrap().into_inner();
+    let described = client.describe(DescribeRequest::default()).await.unwrap().into_inner();
     assert_eq!(
         (described.name.as_str(), described.version.as_str(), described.protocol),
         ("hello", "0.1.0", 1)
     );
-    let again = client.describe(DescribeRequest {}).await.unwrap().into_inner();
+    let again = client.describe(DescribeRequest::default()).await.unwrap().into_inner();
     assert_eq!(described.definitions, again.definitions);
     let definitions: kite_proto::Definitions = prost::Message::decode(described.definitions).unwrap();
     let names: Vec<_> = definitions.tools.iter().map(|tool| tool.name.as_str()).collect();
@@ -41,12 +41,15 @@ async fn who_has_no_certificate_of_the_clients_ca_is_refused() {
     for identity in [None, Some(Ca::new().client())] {
         // With TLS 1.3 a client learns of the refusal by its first read.
         let refused = match world.connect_as(identity).await {
-            Ok(channel) => PluginClient::new(channel).describe(DescribeRequest {}).await.is_err(),
+            Ok(channel) => PluginClient::new(channel)
+                .describe(DescribeRequest::default())
+                .await
+                .is_err(),
             Err(_) => true,
         };
         assert!(refused);
     }
-    world.client().await.describe(DescribeRequest {}).await.unwrap();
+    world.client().await.describe(DescribeRequest::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -158,7 +161,7 @@ async fn the_health_port_answers_check_and_nothing_else() {
     }
     let mut plugin = PluginClient::new(channel);
     assert_eq!(
-        plugin.describe(DescribeRequest {}).await.unwrap_err().code(),
+        plugin.describe(DescribeRequest::default()).await.unwrap_err().code(),
         Code::Unimplemented
     );
     let request = small(head("GET", "/hello"), b"");

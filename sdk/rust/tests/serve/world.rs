@@ -138,6 +138,7 @@ pub(crate) fn head(method: &str, path: &str) -> HttpRequestHead {
         method: method.into(),
         path_and_query: path.into(),
         headers: Vec::new(),
+        ..HttpRequestHead::default()
     }
 }
 
@@ -155,6 +156,7 @@ pub(crate) fn small(head: HttpRequestHead, data: &'static [u8]) -> Vec<HttpReque
         data: data.into(),
         trailers: Vec::new(),
         end: true,
+        ..HttpRequest::default()
     }]
 }
 
@@ -196,9 +198,11 @@ pub(crate) async fn exchange_stream(
             data,
             trailers,
             end: last,
+            frame,
         }) = stream.message().await?
         {
             assert!(!end, "a message came after the last");
+            assert_eq!(frame, None, "no WebSocket was asked for");
             assert_eq!(
                 head.is_some(),
                 answer.messages == 0,
