@@ -18,7 +18,7 @@ endif
 E2E := $(CARGO_TARGET_DIR)/debug/kite-e2e
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(KITE_CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
-CRATES := kite-api kite-proto kite-plugin-sdk kite-plugin kite-operator kite-gateway hello kite-e2e
+CRATES := kite-api kite-proto kite-plugin-sdk kite-plugin kite-conformance kite-operator kite-gateway hello kite-e2e
 ADVISORIES := https://github.com/RustSec/advisory-db
 PROTO := sdk/proto
 # The protocol as it was accepted last; whatever plugins rely on in it stays.

@@ -1,0 +1,132 @@
+//! Python with grpcio, and the protocol's modules generated for it: made once, and kept by what they were made from.
+
+use std::{
+    env, fs, io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{Subject, SubjectError};
+
+const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
+const PROTOCOL: &str = include_str!("../../proto/kite/plugin/v1/plugin.proto");
+
+/// Why there is no Python for plugins.
+#[derive(Debug, thiserror::Error)]
+pub enum PythonError {
+    #[error("failed to find a folder for what is kept: set KITE_CACHE")]
+    NoCache,
+    #[error("failed to prepare {path}")]
+    Prepare { path: PathBuf, source: io::Error },
+    #[error("failed to run {program}")]
+    Run { program: String, source: io::Error },
+    #[error("{program} failed: {text}")]
+    Failed { program: String, text: String },
+    #[error("failed to run the plugin")]
+    Subject(#[from] SubjectError),
+}
+
+/// An interpreter with grpcio, and the folder of generated modules.
+#[derive(Clone, Debug)]
+pub struct Python {
+    interpreter: PathBuf,
+    modules: PathBuf,
+}
+
+impl Python {
+    /// Finds it in the cache (`KITE_CACHE`, or `~/.cache/kite`), or makes it with `python3` and its package index.
+    pub fn ready() -> Result<Self, PythonError> {
+        let all = cache()?.join("python");
+        let version = run(Command::new("python3").args(["-c", "import sys; print(sys.version)"]))?;
+        let digest = kite_proto::sha256([version.as_str(), REQUIREMENTS, PROTOCOL].join("\0").as_bytes());
+        let done = all.join(digest.replace(':', "-"));
+        if !done.exists() {
+            make(&all, &done)?;
+        }
+        Ok(Self {
+            interpreter: done.join("venv/bin/python"),
+            modules: done.join("modules"),
+        })
+    }
+
+    /// Runs the plugin in `program`, which takes `--address` and `--folder`.
+    pub async fn start(&self, name: &str, program: &Path) -> Result<Subject, PythonError> {
+        let command = |folder: &Path, address: IpAddr| {
+            let mut command = tokio::process::Command::new(&self.interpreter);
+            command
+                .arg(program)
+                .arg("--address")
+                .arg(address.to_string())
+                .arg("--folder")
+                .arg(folder)
+                .env("PYTHONPATH", &self.modules)
+                // Nothing is written beside the sources.
+                .env("PYTHONDONTWRITEBYTECODE", "1");
+            command
+        };
+        Ok(Subject::start(name, command).await?)
+    }
+}
+
+fn cache() -> Result<PathBuf, PythonError> {
+    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache/kite"));
+    env::var_os("KITE_CACHE")
+        .map(PathBuf::from)
+        .or_else(home)
+        .ok_or(PythonError::NoCache)
+}
+
+/// Makes it aside, and gives it its name when it is whole.
+fn make(all: &Path, done: &Path) -> Result<(), PythonError> {
+    let prepare = |source| PythonError::Prepare {
+        path: all.to_owned(),
+        source,
+    };
+    fs::create_dir_all(all).map_err(prepare)?;
+    let half = tempfile::tempdir_in(all).map_err(prepare)?;
+    let (venv, modules) = (half.path().join("venv"), half.path().join("modules"));
+    let requirements = half.path().join("requirements.txt");
+    fs::write(&requirements, REQUIREMENTS).map_err(prepare)?;
+    let sources = half.path().join("sources");
+    let protocol = sources.join("kite/plugin/v1/plugin.proto");
+    for folder in [protocol.parent().unwrap_or(&sources), &modules] {
+        fs::create_dir_all(folder).map_err(prepare)?;
+    }
+    fs::write(&protocol, PROTOCOL).map_err(prepare)?;
+    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    let python = venv.join("bin/python");
+    let quiet = [
+        "-m",
+        "pip",
+        "--quiet",
+        "--disable-pip-version-check",
+        "install",
+        "--requirement",
+    ];
+    run(Command::new(&python).args(quiet).arg(&requirements))?;
+    let generate = ["-m", "grpc_tools.protoc", "kite/plugin/v1/plugin.proto", "--proto_path"];
+    let to = |option: &str| format!("{option}={}", modules.display());
+    let outputs = [to("--python_out"), to("--grpc_python_out")];
+    run(Command::new(&python).args(generate).arg(&sources).args(outputs))?;
+    match fs::rename(half.path(), done) {
+        // Somebody else was faster, and made the same.
+        Err(_) if done.exists() => Ok(()),
+        result => result.map_err(prepare),
+    }
+}
+
+fn run(command: &mut Command) -> Result<String, PythonError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(source) => return Err(PythonError::Run { program, source }),
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        let text = text(&output.stderr);
+        Err(PythonError::Failed { program, text })
+    }
+}

@@ -1,0 +1,194 @@
+//! A plugin as a process: with its folder, its environment and its ports, and an end by SIGTERM.
+
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicU8, Ordering},
+    time::Duration,
+};
+
+use kite_proto::{
+    CERTIFICATE_FILE, CLIENTS_CA_FILE, HEALTH_PORT, KEY_FILE, MAX_RESULT, NAME_VARIABLE, PORT,
+    plugin_client::PluginClient,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+use tokio::{
+    net::TcpStream,
+    process::{Child, Command},
+    time::{interval, timeout},
+};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use crate::{Authorities, Certified, IdentityError};
+
+/// How long a plugin may take to listen, and to end.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How often it is asked whether it listens.
+const TURN: Duration = Duration::from_millis(50);
+/// The ports are fixed by the protocol, so each plugin has an address of the loopback network.
+static NEXT: AtomicU8 = AtomicU8::new(1);
+
+/// Why a plugin could not be run or reached.
+#[derive(Debug, thiserror::Error)]
+pub enum SubjectError {
+    #[error("failed to make certificates")]
+    Identity(#[from] IdentityError),
+    #[error("failed to write the plugin's folder")]
+    Folder(#[source] io::Error),
+    #[error("failed to start the plugin")]
+    Start(#[source] io::Error),
+    #[error("failed to find the plugin listening on {address} within {} s", LIMIT.as_secs())]
+    Silent { address: SocketAddr },
+    #[error("the plugin ended before it listened: {0}")]
+    Ended(ExitStatus),
+    #[error("failed to connect to the plugin")]
+    Connect(#[source] tonic::transport::Error),
+    #[error("failed to tell the plugin to stop")]
+    Signal(#[source] nix::Error),
+    #[error("failed to wait for the plugin's end")]
+    Wait(#[source] io::Error),
+    #[error("failed to see the plugin end within {} s of SIGTERM", LIMIT.as_secs())]
+    Lingers,
+}
+
+/// A plugin that runs, until it is dropped.
+pub struct Subject {
+    name: String,
+    address: IpAddr,
+    authorities: Authorities,
+    folder: TempDir,
+    child: Child,
+}
+
+impl Subject {
+    /// Starts what `command` makes of a folder and an address to listen on, and waits until it listens on both ports.
+    pub async fn start(name: &str, command: impl FnOnce(&Path, IpAddr) -> Command) -> Result<Self, SubjectError> {
+        let authorities = Authorities::new()?;
+        let folder = tempfile::tempdir().map_err(SubjectError::Folder)?;
+        write(folder.path(), &authorities, &authorities.servers.server(name)?)?;
+        let [_, _, high, low] = std::process::id().to_be_bytes();
+        let address = IpAddr::V4(Ipv4Addr::new(
+            127,
+            100 + NEXT.fetch_add(1, Ordering::Relaxed) % 100,
+            high,
+            low.max(1),
+        ));
+        let child = command(folder.path(), address)
+            .env(NAME_VARIABLE, name)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(SubjectError::Start)?;
+        let mut subject = Self {
+            name: name.to_owned(),
+            address,
+            authorities,
+            folder,
+            child,
+        };
+        for port in [PORT, HEALTH_PORT] {
+            subject.listens(SocketAddr::new(address, port)).await?;
+        }
+        Ok(subject)
+    }
+
+    async fn listens(&mut self, address: SocketAddr) -> Result<(), SubjectError> {
+        let mut turns = interval(TURN);
+        let listens = async {
+            loop {
+                turns.tick().await;
+                if let Some(status) = self.child.try_wait().map_err(SubjectError::Wait)? {
+                    return Err(SubjectError::Ended(status));
+                }
+                if TcpStream::connect(address).await.is_ok() {
+                    return Ok(());
+                }
+            }
+        };
+        timeout(LIMIT, listens)
+            .await
+            .unwrap_or(Err(SubjectError::Silent { address }))
+    }
+
+    /// Who believes whom.
+    pub fn authorities(&self) -> &Authorities {
+        &self.authorities
+    }
+
+    /// Connects with this certificate, or with none.
+    pub async fn connect(&self, identity: Option<Identity>) -> Result<Channel, SubjectError> {
+        let mut tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(self.authorities.servers.pem()))
+            .domain_name(kite_proto::server_name(&self.name));
+        if let Some(identity) = identity {
+            tls = tls.identity(identity);
+        }
+        let connect = async {
+            let endpoint = Endpoint::from_shared(format!("https://{}", SocketAddr::new(self.address, PORT)))?;
+            endpoint.tls_config(tls)?.connect().await
+        };
+        connect.await.map_err(SubjectError::Connect)
+    }
+
+    /// A client as the gateway is one.
+    pub async fn client(&self) -> Result<PluginClient<Channel>, SubjectError> {
+        let identity = self.authorities.clients.client()?;
+        let channel = self.connect(Some(identity)).await?;
+        Ok(PluginClient::new(channel).max_decoding_message_size(MAX_RESULT))
+    }
+
+    /// The plain-text port.
+    pub async fn health(&self) -> Result<Channel, SubjectError> {
+        let connect = async {
+            Endpoint::from_shared(format!("http://{}", SocketAddr::new(self.address, HEALTH_PORT)))?
+                .connect()
+                .await
+        };
+        connect.await.map_err(SubjectError::Connect)
+    }
+
+    /// Gives the plugin another certificate, of the CA of before or of another one that clients then believe.
+    pub fn renew(&mut self, authorities: Authorities) -> Result<(), SubjectError> {
+        let certified = authorities.servers.server(&self.name)?;
+        write(self.folder.path(), &authorities, &certified)?;
+        self.authorities = authorities;
+        Ok(())
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) -> Result<(), SubjectError> {
+        let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok()) else {
+            return Ok(());
+        };
+        kill(Pid::from_raw(pid), Signal::SIGTERM).map_err(SubjectError::Signal)
+    }
+
+    /// What the plugin's process ended with.
+    pub async fn ended(mut self) -> Result<ExitStatus, SubjectError> {
+        match timeout(LIMIT, self.child.wait()).await {
+            Ok(status) => status.map_err(SubjectError::Wait),
+            Err(_) => Err(SubjectError::Lingers),
+        }
+    }
+}
+
+/// Writes each file whole, as the kubelet does: a plugin may read at any time.
+fn write(folder: &Path, authorities: &Authorities, certified: &Certified) -> Result<(), SubjectError> {
+    for (file, text) in [
+        (CLIENTS_CA_FILE, authorities.clients.pem()),
+        (KEY_FILE, certified.key.clone()),
+        (CERTIFICATE_FILE, certified.certificate.clone()),
+    ] {
+        let half = folder.join(format!("{file}.half"));
+        fs::write(&half, text)
+            .and_then(|()| fs::rename(&half, folder.join(file)))
+            .map_err(SubjectError::Folder)?;
+    }
+    Ok(())
+}
