@@ -3,17 +3,7 @@
 use kube::api::Patch;
 use serde_json::{Value, json};
 
-use super::world::{PLUGINS, World, both, object, plugins_rule, rights};
-
-/// The rules that give exactly the rights of a grant in `shop`.
-fn rules(permissions: &Value) -> Value {
-    let rules = permissions.as_array().unwrap().iter().map(|permission| {
-        let mut rule = permission.clone();
-        rule.as_object_mut().unwrap().remove("namespaces");
-        rule
-    });
-    rules.collect()
-}
+use super::world::{PLUGINS, World, both, object, plugins_rule, rights, rules};
 
 /// The grant without one of its rights, and what that one is called.
 fn without(count: usize, missing: usize) -> (Value, String) {
