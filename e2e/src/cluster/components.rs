@@ -81,7 +81,8 @@ pub(super) fn api_server(kube: &Path, pki: &Pki, etcd: EtcdPorts, address: ApiAd
         format!("--secure-port={}", address.port),
         format!("--service-cluster-ip-range={}", address.services),
         "--authorization-mode=Node,RBAC".to_owned(),
-        "--enable-admission-plugins=NodeRestriction".to_owned(),
+        // The second is not everywhere, and where it is, whoever makes an owner that blocks deletion must hold its finalizers.
+        "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement".to_owned(),
         "--allow-privileged=true".to_owned(),
         file("client-ca-file", "ca.crt"),
         file("tls-cert-file", "apiserver.crt"),
