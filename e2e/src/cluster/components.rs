@@ -111,6 +111,18 @@ pub(super) fn api_server(kube: &Path, pki: &Pki, etcd: EtcdPorts, address: ApiAd
     Server::of_kube("kube-apiserver", kube, args)
 }
 
+/// Makes an API server keep a log of the requests that `policy` says, as much of it as a run of all tests makes.
+pub(super) fn with_audit(mut server: Server, policy: &Path, log: &Path) -> Server {
+    server.args.extend([
+        format!("--audit-policy-file={}", policy.display()),
+        format!("--audit-log-path={}", log.display()),
+        // Megabytes of each of these and of the one that is written.
+        "--audit-log-maxsize=64".to_owned(),
+        "--audit-log-maxbackup=3".to_owned(),
+    ]);
+    server
+}
+
 pub(super) fn controller_manager(kube: &Path, pki: &Pki, slot: Slot, config: &Path) -> Server {
     let file = |flag: &str, name: &str| format!("--{flag}={}", pki.path(name).display());
     let mut args = as_client(CONTROLLER_MANAGER, config);
