@@ -157,16 +157,20 @@ impl Target {
 
 /// A client with a kubeconfig's own credentials.
 pub async fn client_of(path: &Path) -> Result<kube::Client, TargetError> {
+    kube::Client::try_from(config_of(path).await?).map_err(TargetError::Client)
+}
+
+/// How a client of the cluster that the kubeconfig at `path` names reaches it.
+pub async fn config_of(path: &Path) -> Result<kube::Config, TargetError> {
     let failed = |source| TargetError::Kubeconfig {
         path: path.to_owned(),
         source,
     };
     let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
     let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+    kube::Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
-        .map_err(failed)?;
-    kube::Client::try_from(config).map_err(TargetError::Client)
+        .map_err(failed)
 }
 
 /// An environment variable that is set and not empty.

@@ -3,6 +3,7 @@
 mod gateway;
 mod scope;
 mod wait;
+pub mod world;
 
 pub use gateway::{Answer, Gateway, send};
 pub use scope::{Scope, scope};

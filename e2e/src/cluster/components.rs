@@ -81,7 +81,8 @@ pub(super) fn api_server(kube: &Path, pki: &Pki, etcd: EtcdPorts, address: ApiAd
         format!("--secure-port={}", address.port),
         format!("--service-cluster-ip-range={}", address.services),
         "--authorization-mode=Node,RBAC".to_owned(),
-        "--enable-admission-plugins=NodeRestriction".to_owned(),
+        // The second is not everywhere, and where it is, whoever makes an owner that blocks deletion must hold its finalizers.
+        "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement".to_owned(),
         "--allow-privileged=true".to_owned(),
         file("client-ca-file", "ca.crt"),
         file("tls-cert-file", "apiserver.crt"),
@@ -108,6 +109,18 @@ pub(super) fn api_server(kube: &Path, pki: &Pki, etcd: EtcdPorts, address: ApiAd
             .map(|advertise| format!("--advertise-address={advertise}")),
     );
     Server::of_kube("kube-apiserver", kube, args)
+}
+
+/// Makes an API server keep a log of the requests that `policy` says, as much of it as a run of all tests makes.
+pub(super) fn with_audit(mut server: Server, policy: &Path, log: &Path) -> Server {
+    server.args.extend([
+        format!("--audit-policy-file={}", policy.display()),
+        format!("--audit-log-path={}", log.display()),
+        // Megabytes of each of these and of the one that is written.
+        "--audit-log-maxsize=64".to_owned(),
+        "--audit-log-maxbackup=3".to_owned(),
+    ]);
+    server
 }
 
 pub(super) fn controller_manager(kube: &Path, pki: &Pki, slot: Slot, config: &Path) -> Server {

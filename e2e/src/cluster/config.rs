@@ -13,6 +13,8 @@ use super::pki::{DNS, PROXY, Pki};
 pub(super) const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 pub(super) const REGISTRY_PORT: u16 = 5000;
 pub(super) const DOMAIN: &str = "cluster.local";
+/// The namespace of the servers of which a log is kept.
+const SYSTEM: &str = "kite-system";
 
 /// The registry as containerd and the host know it.
 pub(super) fn registry_name(slot: Slot) -> String {
@@ -190,4 +192,17 @@ pub(super) fn dns_role() -> Value {
          "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "system:coredns"},
          "subjects": [{"apiGroup": group, "kind": "User", "name": DNS.user}]},
     ]})
+}
+
+/// What the API server logs: who of the system asked for what, and whether they might. Nothing of what was sent or answered.
+pub(super) fn audit_policy() -> Value {
+    json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [
+            {"level": "Metadata", "userGroups": [format!("system:serviceaccounts:{SYSTEM}")]},
+            {"level": "None"},
+        ],
+    })
 }

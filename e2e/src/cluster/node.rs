@@ -27,6 +27,11 @@ use super::supervisor::{Supervisor, SupervisorError};
 
 pub(super) const API_PORT: u16 = 6443;
 
+/// What the API server keeps a log of.
+const AUDIT_POLICY: &str = "audit-policy.json";
+/// The name of that log, among the servers' own.
+pub(super) const AUDIT_LOG: &str = "audit";
+
 /// Generous: with both cores busy compiling, everything takes many times what it takes alone.
 const LIMIT: Duration = Duration::from_mins(3);
 
@@ -248,6 +253,7 @@ impl Node {
             ("Corefile", config::corefile(&self.config, slot)),
             ("resolv.conf", config::resolv_conf(slot.node())),
             ("dns-role.json", config::dns_role().to_string()),
+            (AUDIT_POLICY, config::audit_policy().to_string()),
         ];
         for (name, text) in files {
             write(&self.config.join(name), &text)?;
@@ -296,12 +302,9 @@ impl Node {
             port: API_PORT,
             services: slot.services(),
         };
-        self.supervisor.start(&components::api_server(
-            &self.plan.kube,
-            &self.pki,
-            EtcdPorts::NODE,
-            address,
-        ))?;
+        let server = components::api_server(&self.plan.kube, &self.pki, EtcdPorts::NODE, address);
+        let server = components::with_audit(server, &self.config.join(AUDIT_POLICY), &self.supervisor.log(AUDIT_LOG));
+        self.supervisor.start(&server)?;
         let connects = || UnixStream::connect(config::CONTAINERD_SOCKET).is_ok();
         self.supervisor
             .wait("containerd listens", "containerd", LIMIT, connects)?;

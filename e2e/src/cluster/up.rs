@@ -21,7 +21,7 @@ use super::debian::{self, Debian, DebianError};
 use super::http;
 use super::layout::Layout;
 use super::link::{self, LinkError};
-use super::node::{API_PORT, Plan, ready_file};
+use super::node::{API_PORT, AUDIT_LOG, Plan, ready_file};
 use super::pki::Pki;
 use super::progress::Progress;
 use super::state::{Lock, ProcessId, Record, StateError, remove_dir};
@@ -78,6 +78,17 @@ pub struct Running {
     /// The first process of the node; all of the node ends with it.
     pub pid: i32,
     pub logs: PathBuf,
+}
+
+impl Running {
+    /// The API server's log of the system's own requests: the file that is written and those that are full.
+    pub fn audit_logs(&self) -> io::Result<Vec<PathBuf>> {
+        let names = fs::read_dir(&self.logs)?.collect::<io::Result<Vec<_>>>()?;
+        let audits = names
+            .into_iter()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(AUDIT_LOG));
+        Ok(audits.map(|entry| entry.path()).collect())
+    }
 }
 
 /// Brings the cluster up, unless it is; whatever is left of a dead one is removed first.

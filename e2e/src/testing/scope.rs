@@ -4,6 +4,7 @@ use std::{fmt::Debug, net::SocketAddr, panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
 use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicySpec},
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::{Namespace, Pod, ServiceAccount},
     rbac::v1::{ClusterRoleBinding, RoleRef, Subject},
@@ -239,6 +240,21 @@ impl Scope {
         name
     }
 
+    /// Makes an admission policy called `<test's name><suffix>`, which nothing binds, so that it is asked nothing.
+    pub async fn policy(&self, suffix: &str, spec: ValidatingAdmissionPolicySpec) -> String {
+        let name = format!("{}{suffix}", self.name);
+        let policy = ValidatingAdmissionPolicy {
+            metadata: self.metadata(&name),
+            spec: Some(spec),
+            status: None,
+        };
+        Api::all(self.client.clone())
+            .create(&PostParams::default(), &policy)
+            .await
+            .expect("a policy");
+        name
+    }
+
     /// Makes a pod called after the test in the namespace `default`.
     pub async fn pod(&self, spec: serde_json::Value) -> String {
         let spec = serde_json::from_value(spec).expect("a pod's spec");
@@ -269,6 +285,8 @@ impl Scope {
             .await;
         self.remove::<Pod>(Api::namespaced(self.client.clone(), HOME)).await;
         self.remove::<Namespace>(Api::all(self.client.clone())).await;
+        self.remove::<ValidatingAdmissionPolicy>(Api::all(self.client.clone()))
+            .await;
     }
 
     async fn remove<K>(&self, api: Api<K>)

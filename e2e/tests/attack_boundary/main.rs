@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod attacks;
+mod documented;
 mod honest;
 mod namespace;
 mod preview;

@@ -1,45 +1,15 @@
-//! Two API servers of the test's own, one with the boundary and one without, and users who try things there.
+//! Two API servers for all tests of this program, one with the boundary and one without.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use k8s_openapi::api::{
-    authorization::v1::{ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec},
-    core::v1::Namespace,
-    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding},
+use k8s_openapi::api::rbac::v1::RoleBinding;
+pub(crate) use kite_e2e::testing::{
+    PLUGINS, SYSTEM,
+    world::{World, object, plugins, plugins_rule, rights, rules, subject},
 };
-use kite_api::{
-    KitePlugin,
-    boundary::{self, Places},
-};
-use kite_e2e::{
-    cluster::{
-        Layout,
-        apiserver::{self, ApiServer},
-    },
-    testing::eventually,
-};
-use kube::{
-    Api, Client, Config, Resource,
-    api::{ApiResource, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
-    runtime::{conditions::is_crd_established, wait::await_condition},
-};
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use kube::Api;
+use serde_json::json;
 use tokio::runtime::Runtime;
-
-pub(crate) const PLUGINS: &str = "kite-plugins";
-pub(crate) const SYSTEM: &str = "kite-system";
-const PLACES: Places<'_> = Places {
-    plugins: PLUGINS,
-    system: SYSTEM,
-};
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// Made by the first test, and gone with the last that uses it.
 static BOTH: Mutex<Weak<Both>> = Mutex::new(Weak::new());
@@ -57,8 +27,14 @@ impl Both {
             return both;
         }
         let runtime = Runtime::new().expect("a runtime");
-        let fenced = runtime.block_on(World::start(true));
-        let open = runtime.block_on(World::start(false));
+        let (fenced, open) = runtime.block_on(async {
+            let (fenced, open) = (World::start().await, World::start().await);
+            for w in [&fenced, &open] {
+                bind_built_in_roles(w).await;
+            }
+            fenced.install_policies().await;
+            (fenced, open)
+        });
         let made = Arc::new(Self { runtime, fenced, open });
         *both = Arc::downgrade(&made);
         made
@@ -71,302 +47,30 @@ pub(crate) fn both(test: impl AsyncFnOnce(&World, &World)) {
     both.runtime.block_on(test(&both.fenced, &both.open));
 }
 
-/// An API server with the CRD, the namespaces, and perhaps the policies.
-pub(crate) struct World {
-    // Before its folder goes, it ends.
-    server: ApiServer,
-    _folder: TempDir,
-    config: Config,
-    pub(crate) admin: Client,
+/// Users who were bound to built-in roles in the plugins' namespace before there were policies, which refuse it.
+async fn bind_built_in_roles(w: &World) {
+    for (user, roles) in [
+        ("edits-here", ["view", "edit"].as_slice()),
+        ("administers-here", &["view", "edit", "admin"]),
+    ] {
+        for role in roles {
+            bind_built_in(w, user, role).await;
+        }
+        // Which they lack, and others may have.
+        let ephemeral = json!([{"apiGroups": [""], "resources": ["pods/ephemeralcontainers"], "verbs": ["patch"]}]);
+        w.role_in(PLUGINS, user, ephemeral).await;
+    }
 }
 
-impl World {
-    async fn start(with_policies: bool) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let layout = Layout::from_env().expect("the layout");
-        let folder = tempfile::tempdir_in(layout.cache()).expect("a folder");
-        let server = apiserver::start(&layout, &folder.path().join("server")).expect("an API server");
-        let kubeconfig = Kubeconfig::read_from(server.kubeconfig()).expect("the kubeconfig");
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .expect("a config");
-        let admin = Client::try_from(config.clone()).expect("a client");
-        let world = Self {
-            server,
-            _folder: folder,
-            config,
-            admin,
-        };
-        for namespace in [PLUGINS, SYSTEM, "shop", "pay"] {
-            let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-            world.apply::<Namespace>(&Api::all(world.admin.clone()), object).await;
-        }
-        let crd = kite_api::crd();
-        let crds = Api::all(world.admin.clone());
-        let name = crd.metadata.name.clone().expect("a name");
-        world.apply(&crds, serde_json::to_value(crd).expect("the CRD")).await;
-        tokio::time::timeout(LIMIT, await_condition(crds, &name, is_crd_established()))
-            .await
-            .expect("in time")
-            .expect("the CRD is established");
-        for (user, roles) in [
-            ("edits-here", ["view", "edit"].as_slice()),
-            ("administers-here", &["view", "edit", "admin"]),
-        ] {
-            for role in roles {
-                world.bind_built_in(user, role).await;
-            }
-            // Which they lack, and others may have.
-            let ephemeral = json!([{"apiGroups": [""], "resources": ["pods/ephemeralcontainers"], "verbs": ["patch"]}]);
-            world.role_in(PLUGINS, user, ephemeral).await;
-        }
-        if with_policies {
-            world.install_policies().await;
-        }
-        world
-    }
-
-    async fn install_policies(&self) {
-        for (policy, binding) in boundary::policies(PLACES) {
-            let [policy, binding] =
-                [serde_json::to_value(policy), serde_json::to_value(binding)].map(|it| it.expect("JSON"));
-            self.apply::<k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy>(
-                &Api::all(self.admin.clone()),
-                policy,
-            )
-            .await;
-            self.apply::<k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding>(
-                &Api::all(self.admin.clone()),
-                binding,
-            )
-            .await;
-        }
-        // They are heeded up to a second after they are there. Each one is tried: the last rights first.
-        self.role("probe", json!([plugins_rule()])).await;
-        let probe = self.user("probe");
-        for count in [1, 241] {
-            eventually("the policies are heeded", LIMIT, async || {
-                let spec = json!({"permissions": rights(count)});
-                match self.create(&probe, &object("probe", spec)).await {
-                    Err(text) if text.contains("may not grant") => Ok(()),
-                    other => Err(format!("{other:?}")),
-                }
-            })
-            .await;
-        }
-    }
-
-    async fn apply<K>(&self, api: &Api<K>, object: Value)
-    where
-        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
-    {
-        let name = object
-            .pointer("/metadata/name")
-            .and_then(Value::as_str)
-            .expect("a name")
-            .to_owned();
-        let mut object = object;
-        object["apiVersion"] = json!(K::api_version(&()));
-        object["kind"] = json!(K::kind(&()));
-        api.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(object))
-            .await
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-    }
-
-    /// With it one is the administrator.
-    pub(crate) fn kubeconfig(&self) -> &Path {
-        self.server.kubeconfig()
-    }
-
-    /// A client who is this user.
-    pub(crate) fn user(&self, name: &str) -> Client {
-        let mut config = self.config.clone();
-        config.auth_info.impersonate = Some(name.to_owned());
-        Client::try_from(config).expect("a client")
-    }
-
-    /// Gives the user called `name` these rules in the whole cluster, instead of those they had there by this.
-    pub(crate) async fn role(&self, name: &str, rules: Value) {
-        let api = Api::<ClusterRole>::all(self.admin.clone());
-        let before = api.get_opt(name).await.expect("the role").and_then(|role| role.rules);
-        let role = json!({"metadata": {"name": name}, "rules": rules});
-        self.apply(&api, role).await;
-        let binding = json!({
-            "metadata": {"name": name}, "subjects": [subject(name)],
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-        });
-        self.apply::<ClusterRoleBinding>(&Api::all(self.admin.clone()), binding)
-            .await;
-        self.heeded("default", name, &before.unwrap_or_default(), rules).await;
-    }
-
-    /// Gives the user called `name` these rules in a namespace, instead of those they had there by this.
-    pub(crate) async fn role_in(&self, namespace: &str, name: &str, rules: Value) {
-        let api = Api::<Role>::namespaced(self.admin.clone(), namespace);
-        let before = api.get_opt(name).await.expect("the role").and_then(|role| role.rules);
-        let role = json!({"metadata": {"name": name}, "rules": rules});
-        self.apply(&api, role).await;
-        let binding = json!({
-            "metadata": {"name": name}, "subjects": [subject(name)],
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-        });
-        self.apply::<RoleBinding>(&Api::namespaced(self.admin.clone(), namespace), binding)
-            .await;
-        self.heeded(namespace, name, &before.unwrap_or_default(), rules).await;
-    }
-
-    /// Waits until the API server goes by a user's new rules: it learns of roles and bindings by watches of its own.
-    async fn heeded(&self, namespace: &str, user: &str, before: &[PolicyRule], now: Value) {
-        let now: Vec<PolicyRule> = serde_json::from_value(now).expect("rules");
-        let (now, before) = (now.iter().map(listed), before.iter().map(listed));
-        let now: Vec<ResourceRule> = now.collect();
-        let gone: Vec<ResourceRule> = before.filter(|rule| !now.contains(rule)).collect();
-        let reviews = Api::<SelfSubjectRulesReview>::all(self.user(user));
-        let review = SelfSubjectRulesReview {
-            spec: SelfSubjectRulesReviewSpec {
-                namespace: Some(namespace.to_owned()),
-            },
-            ..SelfSubjectRulesReview::default()
-        };
-        eventually(&format!("{user} has their rules in {namespace}"), LIMIT, async || {
-            let answer = reviews.create(&PostParams::default(), &review).await;
-            let has = answer.map_err(|error| error.to_string())?.status.unwrap_or_default();
-            let has = has.resource_rules;
-            let stands = now.iter().all(|rule| has.contains(rule)) && !gone.iter().any(|rule| has.contains(rule));
-            if stands { Ok(()) } else { Err(format!("{has:?}")) }
-        })
+/// Gives the user what a built-in role has in the plugins' namespace. The role itself is empty where no controller collects its
+/// rules.
+async fn bind_built_in(w: &World, user: &str, role: &str) {
+    let binding = json!({
+        "metadata": {"name": format!("{user}-{role}")}, "subjects": [subject(user)],
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": format!("system:aggregate-to-{role}"),
+        },
+    });
+    w.apply::<RoleBinding>(&Api::namespaced(w.admin.clone(), PLUGINS), binding)
         .await;
-    }
-
-    /// Gives the user what a built-in role has in the plugins' namespace. The role itself is empty where no controller collects its
-    /// rules.
-    async fn bind_built_in(&self, user: &str, role: &str) {
-        let binding = json!({
-            "metadata": {"name": format!("{user}-{role}")}, "subjects": [subject(user)],
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": format!("system:aggregate-to-{role}"),
-            },
-        });
-        self.apply::<RoleBinding>(&Api::namespaced(self.admin.clone(), PLUGINS), binding)
-            .await;
-    }
-
-    /// Makes the object as the administrator, in the place of any other.
-    pub(crate) async fn given(&self, object: &Value) {
-        let name = name(object);
-        let api = plugins(&self.admin);
-        let _ = api.delete(&name, &kube::api::DeleteParams::default()).await;
-        let made = serde_json::from_value(object.clone()).expect("an object");
-        api.create(&PostParams::default(), &made)
-            .await
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-    }
-
-    /// What the API server says to the making of the object, of which nothing is kept.
-    pub(crate) async fn create(&self, user: &Client, object: &Value) -> Result<(), String> {
-        let params = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
-        let object = serde_json::from_value(object.clone()).expect("an object");
-        said(plugins(user).create(&params, &object).await)
-    }
-
-    /// What the API server says to the object in the place of what is there, of which nothing is kept.
-    pub(crate) async fn replace(&self, user: &Client, object: &Value) -> Result<(), String> {
-        let params = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
-        let name = name(object);
-        let mut object: DynamicObject = serde_json::from_value(object.clone()).expect("an object");
-        object.metadata.resource_version = plugins(&self.admin)
-            .get(&name)
-            .await
-            .expect("it is there")
-            .metadata
-            .resource_version;
-        said(plugins(user).replace(&name, &params, &object).await)
-    }
-
-    /// What the API server says to a patch, of which nothing is kept.
-    pub(crate) async fn patch(
-        &self,
-        user: &Client,
-        name: &str,
-        manager: &str,
-        patch: Patch<Value>,
-    ) -> Result<(), String> {
-        let params = PatchParams {
-            dry_run: true,
-            force: matches!(patch, Patch::Apply(_)),
-            field_manager: Some(manager.to_owned()),
-            ..PatchParams::default()
-        };
-        said(plugins(user).patch(name, &params, &patch).await)
-    }
-}
-
-fn said<T>(result: Result<T, kube::Error>) -> Result<(), String> {
-    match result {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) => Err(status.message.clone()),
-        Err(error) => panic!("{error}"),
-    }
-}
-
-/// How the API server tells a rule to whom it is for.
-fn listed(rule: &PolicyRule) -> ResourceRule {
-    ResourceRule {
-        api_groups: rule.api_groups.clone(),
-        resource_names: rule.resource_names.clone(),
-        resources: rule.resources.clone(),
-        verbs: rule.verbs.clone(),
-    }
-}
-
-fn subject(name: &str) -> Value {
-    json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name})
-}
-
-fn name(object: &Value) -> String {
-    object
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .expect("a name")
-        .to_owned()
-}
-
-pub(crate) fn plugins(client: &Client) -> Api<DynamicObject> {
-    Api::all_with(client.clone(), &ApiResource::erase::<KitePlugin>(&()))
-}
-
-/// What everybody here may do with KitePlugins.
-pub(crate) fn plugins_rule() -> Value {
-    json!({
-        "apiGroups": ["kite.dev"], "resources": ["kiteplugins", "kiteplugins/scale"],
-        "verbs": ["get", "list", "create", "update", "patch", "delete"],
-    })
-}
-
-/// A plugin with these fields.
-pub(crate) fn object(name: &str, fields: Value) -> Value {
-    let mut spec = json!({"version": "1.0.0", "image": "registry.example/plugin:1.0.0"});
-    if let (Value::Object(spec), Value::Object(fields)) = (&mut spec, fields) {
-        spec.extend(fields);
-    }
-    let metadata = ObjectMeta {
-        name: Some(name.to_owned()),
-        ..ObjectMeta::default()
-    };
-    json!({"apiVersion": "kite.dev/v1alpha1", "kind": "KitePlugin", "metadata": metadata, "spec": spec})
-}
-
-/// A grant of so many rights: to get the resources `r0`, `r1`, … in the namespace `shop`.
-pub(crate) fn rights(count: usize) -> Value {
-    let resources: Vec<String> = (0..count).map(|n| format!("r{n}")).collect();
-    let permissions = resources
-        .chunks(16)
-        .map(|some| json!({"apiGroups": ["example.com"], "resources": some, "verbs": ["get"], "namespaces": ["shop"]}));
-    permissions.collect()
 }

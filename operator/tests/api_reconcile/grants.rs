@@ -14,7 +14,7 @@ use kite_api::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, ObjectMeta, PostParams},
+    api::{DeleteParams, PostParams},
 };
 use proptest::{
     prelude::*,
@@ -64,18 +64,6 @@ fn expected(all: &BTreeSet<Right>, place: &Place) -> BTreeSet<Flat> {
     .collect()
 }
 
-async fn make_namespace(w: &World, name: &str) {
-    let namespace = Namespace {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            ..ObjectMeta::default()
-        },
-        ..Namespace::default()
-    };
-    let api = w.everywhere::<Namespace>();
-    api.create(&PostParams::default(), &namespace).await.unwrap();
-}
-
 /// Deletes a namespace, whose content nobody removes on an API server without controllers, and makes another of its name.
 async fn remake_namespace(w: &World, name: &str) {
     let api = w.everywhere::<Namespace>();
@@ -96,7 +84,7 @@ async fn remake_namespace(w: &World, name: &str) {
         .unwrap();
     w.client.request::<Value>(request).await.unwrap();
     w.gone(&api, name).await;
-    make_namespace(w, name).await;
+    w.make_namespace(name).await;
 }
 
 fn texts(pool: &'static [&'static str], most: usize) -> impl Strategy<Value = Vec<String>> {
@@ -189,7 +177,7 @@ fn roles_read_back_equal_the_grant_and_the_plugin_is_told_the_same() {
             .map(|name| format!("{name}-{own}"))
             .collect();
         for place in &places {
-            make_namespace(w, place).await;
+            w.make_namespace(place).await;
         }
         let client = w.client_of_account("kite-plugin-generated");
         // What every account may do, such as asking what it may do.
@@ -250,7 +238,7 @@ fn roles_read_back_equal_the_grant_and_the_plugin_is_told_the_same() {
 fn a_namespace_that_was_made_again_gets_no_role_until_it_is_granted_anew() {
     world().run(async |w: &World| {
         let place = format!("remade-{}", w.plugins_namespace());
-        make_namespace(w, &place).await;
+        w.make_namespace(&place).await;
         let there = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "namespaces": [place]}]);
         w.apply("remade", json!({"permissions": there})).await;
         w.observed("remade", 1).await;

@@ -5,6 +5,8 @@ mod boundary;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
+mod moment;
+#[cfg(test)]
 mod relations;
 #[cfg(test)]
 mod support;
@@ -15,14 +17,14 @@ use std::time::SystemTime;
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Namespace, Secret, Service, ServiceAccount},
+    core::v1::{Secret, Service, ServiceAccount},
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
 use kite_api::{KitePlugin, Phase, PluginName, identity as names};
 use kite_operator::identity::certificate::Certified;
 use kube::{
     ResourceExt,
-    api::{DeleteParams, ObjectMeta, PostParams},
+    api::{DeleteParams, PostParams},
 };
 use serde_json::{Value, json};
 use support::{World, is_owned, world};
@@ -238,18 +240,7 @@ fn a_namespace_that_appears_later_gets_its_role_then() {
         let there = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "namespaces": [later]}]);
         let plugin = w.apply("later", json!({"permissions": there})).await;
         w.observed("later", 1).await;
-        let metadata = ObjectMeta {
-            name: Some(later.clone()),
-            ..ObjectMeta::default()
-        };
-        let namespace = Namespace {
-            metadata,
-            ..Namespace::default()
-        };
-        w.everywhere::<Namespace>()
-            .create(&PostParams::default(), &namespace)
-            .await
-            .unwrap();
+        w.make_namespace(&later).await;
         let role = w.seen(&w.within::<Role>(&later), "kite-plugin-later", |_| true).await;
         is_owned(&role, &plugin);
         w.seen(&w.within::<RoleBinding>(&later), "kite-plugin-later", |_| true)

@@ -74,18 +74,7 @@ impl World {
                 plugins: format!("plugins-{run}"),
             };
             for name in [&namespaces.system, &namespaces.plugins] {
-                let metadata = ObjectMeta {
-                    name: Some(name.clone()),
-                    ..ObjectMeta::default()
-                };
-                let namespace = Namespace {
-                    metadata,
-                    ..Namespace::default()
-                };
-                Api::all(client.clone())
-                    .create(&PostParams::default(), &namespace)
-                    .await
-                    .expect("a namespace");
+                make_namespace(&client, name).await;
             }
             early::apply(&client).await;
             (client, config, namespaces)
@@ -231,6 +220,10 @@ impl World {
         );
     }
 
+    pub(crate) async fn make_namespace(&self, name: &str) {
+        make_namespace(&self.client, name).await;
+    }
+
     /// What a new process of the operator does before all else.
     pub(crate) async fn start_identity_again(&self) -> Identity {
         let system = &self.namespaces.system;
@@ -374,6 +367,22 @@ pub(crate) fn conditions(plugin: &KitePlugin) -> Vec<String> {
     conditions
         .map(|it| format!("{}={} {}", it.type_, it.status, it.reason))
         .collect()
+}
+
+async fn make_namespace(client: &Client, name: &str) {
+    let metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        ..ObjectMeta::default()
+    };
+    let namespace = Namespace {
+        metadata,
+        ..Namespace::default()
+    };
+    let namespaces = Api::all(client.clone());
+    namespaces
+        .create(&PostParams::default(), &namespace)
+        .await
+        .expect("a namespace");
 }
 
 async fn install_crd(client: &Client) {
