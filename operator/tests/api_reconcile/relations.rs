@@ -294,8 +294,10 @@ fn the_grant_and_its_changes_are_told_in_words() {
         let granted = w.observed("worded", 1).await;
         let words = message(&granted, "PermissionsGranted");
         assert!(words.contains("get and list pods"), "{words}");
-        let secrets =
-            json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "acknowledgeDangerous": true});
+        let secrets = json!({
+            "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "namespaces": ["elsewhere"],
+            "acknowledgeDangerous": true,
+        });
         w.apply("worded", json!({"permissions": [secrets], "calls": ["told"]}))
             .await;
         w.observed("worded", 2).await;
