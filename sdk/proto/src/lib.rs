@@ -41,6 +41,12 @@ pub const MAX_CHUNK: usize = 64 * 1024;
 pub const MAX_HEAD: usize = 64 * 1024;
 /// Most header fields of an HTTP message, and most trailers.
 pub const MAX_FIELDS: usize = 256;
+/// Most bytes of a message of either side on [`Exchange`](plugin_client::PluginClient::exchange).
+pub const MAX_EXCHANGE_MESSAGE: usize = 64 * 1024;
+/// Most bytes of a request's body there. A larger one goes by a stream of its own.
+pub const MAX_EXCHANGE_BODY: usize = 12 * 1024;
+/// Most bytes of a reply that are covered and not sent yet.
+pub const MAX_CREDIT: usize = 1024 * 1024;
 /// Most bytes of the serialized [`Definitions`].
 pub const MAX_DEFINITIONS: usize = 1024 * 1024;
 /// Most bytes of a tool's arguments.

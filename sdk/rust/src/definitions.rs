@@ -8,7 +8,7 @@ use kite_api::{
     name::NameError,
     tool_rules::{self, MAX_TOOLS, ToolRuleError},
 };
-use kite_proto::{Definitions, MAX_DEFINITIONS};
+use kite_proto::{Definitions, MAX_DEFINITIONS, Supports};
 use prost::Message as _;
 
 use crate::Tool;
@@ -58,6 +58,10 @@ pub(crate) fn check(plugin: &PluginName, tools: Vec<Tool>) -> Result<(Tools, Byt
     let tools = accepted.values().map(written).collect::<Result<_, _>>()?;
     let definitions = Definitions {
         tools,
+        supports: Some(Supports {
+            exchange: true,
+            ..Supports::default()
+        }),
         ..Definitions::default()
     };
     let bytes = definitions.encode_to_vec();

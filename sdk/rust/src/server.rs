@@ -18,7 +18,7 @@ use crate::{
     Plugin,
     definitions::{self, DefinitionError},
     manifest::{self, ManifestError},
-    service::{MAX_MESSAGE, Service},
+    service::{self, MAX_MESSAGE, Service},
     telemetry,
 };
 
@@ -117,17 +117,19 @@ pub async fn serve_with(
         .client_ca_root(Certificate::from_pem(clients_ca))
         .timeout(HANDSHAKE);
     info!(plugin = %name, %version, tools = tools.len(), "serving");
+    // True while the plugin takes requests.
+    let (serving, stopping) = watch::channel(true);
     let service = Service {
         name,
         version,
         definitions,
         tools,
         routes: plugin.routes(),
+        exchanges: service::exchanges(),
+        serving: stopping.clone(),
     };
     let router = limits(tls)?.add_service(PluginServer::new(service).max_decoding_message_size(MAX_MESSAGE));
 
-    // True while the plugin takes requests.
-    let (serving, stopping) = watch::channel(true);
     let mut told = stopping.clone();
     let until_told = async move {
         // Fails only if the sender is gone, which is the end too.

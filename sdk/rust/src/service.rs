@@ -1,5 +1,6 @@
 //! The protocol's service, over an author's routes and tools.
 
+mod exchange;
 mod headers;
 mod http;
 mod reply;
@@ -7,14 +8,17 @@ mod request;
 mod status;
 mod tools;
 
+use std::sync::Arc;
+
 use axum::Router;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use kite_api::PluginName;
 use kite_proto::{
-    CallToolRequest, CallToolResponse, DescribeRequest, DescribeResponse, HttpRequest, HttpResponse, MAX_ARGUMENTS,
-    PROTOCOL, plugin_server::Plugin,
+    CallToolRequest, CallToolResponse, DescribeRequest, DescribeResponse, ExchangeRequest, ExchangeResponse,
+    HttpRequest, HttpResponse, MAX_ARGUMENTS, PROTOCOL, plugin_server::Plugin,
 };
+use tokio::sync::{Semaphore, watch};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::definitions::Tools;
@@ -33,6 +37,15 @@ pub(crate) struct Service {
     pub(crate) definitions: Bytes,
     pub(crate) tools: Tools,
     pub(crate) routes: Router,
+    /// A place for each small exchange, of all streams together.
+    pub(crate) exchanges: Arc<Semaphore>,
+    /// True while the plugin takes requests.
+    pub(crate) serving: watch::Receiver<bool>,
+}
+
+/// Places for small exchanges.
+pub(crate) fn exchanges() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(exchange::MAX_EXCHANGES))
 }
 
 #[tonic::async_trait]
@@ -50,6 +63,20 @@ impl Plugin for Service {
         http::exchange(self.routes.clone(), request.into_inner())
             .await
             .map(Response::new)
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Streaming<ExchangeRequest>>,
+    ) -> Result<Response<Answers<ExchangeResponse>>, Status> {
+        let exchanges = Arc::clone(&self.exchanges);
+        let stream = exchange::serve(
+            self.routes.clone(),
+            exchanges,
+            request.into_inner(),
+            self.serving.clone(),
+        );
+        Ok(Response::new(stream))
     }
 
     async fn call_tool(

@@ -8,15 +8,15 @@ use axum::{
     http::{Method, Request, Response, StatusCode},
     response::IntoResponse as _,
 };
-use futures::{FutureExt as _, StreamExt as _, stream::BoxStream};
-use kite_proto::{HttpRequest, HttpResponse};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream::BoxStream};
+use kite_proto::{HttpRequest, HttpResponse, MAX_CHUNK};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Status, Streaming};
 use tower::ServiceExt as _;
 use tracing::{Instrument as _, error, info_span};
 
 use super::{panic_text, reply, request};
-use crate::RequestId;
+use crate::{RequestId, caller::Context};
 
 /// Answers one request. It runs in the caller's stream, so that it is dropped when the caller goes away.
 pub(super) async fn exchange(
@@ -29,12 +29,22 @@ pub(super) async fn exchange(
         .ok_or_else(|| Status::invalid_argument("the request has no messages"))?;
     let (head, context) = request::head(first.head.take())?;
     let body = request::body(first, messages)?;
+    let messages = reply(routes, head.map(|()| body), context, MAX_CHUNK).await?;
+    Ok(messages.boxed())
+}
+
+/// The messages, of `chunk` bytes of data at most, of the router's answer to a request.
+pub(super) async fn reply(
+    routes: Router,
+    request: Request<Body>,
+    context: Context,
+    chunk: usize,
+) -> Result<impl Stream<Item = Result<HttpResponse, Status>> + Send + use<>, Status> {
     let deadline = context.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let request_id = context.request_id;
-
-    let span = info_span!("http", request_id = %request_id, method = %head.method(), path = head.uri().path());
-    let is_head = head.method() == Method::HEAD;
-    let answer = answer(routes, head.map(|()| body), &request_id).instrument(span);
+    let span = info_span!("http", request_id = %request_id, method = %request.method(), path = request.uri().path());
+    let is_head = request.method() == Method::HEAD;
+    let answer = answer(routes, request, &request_id).instrument(span);
     let response = match deadline {
         Some(deadline) => timeout_at(deadline, answer).await.map_err(|_| reply::too_late())?,
         None => answer.await,
@@ -44,7 +54,7 @@ pub(super) async fn exchange(
     } else {
         response
     };
-    Ok(reply::messages(response, deadline, request_id).boxed())
+    Ok(reply::messages(response, deadline, request_id, chunk))
 }
 
 /// The router's answer; a panic is the answer 500, to this request alone.

@@ -1,4 +1,4 @@
-//! The plugin's half of an HTTP exchange: a response in, messages of at most 64 KiB out.
+//! The plugin's half of an HTTP exchange: a response in, messages of bounded size out.
 
 use std::panic::AssertUnwindSafe;
 
@@ -11,7 +11,7 @@ use futures::{FutureExt as _, Stream, stream};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 use kite_api::error_chain;
-use kite_proto::{Header, HttpResponse, HttpResponseHead, MAX_CHUNK};
+use kite_proto::{Header, HttpResponse, HttpResponseHead};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tracing::error;
@@ -31,6 +31,8 @@ struct Reply {
     data: Bytes,
     deadline: Option<Instant>,
     request_id: RequestId,
+    /// Most bytes of data in a message.
+    chunk: usize,
     ended: bool,
 }
 
@@ -41,7 +43,8 @@ pub(super) fn messages(
     response: Response<Body>,
     deadline: Option<Instant>,
     request_id: RequestId,
-) -> impl Stream<Item = Message> + Send {
+    chunk: usize,
+) -> impl Stream<Item = Message> + Send + use<> {
     let (parts, mut body) = response.into_parts();
     // The protocol has final statuses only; to switch protocols is none of its messages.
     let status = if parts.status.is_informational() {
@@ -70,6 +73,7 @@ pub(super) fn messages(
         data: Bytes::new(),
         deadline,
         request_id,
+        chunk,
         ended: false,
     };
     stream::unfold(reply, |mut reply| async move {
@@ -120,7 +124,7 @@ impl Reply {
                 }
             }
         }
-        let data = self.data.split_to(self.data.len().min(MAX_CHUNK));
+        let data = self.data.split_to(self.data.len().min(self.chunk));
         let end = self.data.is_empty() && self.body.is_end_stream();
         Ok(HttpResponse {
             head: self.head.take(),
@@ -183,13 +187,13 @@ mod tests {
     use axum::http::HeaderValue;
     use futures::StreamExt as _;
     use http_body_util::{Full, StreamBody};
-    use kite_proto::{MAX_FIELDS, MAX_HEAD};
+    use kite_proto::{MAX_CHUNK, MAX_FIELDS, MAX_HEAD};
     use prost::Message as _;
 
     use super::*;
 
     async fn of(body: Body) -> Vec<Message> {
-        messages(Response::new(body), None, RequestId::default())
+        messages(Response::new(body), None, RequestId::default(), MAX_CHUNK)
             .collect()
             .await
     }
@@ -256,9 +260,14 @@ mod tests {
         let body = Body::new(StreamBody::new(
             stream::pending::<Result<Frame<Bytes>, std::io::Error>>(),
         ));
-        let messages: Vec<_> = messages(Response::new(body), Some(Instant::now()), RequestId::default())
-            .collect()
-            .await;
+        let messages: Vec<_> = messages(
+            Response::new(body),
+            Some(Instant::now()),
+            RequestId::default(),
+            MAX_CHUNK,
+        )
+        .collect()
+        .await;
         assert_eq!(
             (messages.len(), messages[1].as_ref().unwrap_err().code()),
             (2, tonic::Code::DeadlineExceeded)
@@ -277,7 +286,9 @@ mod tests {
         let of = async |headers: HeaderMap, body: Vec<u8>| {
             let mut response = Response::new(Body::from(body));
             *response.headers_mut() = headers;
-            let messages: Vec<_> = messages(response, None, RequestId::default()).collect().await;
+            let messages: Vec<_> = messages(response, None, RequestId::default(), MAX_CHUNK)
+                .collect()
+                .await;
             let first = messages.into_iter().next().unwrap().unwrap();
             assert!(first.encoded_len() <= MAX_CHUNK + MAX_HEAD);
             (first.head.unwrap().status, first.data)

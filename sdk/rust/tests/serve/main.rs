@@ -1,6 +1,8 @@
 //! A plugin over real mutual TLS on loopback, as gateway, operator and kubelet meet it.
 
 #[cfg(test)]
+mod exchange;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod plugin;

@@ -8,6 +8,7 @@ use kite_plugin_sdk::{
     axum::{
         Router,
         body::{Body, Bytes},
+        extract::Path,
         http::{HeaderMap, HeaderName, StatusCode},
         response::IntoResponse,
         routing::{get, post},
@@ -74,6 +75,10 @@ impl Plugin for TestPlugin {
                 post(|headers: HeaderMap, body: Body| async { (headers, body) }),
             )
             .route("/length", post(|body: Result<Bytes, _>| async { length(body) }))
+            .route(
+                "/bytes/{length}",
+                get(|Path(length): Path<usize>| async move { vec![7_u8; length] }),
+            )
             .route("/ignore", post(|| async { "done" }))
             .route("/panic", get(panics))
             .route("/broken", get(|| async { Body::from_stream(broken()) }))
