@@ -10,6 +10,7 @@ mod reply;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use axum::Router;
@@ -22,6 +23,7 @@ use prost::Message as _;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
+    time::timeout,
 };
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +37,8 @@ const MAX_IN_FLIGHT: u32 = 256;
 pub(super) const MAX_EXCHANGES: usize = 2048;
 /// Most bytes of data in one message.
 const MAX_DATA: u32 = 16 * 1024;
+/// How long the reason for the end of a stream waits for room in the queue.
+const LAST_WORD: Duration = Duration::from_secs(5);
 /// Messages that wait to be sent, beside one of each exchange.
 const QUEUE: usize = 32;
 
@@ -79,11 +83,25 @@ impl Live {
 #[derive(Clone, Debug)]
 struct Out(mpsc::Sender<Result<ExchangeResponse, Status>>);
 
+/// Room for one message on the way to the gateway.
+struct Slot<'a>(mpsc::Permit<'a, Result<ExchangeResponse, Status>>);
+
 impl Out {
+    /// Room for a message, once there is. `None`: nobody listens.
+    async fn slot(&self) -> Option<Slot<'_>> {
+        self.0.reserve().await.ok().map(Slot)
+    }
+
     /// Whether anybody still listens.
     async fn send(&self, id: u64, part: Part) -> bool {
-        let message = ExchangeResponse { id, part: Some(part) };
-        self.0.send(Ok(message)).await.is_ok()
+        let slot = self.slot().await;
+        slot.map(|slot| slot.send(id, part)).is_some()
+    }
+}
+
+impl Slot<'_> {
+    fn send(self, id: u64, part: Part) {
+        self.0.send(Ok(ExchangeResponse { id, part: Some(part) }));
     }
 }
 
@@ -108,6 +126,15 @@ pub(super) fn serve(
     serving: watch::Receiver<bool>,
 ) -> BoxStream<'static, Result<ExchangeResponse, Status>> {
     let (sender, receiver) = mpsc::channel(QUEUE);
+    let hello = ExchangeResponse {
+        id: 0,
+        part: Some(Part::Hello(ExchangeHello {
+            max_in_flight: MAX_IN_FLIGHT,
+            max_message: MAX_DATA,
+        })),
+    };
+    // The queue is empty, so that this is the first thing in it.
+    let _ = sender.try_send(Ok(hello));
     let conversation = Conversation {
         routes,
         capacity,
@@ -123,46 +150,40 @@ pub(super) fn serve(
 
 impl Conversation {
     async fn run(mut self, mut requests: Streaming<ExchangeRequest>, mut serving: watch::Receiver<bool>) {
-        let hello = Part::Hello(ExchangeHello {
-            max_in_flight: MAX_IN_FLIGHT,
-            max_message: MAX_DATA,
-        });
-        self.say(hello);
         loop {
             if self.drains && self.live.lock().is_empty() && self.tasks.is_empty() {
                 return;
             }
-            tokio::select! {
+            let message = tokio::select! {
                 // Nobody reads any more.
                 () = self.out.0.closed() => return,
                 // Fails only if the sender is gone, which is the end too.
                 _ = serving.wait_for(|serving| !serving), if !self.drains => {
                     self.drains = true;
-                    self.say(Part::Drain(ExchangeDrain { last_id: self.last }));
+                    let (out, drain) = (self.out.clone(), ExchangeDrain { last_id: self.last });
+                    // Whatever comes is heard while this waits for the queue.
+                    self.tasks.spawn(async move {
+                        out.send(0, Part::Drain(drain)).await;
+                    });
+                    continue;
                 }
-                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
-                message = requests.next() => match message {
-                    Some(Ok(message)) => {
-                        if let Err(breach) = self.hear(message) {
-                            tracing::warn!(%breach, "the gateway broke the rules of a stream of exchanges");
-                            // The queue may be full of what nobody reads; then the end of the stream says it alone.
-                            let _ = self.out.0.try_send(Err(Status::internal(breach.to_string())));
-                            return;
-                        }
-                    }
-                    // Without the gateway there is nobody to answer; what is under way is dropped with its tasks.
-                    Some(Err(_)) | None => return,
-                },
+                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => continue,
+                message = requests.next() => message,
+            };
+            // Without the gateway there is nobody to answer; what is under way is dropped with its tasks.
+            let Some(Ok(message)) = message else { return };
+            if let Err(breach) = self.hear(message) {
+                tracing::warn!(%breach, "the gateway broke the rules of a stream of exchanges");
+                return self.end(breach).await;
             }
         }
     }
 
-    /// Says something about the stream itself, without waiting for the queue.
-    fn say(&mut self, part: Part) {
-        let out = self.out.clone();
-        self.tasks.spawn(async move {
-            out.send(0, part).await;
-        });
+    /// Ends the stream for what the gateway did, which it hears if it reads on for a while.
+    async fn end(mut self, breach: Breach) {
+        self.tasks.abort_all();
+        let status = Status::internal(breach.to_string());
+        let _ = timeout(LAST_WORD, self.out.0.send(Err(status))).await;
     }
 
     fn hear(&mut self, message: ExchangeRequest) -> Result<(), Breach> {

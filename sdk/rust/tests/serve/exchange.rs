@@ -274,6 +274,54 @@ async fn who_breaks_the_rules_loses_the_stream_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_does_not_listen_begins_no_more() {
+    let (_world, mut client) = connected().await;
+    let gateway = Gateway::on(&mut client).await;
+    // Far more than the windows of HTTP/2 and the queue take, of which nothing is read.
+    let most = u64::from(gateway.hello.max_in_flight);
+    for id in 1..=20 * most {
+        gateway.get(id, "/bytes/16000");
+    }
+    let mut gateway = gateway;
+    let mut answered = 0;
+    let ended = loop {
+        match gateway.next().await {
+            Ok(Some(_)) => answered += 1,
+            Ok(None) => panic!("it ended well after {answered}"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(ended.code(), Code::Internal, "{ended}");
+    assert!(answered < 20 * most, "{answered}");
+}
+
+#[tokio::test]
+async fn a_large_head_goes_ahead_of_its_data() {
+    let (_world, mut client) = connected().await;
+    let mut gateway = Gateway::on(&mut client).await;
+    gateway.get(1, "/wide/60000");
+    let (1, Part::Reply(first)) = gateway.hear().await else {
+        panic!("the reply")
+    };
+    assert!(first.head.is_some() && first.data.is_empty() && !first.end);
+    gateway.give(1, 16 * 1024);
+    let (1, Part::Reply(last)) = gateway.hear().await else {
+        panic!("the reply")
+    };
+    assert_eq!((last.data.len(), last.end), (16_000, true));
+}
+
+#[tokio::test]
+async fn a_reply_without_credit_ends_with_its_time() {
+    let (_world, mut client) = connected().await;
+    let mut gateway = Gateway::on(&mut client).await;
+    let mut late = head("GET", "/bytes/100000");
+    late.context.as_mut().unwrap().timeout = Some(Duration::from_millis(200).try_into().unwrap());
+    gateway.begin(1, late);
+    assert_eq!(gateway.failure().await, (1, Code::DeadlineExceeded));
+}
+
+#[tokio::test]
 async fn when_the_gateway_is_gone_so_is_what_was_under_way() {
     let (plugin, _beside, mut slow) = TestPlugin::new();
     let world = World::serve(plugin).await;

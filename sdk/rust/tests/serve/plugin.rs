@@ -79,6 +79,10 @@ impl Plugin for TestPlugin {
                 "/bytes/{length}",
                 get(|Path(length): Path<usize>| async move { vec![7_u8; length] }),
             )
+            .route(
+                "/wide/{length}",
+                get(|Path(length): Path<usize>| async move { ([("x-wide", "a".repeat(length))], vec![7_u8; 16_000]) }),
+            )
             .route("/ignore", post(|| async { "done" }))
             .route("/panic", get(panics))
             .route("/broken", get(|| async { Body::from_stream(broken()) }))

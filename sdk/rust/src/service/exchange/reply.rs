@@ -7,11 +7,14 @@ use kite_proto::{
     MAX_STATUS_MESSAGE, exchange_response::Part,
 };
 use prost::Message as _;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
 use tonic::Status;
 
 use super::{Exchange, Live, MAX_DATA, Out};
-use crate::service::{http, request, status};
+use crate::service::{http, reply, request, status};
 
 /// What the message around a reply takes.
 const ENVELOPE: usize = 32;
@@ -37,7 +40,7 @@ enum Ended {
 
 impl Reply {
     /// Gives the reply, or says in one terminal message why there is none.
-    pub(super) async fn give(mut self, routes: Router, begin: ExchangeBegin) {
+    pub(super) async fn give(self, routes: Router, begin: ExchangeBegin) {
         let terminal = if self.permit.is_none() {
             Part::Busy(ExchangeBusy {})
         } else {
@@ -51,10 +54,13 @@ impl Reply {
                 () = cancelled.cancelled() => Part::Cancelled(ExchangeCancelled {}),
             }
         };
-        // Before it is said: whoever hears it may begin another.
-        self.live.lock().remove(&self.id);
-        self.permit = None;
-        self.out.send(self.id, terminal).await;
+        // Only once there is room to say it, so that whoever does not listen begins no more; and before it is said, since whoever
+        // hears it may.
+        if let Some(slot) = self.out.slot().await {
+            self.live.lock().remove(&self.id);
+            drop(self.permit);
+            slot.send(self.id, terminal);
+        }
     }
 
     async fn run(&self, routes: Router, begin: ExchangeBegin) -> Ended {
@@ -62,22 +68,39 @@ impl Reply {
             Ok(head) => head,
             Err(error) => return Ended::Failed(status::invalid(&error)),
         };
+        let deadline = context.timeout.and_then(|limit| Instant::now().checked_add(limit));
         let request = head.map(|()| Body::from(begin.data));
         let messages = match http::reply(routes, request, context, MAX_DATA as usize).await {
             Ok(messages) => messages,
             Err(status) => return Ended::Failed(status),
         };
         let mut messages = std::pin::pin!(messages);
-        let mut first = true;
+        let mut is_first = true;
         while let Some(message) = messages.next().await {
-            let message = match message {
+            let mut message = match message {
                 Ok(message) => message,
                 Err(status) => return Ended::Failed(status),
             };
-            if message.encoded_len() + ENVELOPE > MAX_EXCHANGE_MESSAGE {
-                return Ended::Failed(Status::internal("the reply has more header fields than can be sent"));
+            // A large head goes ahead, and its data follows on credit.
+            if is_first && message.encoded_len() + ENVELOPE > MAX_EXCHANGE_MESSAGE {
+                let head = HttpResponse {
+                    head: message.head.take(),
+                    ..HttpResponse::default()
+                };
+                if !self.out.send(self.id, Part::Reply(head)).await {
+                    return Ended::Gone;
+                }
+                is_first = false;
             }
-            match self.covered(message, first).await {
+            let covered = self.covered(message, is_first);
+            let covered = match deadline {
+                Some(deadline) => match timeout_at(deadline, covered).await {
+                    Ok(covered) => covered,
+                    Err(_) => return Ended::Failed(reply::too_late()),
+                },
+                None => covered.await,
+            };
+            match covered {
                 Some(rest) if rest.end => return Ended::Reply(rest),
                 Some(rest) => {
                     if !self.out.send(self.id, Part::Reply(rest)).await {
@@ -86,7 +109,7 @@ impl Reply {
                 }
                 None => return Ended::Gone,
             }
-            first = false;
+            is_first = false;
         }
         Ended::Failed(Status::internal("the reply has no end"))
     }
