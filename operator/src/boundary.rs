@@ -11,6 +11,7 @@ use std::{
     mem,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -19,9 +20,13 @@ use k8s_openapi::api::{
     core::v1::ObjectReference,
     rbac::v1::{ClusterRoleBinding, RoleBinding},
 };
-use kite_api::{boundary::Places, error_chain, labels};
+use kite_api::{
+    boundary::{self, Bound, Places},
+    error_chain, labels,
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
+    api::ListParams,
     runtime::{
         WatchStreamExt,
         events::{Event, EventType, Recorder, Reporter},
@@ -30,13 +35,17 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Namespaces, health::Health};
 
+/// How often it is asked whether policies can be read at all, and how long that may take.
+const EVERY: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Most policies that a line names.
 const MOST_NAMED: usize = 8;
-/// Reason of the event on a binding by which others act as plugins.
+/// Reason of the event on a binding that gives others more than `view` in the plugins' namespace.
 const REACHES_PLUGINS: &str = "ReachesPlugins";
 
 /// What is known of the boundary; shared by who finds it out and the route that tells.
@@ -47,7 +56,7 @@ pub struct Boundary(Arc<Mutex<Known>>);
 struct Known {
     /// What is amiss with the policies, if they could be read.
     faults: Option<Vec<String>>,
-    /// How many bindings let others act as plugins.
+    /// How many bindings give others more than `view` in the plugins' namespace.
     bindings: usize,
 }
 
@@ -56,14 +65,14 @@ impl Boundary {
     pub fn text(&self) -> String {
         let known = self.lock();
         let mut text = match known.faults.as_deref() {
-            None => String::from("boundary: the policies could not be read yet\n"),
+            None => String::from("boundary: the policies cannot be read, so nothing is known of them\n"),
             Some([]) => String::from("boundary: the policies are installed and bound\n"),
             Some(faults) => format!("boundary: NOT WHOLE: {}\n", listed(faults)),
         };
         if known.bindings > 0 {
             let _ = writeln!(
                 text,
-                "boundary: bindings by which others act as plugins: {}; each has an event {REACHES_PLUGINS}",
+                "boundary: bindings that give others more than view in the plugins' namespace: {}; each has an event {REACHES_PLUGINS}",
                 known.bindings
             );
         }
@@ -93,7 +102,7 @@ struct Stores {
     cluster_bindings: Store<ClusterRoleBinding>,
 }
 
-/// A binding by which others act as plugins.
+/// A binding that gives others more than `view` in the plugins' namespace.
 #[derive(Clone, Debug)]
 struct Reaching {
     reference: ObjectReference,
@@ -118,24 +127,61 @@ pub async fn watch(client: &Client, namespaces: &Namespaces, health: &Health, st
         binding_events,
         cluster_binding_events,
     ];
+    let wanted = boundary::policies(namespaces.places());
     let mut events = pin!(stream::select_all(streams).take_until(stop.cancelled()));
+    let mut looks = tokio::time::interval(EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = BTreeSet::new();
-    while let Some(event) = events.next().await {
-        if let Err(error) = event {
-            tracing::warn!(error = error_chain(&error), "a watch of the boundary was interrupted");
-            continue;
-        }
-        let Some((known, reaching)) = look(&stores, namespaces.places()) else {
-            continue;
+    loop {
+        let can_be_read = tokio::select! {
+            event = events.next() => match event {
+                None => return,
+                Some(Err(error)) => {
+                    tracing::warn!(error = error_chain(&error), "a watch of the boundary was interrupted");
+                    continue;
+                }
+                Some(Ok(())) => true,
+            },
+            // A watch that hears nothing may be one that is not answered any more.
+            _ = looks.tick() => can_be_read(client).await,
         };
+        // What has come meanwhile is looked at together.
+        while let Some(Some(_)) = events.next().now_or_never() {}
+        let looked = if can_be_read {
+            look(&stores, &wanted, namespaces.places())
+        } else {
+            None
+        };
+        let (known, reaching) = looked.unwrap_or_default();
         health
             .metrics
             .boundary(known.faults.as_ref().map(Vec::len), known.bindings);
-        tell(client, &mut told, reaching).await;
+        if known.faults.is_some() {
+            tell(client, &mut told, reaching).await;
+        }
         let before = mem::replace(&mut *health.boundary.lock(), known.clone());
         if before != known {
             report(&known);
         }
+    }
+}
+
+/// Whether policies and their bindings can be read now.
+async fn can_be_read(client: &Client) -> bool {
+    let one = ListParams::default().limit(1);
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
+    let read = async { tokio::try_join!(policies.list_metadata(&one), bindings.list_metadata(&one)) };
+    match tokio::time::timeout(PATIENCE, read).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => {
+            tracing::warn!(
+                error = error_chain(&error),
+                "the policies of the boundary cannot be read"
+            );
+            false
+        }
+        Err(_) => false,
     }
 }
 
@@ -157,7 +203,7 @@ where
 }
 
 /// What there is to know, once all of it was read.
-fn look(stores: &Stores, places: Places<'_>) -> Option<(Known, Vec<Reaching>)> {
+fn look(stores: &Stores, wanted: &[Bound], places: Places<'_>) -> Option<(Known, Vec<Reaching>)> {
     let Stores {
         policies,
         policy_bindings,
@@ -175,7 +221,7 @@ fn look(stores: &Stores, places: Places<'_>) -> Option<(Known, Vec<Reaching>)> {
     }
     let (policies, policy_bindings) = (policies.state(), policy_bindings.state());
     let faults = judge::faults(
-        places,
+        wanted,
         policies.iter().map(AsRef::as_ref),
         policy_bindings.iter().map(AsRef::as_ref),
     );
@@ -184,7 +230,8 @@ fn look(stores: &Stores, places: Places<'_>) -> Option<(Known, Vec<Reaching>)> {
     let here = here.iter().filter(|binding| judge::reaches(binding, places)).map(|binding| Reaching {
         reference: binding.object_ref(&()),
         note: format!(
-            "it binds {} {:?} in {plugins}, by which its subjects may act as any plugin: delete it, or bind the ClusterRole view",
+            "it binds {} {:?} in {plugins}, where only the ClusterRole view may be bound; by edit and admin its subjects act as any \
+             plugin: delete it, or bind view",
             binding.role_ref.kind, binding.role_ref.name
         ),
     });
@@ -225,11 +272,16 @@ async fn tell(client: &Client, told: &mut BTreeSet<String>, reaching: Vec<Reachi
     let uid = |reaching: &Reaching| reaching.reference.uid.clone().unwrap_or_default();
     told.retain(|known| reaching.iter().any(|it| uid(it) == *known));
     for binding in reaching {
-        if !told.insert(uid(&binding)) {
+        let uid = uid(&binding);
+        if told.contains(&uid) {
             continue;
         }
         let name = binding.reference.name.as_deref().unwrap_or_default();
-        tracing::warn!(binding = name, note = binding.note, "others may act as plugins");
+        tracing::warn!(
+            binding = name,
+            note = binding.note,
+            "others have more than view in the plugins' namespace"
+        );
         let event = Event {
             type_: EventType::Warning,
             reason: String::from(REACHES_PLUGINS),
@@ -242,12 +294,14 @@ async fn tell(client: &Client, told: &mut BTreeSet<String>, reaching: Vec<Reachi
             instance: None,
         };
         let recorder = Recorder::new(client.clone(), reporter);
-        if let Err(error) = recorder.publish(&event, &binding.reference).await {
-            tracing::warn!(
+        match recorder.publish(&event, &binding.reference).await {
+            Ok(()) => drop(told.insert(uid)),
+            // It is tried again when there is something else to tell, or to look at.
+            Err(error) => tracing::warn!(
                 binding = name,
                 error = error_chain(&error),
                 "an event could not be told"
-            );
+            ),
         }
     }
 }
@@ -260,7 +314,7 @@ fn report(known: &Known) {
             faults = listed(faults),
             "the boundary is not whole: who may write KitePlugins may gain rights; install the chart again"
         ),
-        None => {}
+        None => tracing::warn!("nothing is known of the policies of the boundary"),
     }
 }
 
@@ -274,12 +328,15 @@ mod tests {
             let faults = faults.map(|count| (0..count).map(|n| format!("kite-{n} is missing")).collect());
             Boundary(Arc::new(Mutex::new(Known { faults, bindings }))).text()
         };
-        assert_eq!(text(None, 0), "boundary: the policies could not be read yet\n");
+        assert_eq!(
+            text(None, 0),
+            "boundary: the policies cannot be read, so nothing is known of them\n"
+        );
         assert_eq!(text(Some(0), 0), "boundary: the policies are installed and bound\n");
         assert_eq!(
             text(Some(1), 2),
-            "boundary: NOT WHOLE: kite-0 is missing\nboundary: bindings by which others act as plugins: 2; each has an event \
-             ReachesPlugins\n"
+            "boundary: NOT WHOLE: kite-0 is missing\nboundary: bindings that give others more than view in the plugins' \
+             namespace: 2; each has an event ReachesPlugins\n"
         );
         assert!(text(Some(10), 0).ends_with("kite-7 is missing and 2 more\n"));
     }

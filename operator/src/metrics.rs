@@ -80,7 +80,7 @@ impl Default for Metrics {
         let bindings = gauge(
             &mut registry,
             "boundary_reaching_bindings",
-            "Bindings by which others than the system act as plugins, whatever the policies hold",
+            "Bindings that give others than the system more than view in the plugins' namespace",
         );
         Self {
             refused,

@@ -289,10 +289,7 @@ fn lists<'a>(permission: &'a Permission, plugins: &'a str) -> [Vec<&'a str>; 5] 
         texts(&permission.resources),
         permission.verbs.iter().map(|verb| verb.as_str()).collect(),
         permission.namespaces.as_deref().map_or_else(|| vec![plugins], texts),
-        match permission.resource_names.as_slice() {
-            [] => vec![""],
-            names => texts(names),
-        },
+        permission.resource_names.as_deref().map_or_else(|| vec![""], texts),
     ]
 }
 

@@ -135,14 +135,8 @@ fn lists(permission: &Permission) -> Vec<List<'_>> {
         ),
         list("resources", &permission.resources, MOST_IN_LIST, 127, &SHAPES.resource),
     ];
-    if !permission.resource_names.is_empty() {
-        lists.push(list(
-            "resourceNames",
-            &permission.resource_names,
-            MOST_IN_LIST,
-            253,
-            &SHAPES.object,
-        ));
+    if let Some(names) = &permission.resource_names {
+        lists.push(list("resourceNames", names, MOST_IN_LIST, 253, &SHAPES.object));
     }
     if let Some(namespaces) = &permission.namespaces {
         lists.push(list("namespaces", namespaces, MOST_NAMESPACES, 63, &SHAPES.namespace));
@@ -253,13 +247,14 @@ mod tests {
     fn what_the_schema_refuses_is_refused() {
         refused! {
             |p| p.verbs.clear() => Refusal::Empty("verbs"),
+            |p| p.resource_names = Some(Vec::new()) => Refusal::Empty("resourceNames"),
             |p| p.namespaces = Some(Vec::new()) => Refusal::Empty("namespaces"),
             |p| p.resources = vec![String::from("a"); 17] => Refusal::Long { field: "resources", most: 16 },
             |p| p.namespaces = Some(vec![String::from("a"); 33]) => Refusal::Long { field: "namespaces", .. },
             |p| p.api_groups = texts(&["Apps"]) => Refusal::Text { field: "apiGroups", .. },
             |p| p.resources = texts(&["pods/*"]) => Refusal::Text { field: "resources", .. },
             |p| p.resources = texts(&["*/scale"]) => Refusal::Text { field: "resources", .. },
-            |p| p.resource_names = texts(&["a,b"]) => Refusal::Text { field: "resourceNames", .. },
+            |p| p.resource_names = Some(texts(&["a,b"])) => Refusal::Text { field: "resourceNames", .. },
             |p| p.namespaces = Some(texts(&["../a"])) => Refusal::Text { field: "namespaces", .. },
             |p| p.namespaces = Some(texts(&["a", "*"])) => Refusal::WildcardBeside("namespaces"),
             |p| p.verbs = vec![Verb::All, Verb::Get] => Refusal::WildcardBeside("verbs"),
@@ -300,7 +295,7 @@ mod tests {
             |p| {
                 p.resources = texts(&["configmaps"]);
                 p.verbs = vec![Verb::Create];
-                p.resource_names = texts(&["system:a"]);
+                p.resource_names = Some(texts(&["system:a"]));
             },
             |p| {
                 p.api_groups = texts(&["example.com"]);

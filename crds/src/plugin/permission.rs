@@ -29,9 +29,9 @@ pub struct Permission {
     pub verbs: Vec<Verb>,
 
     /// Names of the only objects it may be done with. Absent: all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "shapes::object_names")]
-    pub resource_names: Vec<String>,
+    pub resource_names: Option<Vec<String>>,
 
     /// Where it may be done: names of namespaces, or `["*"]` for the whole cluster, which is also the only way to resources
     /// that have no namespace. Absent: the plugins' namespace only. A namespace that does not exist yet gets its Role when

@@ -44,7 +44,7 @@ impl KitePluginSpec {
 
     /// The last permission for these names only.
     pub(super) fn named(mut self, names: &[&str]) -> Self {
-        self.permissions.last_mut().unwrap().resource_names = texts(names);
+        self.permissions.last_mut().unwrap().resource_names = Some(texts(names));
         self
     }
 

@@ -45,7 +45,7 @@ fn verbs() -> impl Strategy<Value = Vec<Verb>> {
 }
 
 fn permission() -> impl Strategy<Value = Permission> {
-    let names = prop_oneof![2 => Just(Vec::new()), 1 => some(&["a", "b"], 2)];
+    let names = prop_oneof![2 => Just(None), 1 => some(&["a", "b"], 2).prop_map(Some)];
     let namespaces = prop_oneof![
         Just(None),
         Just(Some(vec![String::from("*")])),
@@ -147,7 +147,7 @@ fn hostile() -> impl Strategy<Value = KitePluginSpec> {
                     api_groups: groups,
                     resources,
                     verbs,
-                    resource_names: names,
+                    resource_names: Some(names),
                     namespaces: Some(namespaces),
                     ..Permission::default()
                 }],
@@ -209,8 +209,8 @@ proptest! {
         for permission in &spec.permissions {
             let here = [NAMESPACE.to_owned()];
             let namespaces = permission.namespaces.as_deref().unwrap_or(&here);
-            let names: Vec<Option<&String>> = permission.resource_names.iter().map(Some).collect();
-            let names = if names.is_empty() { vec![None] } else { names };
+            let names = permission.resource_names.as_ref();
+            let names: Vec<Option<&String>> = names.map_or_else(|| vec![None], |names| names.iter().map(Some).collect());
             for group in &permission.api_groups {
                 for resource in &permission.resources {
                     for verb in &permission.verbs {

@@ -125,9 +125,9 @@ impl<'a> Rule<'a> {
             resources: permission.resources.iter().map(String::as_str).collect(),
         };
         let verbs: BTreeSet<Verb> = permission.verbs.iter().copied().collect();
-        let names = match permission.resource_names.as_slice() {
-            [] => BTreeSet::from([None]),
-            names => names.iter().map(|name| Some(name.as_str())).collect(),
+        let names = match &permission.resource_names {
+            None => BTreeSet::from([None]),
+            Some(names) => names.iter().map(|name| Some(name.as_str())).collect(),
         };
         let places = match &permission.namespaces {
             None => BTreeSet::from([Some(plugins_namespace)]),

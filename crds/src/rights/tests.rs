@@ -233,7 +233,7 @@ fn hostile() -> KitePluginSpec {
     permission.verbs = Verb::REQUESTS.to_vec();
     permission.api_groups = numbered("group-", 16);
     permission.resources = numbered("resources-", 16);
-    permission.resource_names = numbered("name-", 16);
+    permission.resource_names = Some(numbered("name-", 16));
     permission.namespaces = Some(numbered("namespace-", 32));
     let mut spec = plugin();
     spec.permissions = vec![permission; 32];

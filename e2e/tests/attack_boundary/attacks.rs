@@ -170,6 +170,16 @@ const BY_GRANT: &[Attack] = &[
         &["allowWildcards: true"],
     )),
     by_schema(new(
+        "a dangerous right that nobody acknowledges",
+        granting!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "namespaces": ["shop"]}),
+        &["acknowledgeDangerous: true"],
+    )),
+    by_schema(new(
+        "a wildcard that is dangerous and not acknowledged",
+        granting!({"apiGroups": [""], "resources": ["*"], "verbs": ["get"], "namespaces": ["shop"], "allowWildcards": true}),
+        &["acknowledgeDangerous: true"],
+    )),
+    by_schema(new(
         "upper case",
         granting!({"apiGroups": [""], "resources": ["Pods"], "verbs": ["get"], "namespaces": ["shop"]}),
         &["lower case"],
@@ -248,7 +258,16 @@ fn by_code() -> Vec<Attack> {
         code!("a route's requirement dropped", {"routes": [{"path": "/a", "requires": [{"resource": "nodes", "verb": "list"}]}]} => {"routes": []}),
         code!("a route's requirement loosened", {"routes": [{"path": "/a", "requires": [{"resource": "nodes", "verb": "list"}]}]} => {"routes": [{"path": "/a", "requires": [{"resource": "pods", "verb": "list"}]}]}),
         code!("a tool's requirement dropped", {"tools": [{"name": "a", "requires": [{"resource": "nodes", "verb": "list"}]}]} => {"tools": [{"name": "a"}]}),
-        code!("a resource type's requirement dropped", {"resourceTypes": [{"name": "a", "requires": [{"resource": "nodes", "verb": "list"}]}]} => {"resourceTypes": []}),
+        code!("a tool's requirement loosened", {"tools": [{"name": "a", "requires": [{"resource": "nodes", "verb": "list"}]}]} => {"tools": [{"name": "a", "requires": [{"resource": "pods", "verb": "list"}]}]}),
+        code!("a resource type's requirement dropped", {"resourceTypes": [{"name": "a", "requires": [{"resource": "nodes", "verb": "list"}]}]} => {"resourceTypes": [{"name": "a"}]}),
+        code!("a resource type's requirement loosened", {"resourceTypes": [{"name": "a", "requires": [{"resource": "nodes", "verb": "list"}]}]} => {"resourceTypes": [{"name": "a", "requires": [{"resource": "pods", "verb": "list"}]}]}),
+        change(
+            "one call more beside other rights",
+            How::Merge,
+            || with_nodes(json!({})),
+            || with_nodes(json!({"calls": ["other"]})),
+            &[NOT_HELD, "kiteplugins/proxy"],
+        ),
         change(
             "pages without trust",
             How::Merge,

@@ -64,6 +64,15 @@ fn the_longest_names_are_within_the_cost() {
         fenced.role("long", json!([plugins_rule()])).await;
         fenced.role_in("shop", "long", rules(&grant)).await;
         admitted(fenced, "long", &object("long", json!({"permissions": grant}))).await;
+        // The same with one right less, which the message names, however long it is.
+        let mut less = grant.clone();
+        let last = less[0]["resources"].as_array_mut().unwrap().pop().unwrap();
+        fenced.role("nearly-long", json!([plugins_rule()])).await;
+        fenced.role_in("shop", "nearly-long", rules(&less)).await;
+        let plugin = object("long", json!({"permissions": grant}));
+        let text = fenced.create(&fenced.user("nearly-long"), &plugin).await.unwrap_err();
+        let missing = format!("get {}.{} in namespace shop", last.as_str().unwrap(), texts(1, 253)[0]);
+        assert!(text.contains(&missing) && !text.contains("cost"), "{text}");
         let mut names = grant;
         names[0]["resourceNames"] = json!(texts(16, 253));
         let text = fenced

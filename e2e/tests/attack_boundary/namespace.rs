@@ -14,6 +14,14 @@ struct Try {
     body: Value,
 }
 
+/// A pod that mounts a plugin's certificate and key.
+fn with_its_secret() -> Value {
+    let mut spec = pod_spec();
+    spec["volumes"] = json!([{"name": "a", "secret": {"secretName": "kite-plugin-victim-tls"}}]);
+    spec["containers"][0]["volumeMounts"] = json!([{"name": "a", "mountPath": "/a"}]);
+    spec
+}
+
 fn pod_spec() -> Value {
     json!({"serviceAccountName": "kite-plugin-victim", "containers": [{"name": "a", "image": "registry.example/evil"}]})
 }
@@ -62,6 +70,7 @@ fn pods() -> Vec<Try> {
     let replication = json!({"selector": labels, "template": template});
     vec![
         workload("a pod", "", "pods", "Pod", &pod_spec()),
+        workload("a pod with its Secret", "", "pods", "Pod", &with_its_secret()),
         workload("a Deployment", "apps/v1", "deployments", "Deployment", &selected),
         workload("a DaemonSet", "apps/v1", "daemonsets", "DaemonSet", &selected),
         workload("a ReplicaSet", "apps/v1", "replicasets", "ReplicaSet", &selected),
@@ -139,8 +148,37 @@ fn places() -> Vec<Try> {
         "spec": {"podSelector": {}},
     });
     let here = |group: &str, resource: &str| format!("/{group}/namespaces/{PLUGINS}/{resource}?dryRun=All");
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "ports": [{"port": 9443}],
+        "metadata": {"name": "evil", "labels": {"kubernetes.io/service-name": "kite-plugin-victim-1"}},
+        "endpoints": [{"addresses": ["192.0.2.1"]}],
+    });
+    let bound = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "subjects": [],
+        "metadata": {"name": "kite-plugin-victim", "labels": {
+            "app.kubernetes.io/managed-by": "kite-operator", "kite.dev/plugin": "victim",
+        }},
+        // Of which it is nothing that the user lacks.
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+    });
     vec![
         post("its traffic by a Service", here("api/v1", "services"), service),
+        Try {
+            name: "its traffic by its own Service",
+            method: Method::PATCH,
+            path: here("api/v1", "services/kite-plugin-victim-1"),
+            body: json!({"spec": {"selector": {"app": "evil"}}}),
+        },
+        post(
+            "its traffic by an EndpointSlice",
+            here("apis/discovery.k8s.io/v1", "endpointslices"),
+            slice,
+        ),
+        post(
+            "a binding in the operator's name",
+            here("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
+            bound,
+        ),
         post("an account", here("api/v1", "serviceaccounts"), account),
         post(
             "a network policy",
@@ -183,6 +221,13 @@ async fn make_victim(w: &World) {
             json!({
                 "kind": "Secret", "apiVersion": "v1", "type": "kubernetes.io/tls", "data": {"tls.crt": "", "tls.key": ""},
                 "metadata": {"name": "kite-plugin-victim-tls", "labels": {"app.kubernetes.io/managed-by": "kite-operator"}},
+            }),
+        ),
+        (
+            "services",
+            json!({
+                "kind": "Service", "apiVersion": "v1", "metadata": {"name": "kite-plugin-victim-1"},
+                "spec": {"ports": [{"port": 9443}], "selector": {"kite.dev/plugin": "victim"}},
             }),
         ),
         (

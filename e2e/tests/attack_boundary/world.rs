@@ -57,8 +57,12 @@ async fn bind_built_in_roles(w: &World) {
             bind_built_in(w, user, role).await;
         }
         // Which they lack, and others may have.
-        let ephemeral = json!([{"apiGroups": [""], "resources": ["pods/ephemeralcontainers"], "verbs": ["patch"]}]);
-        w.role_in(PLUGINS, user, ephemeral).await;
+        let more = json!([
+            {"apiGroups": [""], "resources": ["pods/ephemeralcontainers"], "verbs": ["patch"]},
+            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["create"]},
+            {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["rolebindings"], "verbs": ["create"]},
+        ]);
+        w.role_in(PLUGINS, user, more).await;
     }
 }
 

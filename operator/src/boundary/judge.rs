@@ -12,8 +12,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 use kite_api::{
-    boundary::{self, Places},
-    labels, object_names,
+    boundary::{Bound, Places},
+    object_names,
 };
 use kube::ResourceExt;
 
@@ -22,24 +22,24 @@ const IMPERSONATE: [&str; 2] = ["edit", "admin"];
 
 /// What is amiss with the policies, a sentence for each.
 pub(super) fn faults<'a>(
-    places: Places<'_>,
+    wanted: &[Bound],
     policies: impl IntoIterator<Item = &'a ValidatingAdmissionPolicy>,
     bindings: impl IntoIterator<Item = &'a ValidatingAdmissionPolicyBinding>,
 ) -> Vec<String> {
     let policies: BTreeMap<String, _> = policies.into_iter().map(|it| (it.name_any(), it)).collect();
     let bindings: BTreeMap<String, _> = bindings.into_iter().map(|it| (it.name_any(), it)).collect();
-    let judge = |(policy, binding): boundary::Bound| {
+    let judge = |(policy, binding): &Bound| {
         let name = policy.name_any();
         let fault = match (policies.get(&name), bindings.get(&name)) {
             (None, _) => "is missing",
-            (Some(found), _) if !is_same(&policy, found) => "is not the one of this version",
+            (Some(found), _) if !is_same(policy, found) => "is not the one of this version",
             (_, None) => "is not bound",
-            (_, Some(found)) if !holds(&binding, found) => "is bound otherwise than it should be",
+            (_, Some(found)) if !holds(binding, found) => "is bound otherwise than it should be",
             _ => return None,
         };
         Some(format!("{name} {fault}"))
     };
-    boundary::policies(places).into_iter().filter_map(judge).collect()
+    wanted.iter().filter_map(judge).collect()
 }
 
 fn is_same(wanted: &ValidatingAdmissionPolicy, found: &ValidatingAdmissionPolicy) -> bool {
@@ -73,8 +73,11 @@ fn holds(wanted: &ValidatingAdmissionPolicyBinding, found: &ValidatingAdmissionP
 /// Whether the binding gives more than `view` in the plugins' namespace to others than the system's own accounts, as one from
 /// before the policies may.
 pub(super) fn reaches(binding: &RoleBinding, places: Places<'_>) -> bool {
-    let is_ours = binding.name_any().starts_with(object_names::PREFIX)
-        && binding.labels().get(labels::MANAGED_BY).map(String::as_str) == Some(labels::OPERATOR);
+    let name = binding.name_any();
+    let is_its_account = |subject: &Subject| {
+        subject.kind == "ServiceAccount" && subject.namespace.as_deref() == Some(places.plugins) && subject.name == name
+    };
+    let is_ours = name.starts_with(object_names::PREFIX) && binding.subjects.iter().flatten().all(is_its_account);
     let views = is_cluster_role(&binding.role_ref, &["view"]);
     let is_the_systems =
         |subject: &Subject| subject.kind == "ServiceAccount" && subject.namespace.as_deref() == Some(places.system);
@@ -98,6 +101,7 @@ fn is_cluster_role(role: &RoleRef, names: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use kite_api::boundary;
     use serde_json::{Value, json};
 
     use super::*;
@@ -112,7 +116,7 @@ mod tests {
         change(&mut policies, &mut bindings);
         let policies: Vec<ValidatingAdmissionPolicy> = read(policies);
         let bindings: Vec<ValidatingAdmissionPolicyBinding> = read(bindings);
-        faults(PLACES, &policies, &bindings)
+        faults(&all, &policies, &bindings)
     }
 
     fn read<T: serde::de::DeserializeOwned>(objects: Vec<Value>) -> Vec<T> {
@@ -174,7 +178,7 @@ mod tests {
         assert!(bound(|b| b["roleRef"]["kind"] = json!("Role")));
         assert!(
             bound(|b| b["metadata"]["name"] = json!("kite-plugin-hello")),
-            "not made by the operator"
+            "in the operator's name, for somebody else"
         );
         for change in [
             (|b| b["roleRef"]["name"] = json!("view")) as fn(&mut Value),
@@ -186,7 +190,8 @@ mod tests {
             },
             |b| {
                 b["metadata"]["name"] = json!("kite-plugin-hello");
-                b["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "kite-operator"});
+                b["subjects"] =
+                    json!([{"kind": "ServiceAccount", "name": "kite-plugin-hello", "namespace": "kite-plugins"}]);
             },
         ] {
             assert!(!bound(change));

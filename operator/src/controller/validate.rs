@@ -172,7 +172,8 @@ fn grant(permissions: &[Permission], plugins_namespace: &str) -> Grant {
         let rule = Rule {
             api_groups: permission.api_groups.clone(),
             resources: permission.resources.clone(),
-            resource_names: permission.resource_names.clone(),
+            // An empty list, which would be no name at all, is refused.
+            resource_names: permission.resource_names.clone().unwrap_or_default(),
             verbs: permission.verbs.clone(),
         };
         match permission.namespaces.as_deref().unwrap_or(&own) {

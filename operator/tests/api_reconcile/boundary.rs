@@ -16,6 +16,9 @@ use super::{
     support::{World, conditions, world},
 };
 
+/// A binding that is there before the operator starts.
+pub(crate) const EARLY: &str = "was-there-before";
+
 /// A grant in which all but the first is refused by policies that are not there.
 fn forbidden(w: &World) -> Value {
     let mut permissions = pods();
@@ -120,10 +123,10 @@ fn policies_that_are_missing_or_do_not_hold_are_told() {
     });
 }
 
-fn edit(name: &str) -> Value {
+pub(crate) fn bound(name: &str, role: &str) -> Value {
     json!({
         "metadata": {"name": name}, "subjects": [{"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}],
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
     })
 }
 
@@ -132,30 +135,36 @@ fn bindings_by_which_others_act_as_plugins_are_told_once_on_themselves() {
     world().run(async |w: &World| {
         let here: Api<RoleBinding> = w.plugins();
         let everywhere: Api<ClusterRoleBinding> = w.everywhere();
-        let binding = serde_json::from_value(edit("jane-edits")).unwrap();
+        let binding = serde_json::from_value(bound("jane-edits", "edit")).unwrap();
         here.create(&PostParams::default(), &binding).await.unwrap();
-        let binding = serde_json::from_value(edit("jane-edits-everywhere")).unwrap();
+        let binding = serde_json::from_value(bound("jane-administers-everywhere", "admin")).unwrap();
         everywhere.create(&PostParams::default(), &binding).await.unwrap();
         w.told("/metrics", |page| {
-            page.contains("kite_operator_boundary_reaching_bindings 2\n")
+            page.contains("kite_operator_boundary_reaching_bindings 3\n")
         })
         .await;
         w.told("/readyz", |text| {
-            text.contains("bindings by which others act as plugins: 2")
+            text.contains("more than view in the plugins' namespace: 3")
         })
         .await;
         for (namespace, name) in [
             (w.plugins_namespace(), "jane-edits"),
-            ("default", "jane-edits-everywhere"),
+            ("default", "jane-administers-everywhere"),
         ] {
             let told = w.events_in(namespace, name, 1).await;
             assert_eq!((told.len(), told[0].0.as_str()), (1, "ReachesPlugins"));
         }
         here.delete("jane-edits", &DeleteParams::default()).await.unwrap();
         everywhere
-            .delete("jane-edits-everywhere", &DeleteParams::default())
+            .delete("jane-administers-everywhere", &DeleteParams::default())
             .await
             .unwrap();
-        w.told("/readyz", |text| !text.contains("bindings by which")).await;
+        w.told("/readyz", |text| {
+            text.contains("more than view in the plugins' namespace: 1")
+        })
+        .await;
+        // That one was there before the operator.
+        let told = w.events_in(w.plugins_namespace(), EARLY, 1).await;
+        assert_eq!(told[0].0, "ReachesPlugins");
     });
 }

@@ -105,7 +105,7 @@ fn permission(places: &[String]) -> impl Strategy<Value = Permission> + use<> {
     ];
     let resources = prop_oneof![5 => texts(pool, 4), 1 => all()];
     let verbs = prop_oneof![5 => subsequence(Verb::REQUESTS.to_vec(), 1..=8), 1 => Just(vec![Verb::All])];
-    let names = prop_oneof![2 => Just(Vec::new()), 1 => texts(&["a", "system:b", "c.d_e"], 3)];
+    let names = prop_oneof![2 => Just(None), 1 => texts(&["a", "system:b", "c.d_e"], 3).prop_map(Some)];
     let namespaces = prop_oneof![
         1 => Just(None),
         1 => Just(Some(vec![String::from("*")])),

@@ -33,6 +33,8 @@ use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 
+use super::boundary;
+
 /// "Within seconds."
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
@@ -77,6 +79,11 @@ impl World {
                 make_namespace(&client, name).await;
             }
             early::apply(&client).await;
+            let bound = serde_json::from_value(boundary::bound(boundary::EARLY, "edit")).expect("a binding");
+            Api::<RoleBinding>::namespaced(client.clone(), &namespaces.plugins)
+                .create(&PostParams::default(), &bound)
+                .await
+                .expect("a binding");
             (client, config, namespaces)
         });
         // Of the loopback network, an address that no other process of these tests has.

@@ -38,14 +38,19 @@ class Plugin(plugin_pb2_grpc.PluginServicer):
     async def Http(self, requests, context):
         first = await anext(requests)
         method, path = first.head.method, first.head.path_and_query.partition("?")[0]
+        ended = first.end
         if path == "/echo" and method == "POST":
-            yield kite.HttpResponse(head=kite.HttpResponseHead(status=200), data=first.data, end=first.end)
+            head = kite.HttpResponseHead(status=200)
+            yield kite.HttpResponse(head=head, data=first.data, trailers=first.trailers, end=ended)
             async for message in requests:
-                yield kite.HttpResponse(data=message.data, trailers=message.trailers, end=message.end)
+                ended = message.end
+                yield kite.HttpResponse(data=message.data, trailers=message.trailers, end=ended)
             return
-        # A request is read to its end.
-        async for _ in requests:
-            pass
+        # A request is read to its end, and one that broke off is not answered.
+        async for message in requests:
+            ended = message.end
+        if not ended:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the request ended before it was complete")
         if path != "/hello":
             yield answer(404, b'{"error": "there is no such route"}')
         elif method not in ("GET", "HEAD"):
@@ -71,7 +76,10 @@ def credentials(folder):
     """Mutual TLS with what is in the folder, read anew for each connection."""
 
     def read():
-        key, certificate, clients = ((folder / name).read_bytes() for name in ("tls.key", "tls.crt", "clients-ca.crt"))
+        # All of one time: they are renewed by a switch of this link, where the kubelet mounts them.
+        data = folder / "..data"
+        now = data.resolve() if data.exists() else folder
+        key, certificate, clients = ((now / name).read_bytes() for name in ("tls.key", "tls.crt", "clients-ca.crt"))
         return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=clients)
 
     return grpc.dynamic_ssl_server_credentials(read(), read, require_client_authentication=True)

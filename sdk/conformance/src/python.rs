@@ -42,7 +42,17 @@ impl Python {
         let digest = kite_proto::sha256([version.as_str(), REQUIREMENTS, PROTOCOL].join("\0").as_bytes());
         let done = all.join(digest.replace(':', "-"));
         if !done.exists() {
-            make(&all, &done)?;
+            let prepare = |source| PythonError::Prepare {
+                path: all.clone(),
+                source,
+            };
+            fs::create_dir_all(&all).map_err(prepare)?;
+            // One makes it, and the others wait for that.
+            let lock = fs::File::create(all.join("lock")).map_err(prepare)?;
+            lock.lock().map_err(prepare)?;
+            if !done.exists() {
+                make(&all, &done)?;
+            }
         }
         Ok(Self {
             interpreter: done.join("venv/bin/python"),
@@ -83,7 +93,6 @@ fn make(all: &Path, done: &Path) -> Result<(), PythonError> {
         path: all.to_owned(),
         source,
     };
-    fs::create_dir_all(all).map_err(prepare)?;
     let half = tempfile::tempdir_in(all).map_err(prepare)?;
     let (venv, modules) = (half.path().join("venv"), half.path().join("modules"));
     let requirements = half.path().join("requirements.txt");
@@ -109,11 +118,7 @@ fn make(all: &Path, done: &Path) -> Result<(), PythonError> {
     let to = |option: &str| format!("{option}={}", modules.display());
     let outputs = [to("--python_out"), to("--grpc_python_out")];
     run(Command::new(&python).args(generate).arg(&sources).args(outputs))?;
-    match fs::rename(half.path(), done) {
-        // Somebody else was faster, and made the same.
-        Err(_) if done.exists() => Ok(()),
-        result => result.map_err(prepare),
-    }
+    fs::rename(half.path(), done).map_err(prepare)
 }
 
 fn run(command: &mut Command) -> Result<String, PythonError> {

@@ -110,6 +110,34 @@ async fn it_answers_requests_for_their_callers() {
 }
 
 #[tokio::test]
+async fn it_answers_no_request_that_broke_off_and_keeps_trailers() {
+    let plugin = plugin().await;
+    let mut client = plugin.client().await.unwrap();
+    let broken = HttpRequest {
+        head: Some(head("GET", "/hello")),
+        ..HttpRequest::default()
+    };
+    let refused = match client.http(stream::iter([broken])).await {
+        Ok(answer) => answer.into_inner().message().await.unwrap_err(),
+        Err(refused) => refused,
+    };
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let trailer = kite_proto::Header {
+        name: String::from("x-sum"),
+        value: "1".into(),
+    };
+    let whole = HttpRequest {
+        head: Some(head("POST", "/echo")),
+        data: "a".into(),
+        trailers: vec![trailer.clone()],
+        end: true,
+        ..HttpRequest::default()
+    };
+    let answer = exchange(&plugin, vec![whole]).await;
+    assert_eq!(answer.last().unwrap().trailers, [trailer]);
+}
+
+#[tokio::test]
 async fn it_streams_both_ways() {
     let plugin = plugin().await;
     let begin = HttpRequest {

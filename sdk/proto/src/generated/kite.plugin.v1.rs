@@ -264,7 +264,7 @@ pub struct HttpRequestHead {
     #[prost(string, tag = "5")]
     pub protocol: ::prost::alloc::string::String,
 }
-/// HttpResponse is a part of a response. It has at most 128 KiB: 64 KiB of data, 64 KiB of head and 64 KiB of trailers at most.
+/// HttpResponse is a part of a response. It has at most 128 KiB: 64 KiB of data at most, and 64 KiB of head and trailers together.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HttpResponse {
     /// In the first message, and only there.
@@ -374,8 +374,12 @@ pub mod web_socket_frame {
 /// more comes for that id.
 ///
 /// Both sides always read: a queue that is full is answered by Busy, or covered by credit, and never by not reading. A message of either
-/// side has at most 64 KiB, and its data at most Hello.max_message. A side that breaks these rules has its stream ended, with
-/// INTERNAL, and every exchange on it breaks; the connection and its other streams go on.
+/// side has at most 64 KiB, and its data at most Hello.max_message. A side that breaks these rules has its stream ended, by the
+/// plugin with INTERNAL, by the gateway with RST_STREAM, and every exchange on it breaks; the connection and its other streams go on.
+///
+/// The gateway ends a stream by ending its own side: it begins and says no more, the plugin finishes what was begun and ends the stream
+/// with OK. Replies that need more credit by then have it: the rest of them is covered. A stream that is reset is over with all that was
+/// under way on it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExchangeRequest {
     /// Of which exchange it speaks: 1 or more.
@@ -485,7 +489,8 @@ pub struct ExchangeFailed {
 /// opens another elsewhere. It is sent once.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExchangeDrain {
-    /// The highest id that was begun. Later ones, which may be on their way, were not begun and have no terminal message.
+    /// The highest id that was begun. Later ones, which may be on their way, were not begun and have no terminal message; what is said of
+    /// them is passed over.
     #[prost(uint64, tag = "1")]
     pub last_id: u64,
 }
@@ -860,8 +865,8 @@ pub mod plugin_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Plugin is what a plugin serves. Describe is all that it must have; the methods that it does not have answer UNIMPLEMENTED, and the
-    /// host asks only for those that its Definitions speak of.
+    /// Plugin is what a plugin serves. Describe and Http are what it must have: of a plugin without routes every path is 404. The other methods
+    /// that it does not have answer UNIMPLEMENTED, and the host asks only for those that its Definitions speak of.
     #[derive(Debug, Clone)]
     pub struct PluginClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1192,7 +1197,8 @@ pub mod plugin_client {
             self.inner.unary(req, path, codec).await
         }
         /// ApplySettings gives the plugin its settings, whole. It is sent when the plugin becomes ready and each time they change, to every
-        /// replica; the same ones may come twice. A plugin that refuses them goes on with those it had.
+        /// replica; the same ones may come twice. A plugin that refuses them goes on with those it had. Other calls may come before the first
+        /// settings do: until then the plugin has none.
         pub async fn apply_settings(
             &mut self,
             request: impl tonic::IntoRequest<super::ApplySettingsRequest>,
@@ -1373,7 +1379,8 @@ pub mod plugin_server {
             Err(tonic::Status::unimplemented("Not yet implemented"))
         }
         /// ApplySettings gives the plugin its settings, whole. It is sent when the plugin becomes ready and each time they change, to every
-        /// replica; the same ones may come twice. A plugin that refuses them goes on with those it had.
+        /// replica; the same ones may come twice. A plugin that refuses them goes on with those it had. Other calls may come before the first
+        /// settings do: until then the plugin has none.
         async fn apply_settings(
             &self,
             request: tonic::Request<super::ApplySettingsRequest>,
@@ -1395,8 +1402,8 @@ pub mod plugin_server {
             Err(tonic::Status::unimplemented("Not yet implemented"))
         }
     }
-    /// Plugin is what a plugin serves. Describe is all that it must have; the methods that it does not have answer UNIMPLEMENTED, and the
-    /// host asks only for those that its Definitions speak of.
+    /// Plugin is what a plugin serves. Describe and Http are what it must have: of a plugin without routes every path is 404. The other methods
+    /// that it does not have answer UNIMPLEMENTED, and the host asks only for those that its Definitions speak of.
     #[derive(Debug)]
     pub struct PluginServer<T> {
         inner: Arc<T>,

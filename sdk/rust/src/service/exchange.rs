@@ -114,8 +114,10 @@ struct Conversation {
     tasks: JoinSet<()>,
     /// The highest id that was begun.
     last: u64,
-    /// Once the gateway was told, later exchanges are not begun.
+    /// Once the gateway was told, or says no more itself, later exchanges are not begun.
     drains: bool,
+    /// The gateway has ended its side.
+    is_over: bool,
 }
 
 /// Answers a stream of exchanges until it ends, or `serving` turns false and what was begun is done.
@@ -143,6 +145,7 @@ pub(super) fn serve(
         tasks: JoinSet::new(),
         last: 0,
         drains: false,
+        is_over: false,
     };
     tokio::spawn(conversation.run(requests, serving));
     Box::pin(ReceiverStream::new(receiver))
@@ -168,14 +171,29 @@ impl Conversation {
                     continue;
                 }
                 Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => continue,
-                message = requests.next() => message,
+                message = requests.next(), if !self.is_over => message,
             };
-            // Without the gateway there is nobody to answer; what is under way is dropped with its tasks.
-            let Some(Ok(message)) = message else { return };
+            let message = match message {
+                Some(Ok(message)) => message,
+                // Without the gateway there is nobody to answer; what is under way is dropped with its tasks.
+                Some(Err(_)) => return,
+                None => {
+                    self.finish();
+                    continue;
+                }
+            };
             if let Err(breach) = self.hear(message) {
                 tracing::warn!(%breach, "the gateway broke the rules of a stream of exchanges");
                 return self.end(breach).await;
             }
+        }
+    }
+
+    /// Nothing more is asked: what was begun is answered to its end, which is covered now.
+    fn finish(&mut self) {
+        (self.drains, self.is_over) = (true, true);
+        for exchange in self.live.lock().values() {
+            exchange.credit.cover();
         }
     }
 

@@ -333,6 +333,24 @@ async fn when_the_gateway_is_gone_so_is_what_was_under_way() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_says_no_more_gets_what_it_began() {
+    let (_world, mut client) = connected().await;
+    let mut gateway = Gateway::on(&mut client).await;
+    gateway.get(1, "/bytes/100000");
+    gateway.get(2, "/hello");
+    let (ask, _) = mpsc::unbounded_channel();
+    drop(std::mem::replace(&mut gateway.ask, ask));
+    let mut lengths = [0, 0];
+    while let Some(message) = gateway.next().await.unwrap() {
+        let Some(Part::Reply(reply)) = message.part else {
+            panic!("{message:?}")
+        };
+        lengths[usize::try_from(message.id).unwrap() - 1] += reply.data.len();
+    }
+    assert_eq!(lengths, [100_000, "anna request-1".len()]);
+}
+
+#[tokio::test]
 async fn a_plugin_that_stops_finishes_what_was_begun_and_begins_no_more() {
     let (plugin, beside, mut slow) = TestPlugin::new();
     let mut world = World::serve(plugin).await;

@@ -26,14 +26,20 @@ impl Credit {
         fits
     }
 
+    /// Covers all that is still to come: nobody is there to give more.
+    pub(super) fn cover(&self) {
+        self.0.close();
+    }
+
     /// Uses up to `wanted` bytes, one at least, once there are any. There is one who takes.
     pub(super) async fn take(&self, wanted: usize) -> usize {
         if wanted == 0 {
             return 0;
         }
-        // It is never closed.
-        if let Ok(first) = self.0.acquire().await {
-            first.forget();
+        match self.0.acquire().await {
+            Ok(first) => first.forget(),
+            // All is covered.
+            Err(_) => return wanted,
         }
         let more = self.0.available_permits().min(wanted - 1);
         let taken = u32::try_from(more)
@@ -64,6 +70,13 @@ mod tests {
         assert_eq!(credit.take(5).now_or_never(), Some(5));
         assert_eq!(credit.take(5).now_or_never(), Some(2));
         assert_eq!(credit.take(5).now_or_never(), None);
+    }
+
+    #[test]
+    fn what_is_covered_needs_no_more() {
+        let credit = Credit::default();
+        credit.cover();
+        assert_eq!(credit.take(100_000).now_or_never(), Some(100_000));
     }
 
     #[test]
