@@ -10,8 +10,9 @@ use kite_api::{
 };
 use kite_proto::{Definitions, MAX_DEFINITIONS};
 use prost::Message as _;
+use schemars::Schema;
 
-use crate::Tool;
+use crate::{Tool, schema};
 
 /// Why what a plugin offers is no good.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +27,21 @@ pub enum DefinitionError {
     #[error("failed to accept the tool {tool}")]
     Rule { tool: String, source: ToolRuleError },
     /// A tool's arguments are not a struct with named fields.
-    #[error("failed to accept the tool {0}: its arguments are not a struct with named fields")]
+    #[error(
+        "failed to accept the tool {0}: its arguments are not an object in JSON, so make their type a struct with named fields"
+    )]
     NotAnObject(String),
+    /// A tool's answer is not a struct with named fields.
+    #[error(
+        "failed to accept the tool {0}: what it answers is not an object in JSON, so make the type in Structured a struct with named fields"
+    )]
+    AnswerNotAnObject(String),
+    /// A tool's title breaks the rules for titles.
+    #[error("failed to accept the title of the tool {tool}")]
+    Title { tool: String, source: ToolRuleError },
+    /// The schema of a tool's answer breaks the rules for schemas.
+    #[error("failed to accept what the tool {tool} answers")]
+    Answer { tool: String, source: ToolRuleError },
     /// A tool's schema cannot be written.
     #[error("failed to serialize the schema of the tool {tool}")]
     SerializeSchema { tool: String, source: serde_json::Error },
@@ -76,23 +90,39 @@ fn check_name(plugin: &PluginName, tool: &str) -> Result<(), DefinitionError> {
 }
 
 fn written(tool: &Tool) -> Result<kite_proto::Tool, DefinitionError> {
-    let name = tool.name.clone();
-    if tool.input_schema.get("type").and_then(|kind| kind.as_str()) != Some("object") {
-        return Err(DefinitionError::NotAnObject(name));
+    let name = || tool.name.clone();
+    if !schema::is_object(&tool.input_schema) {
+        return Err(DefinitionError::NotAnObject(name()));
     }
-    let input_schema = serde_json::to_vec(&tool.input_schema).map_err(|source| DefinitionError::SerializeSchema {
-        tool: name.clone(),
-        source,
-    })?;
-    tool_rules::check(&tool.description, &input_schema).map_err(|source| DefinitionError::Rule {
-        tool: name.clone(),
-        source,
-    })?;
+    let input_schema = serialized(tool, &tool.input_schema)?;
+    tool_rules::check(&tool.description, &input_schema)
+        .map_err(|source| DefinitionError::Rule { tool: name(), source })?;
+    tool_rules::check_title(&tool.title).map_err(|source| DefinitionError::Title { tool: name(), source })?;
+    let output_schema = match &tool.output_schema {
+        Some(schema) if !schema::is_object(schema) => return Err(DefinitionError::AnswerNotAnObject(name())),
+        Some(schema) => serialized(tool, schema)?,
+        None => Vec::new(),
+    };
+    if !output_schema.is_empty() {
+        tool_rules::check_schema(&output_schema).map_err(|source| DefinitionError::Answer { tool: name(), source })?;
+    }
     Ok(kite_proto::Tool {
-        name,
+        name: name(),
         description: tool.description.clone(),
         input_schema: input_schema.into(),
-        ..kite_proto::Tool::default()
+        output_schema: output_schema.into(),
+        title: tool.title.clone(),
+        read_only: tool.hints.read_only,
+        destructive: tool.hints.destructive,
+        idempotent: tool.hints.idempotent,
+        has_authorizer: tool.authorizer.is_some(),
+    })
+}
+
+fn serialized(tool: &Tool, schema: &Schema) -> Result<Vec<u8>, DefinitionError> {
+    serde_json::to_vec(schema).map_err(|source| DefinitionError::SerializeSchema {
+        tool: tool.name.clone(),
+        source,
     })
 }
 
@@ -102,7 +132,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::{ToolContext, ToolError};
+    use crate::{Structured, ToolContext, ToolError};
 
     #[derive(Deserialize, JsonSchema)]
     struct Nothing {}
@@ -157,5 +187,11 @@ mod tests {
         }
         let text = Tool::new("a", "a", |_: ToolContext, text: String| async move { Ok(text) });
         assert!(matches!(refused(vec![text]), DefinitionError::NotAnObject(_)));
+        let number = Tool::new("a", "a", |_: ToolContext, _: Nothing| async { Ok(Structured::new(1)) });
+        assert!(matches!(refused(vec![number]), DefinitionError::AnswerNotAnObject(_)));
+        for title in ["a".repeat(129), "a\nb".to_owned()] {
+            let titled = tool("a").titled(title);
+            assert!(matches!(refused(vec![titled]), DefinitionError::Title { .. }));
+        }
     }
 }

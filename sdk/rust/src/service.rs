@@ -12,8 +12,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use kite_api::PluginName;
 use kite_proto::{
-    CallToolRequest, CallToolResponse, DescribeRequest, DescribeResponse, HttpRequest, HttpResponse, MAX_ARGUMENTS,
-    PROTOCOL, plugin_server::Plugin,
+    AuthorizeToolRequest, AuthorizeToolResponse, CallToolRequest, CallToolResponse, DescribeRequest, DescribeResponse,
+    HttpRequest, HttpResponse, MAX_ARGUMENTS, PROTOCOL, plugin_server::Plugin,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -56,7 +56,16 @@ impl Plugin for Service {
         &self,
         request: Request<CallToolRequest>,
     ) -> Result<Response<Answers<CallToolResponse>>, Status> {
-        tools::call(&self.tools, request.into_inner()).await.map(Response::new)
+        tools::call(&self.tools, request.into_inner()).map(Response::new)
+    }
+
+    async fn authorize_tool(
+        &self,
+        request: Request<AuthorizeToolRequest>,
+    ) -> Result<Response<AuthorizeToolResponse>, Status> {
+        tools::authorize(&self.tools, request.into_inner())
+            .await
+            .map(Response::new)
     }
 }
 

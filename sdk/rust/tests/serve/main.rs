@@ -5,6 +5,8 @@ mod http;
 #[cfg(test)]
 mod plugin;
 #[cfg(test)]
+mod tools;
+#[cfg(test)]
 mod world;
 
 use kite_plugin_sdk::{Config, PluginName, ServeError, serve_with};
@@ -15,7 +17,7 @@ use tokio_stream::StreamExt as _;
 use tonic::{Code, body::Body, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tower::ServiceExt as _;
-use world::{Ca, World, call, exchange, head, small, within};
+use world::{Ca, World, exchange, head, small, within};
 
 #[tokio::test]
 async fn describe_says_what_the_plugin_is_and_offers() {
@@ -30,9 +32,29 @@ async fn describe_says_what_the_plugin_is_and_offers() {
     assert_eq!(described.definitions, again.definitions);
     let definitions: kite_proto::Definitions = prost::Message::decode(described.definitions).unwrap();
     let names: Vec<_> = definitions.tools.iter().map(|tool| tool.name.as_str()).collect();
-    assert_eq!(names, ["count", "fail", "hello", "panic", "slow"]);
+    assert_eq!(names, ["count", "fail", "hello", "panic", "slow", "steps"]);
     let schema: serde_json::Value = serde_json::from_slice(&definitions.tools[2].input_schema).unwrap();
     assert_eq!(schema["properties"]["name"]["description"], "The name to greet.");
+    let schema: serde_json::Value = serde_json::from_slice(&definitions.tools[2].output_schema).unwrap();
+    assert_eq!(
+        schema["properties"]["name"]["description"],
+        "The name that was greeted."
+    );
+    let said = |tool: &kite_proto::Tool| {
+        (
+            tool.title.clone(),
+            tool.read_only,
+            tool.destructive,
+            tool.idempotent,
+            tool.has_authorizer,
+        )
+    };
+    assert_eq!(
+        said(&definitions.tools[2]),
+        ("Say hello".to_owned(), true, false, true, true)
+    );
+    assert_eq!(said(&definitions.tools[5]), (String::new(), false, true, false, false));
+    assert!(definitions.tools[5].output_schema.is_empty());
 }
 
 #[tokio::test]
@@ -50,89 +72,6 @@ async fn who_has_no_certificate_of_the_clients_ca_is_refused() {
         assert!(refused);
     }
     world.client().await.describe(DescribeRequest::default()).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_tool_answers_its_caller() {
-    let world = World::serve(TestPlugin::new().0).await;
-    let mut client = world.client().await;
-    let result = call(&mut client, "hello", r#"{"name": "bob"}"#).await.unwrap();
-    assert_eq!(
-        (result.text.as_str(), result.is_error),
-        ("anna greets bob in request-1", false)
-    );
-    assert_eq!(&result.structured_content[..], br#"{"name":"bob"}"#);
-
-    let result = call(&mut client, "fail", "{}").await.unwrap();
-    assert_eq!(
-        (result.text.as_str(), result.is_error),
-        ("invalid digit found in string", true)
-    );
-}
-
-#[tokio::test]
-async fn a_call_of_a_tool_is_refused_for_each_of_its_reasons() {
-    let world = World::serve(TestPlugin::new().0).await;
-    let mut client = world.client().await;
-    let large = format!(r#"{{"name": "{}"}}"#, "a".repeat(kite_proto::MAX_ARGUMENTS));
-    for (tool, arguments, code, words) in [
-        ("none", "{}", Code::NotFound, "no tool"),
-        ("hello", r#"{"name": 1}"#, Code::InvalidArgument, "argument name"),
-        ("hello", "{}", Code::InvalidArgument, "`name`"),
-        ("hello", "[\"bob\"]", Code::InvalidArgument, "not a JSON object"),
-        ("hello", large.as_str(), Code::InvalidArgument, "more than"),
-        ("panic", "{}", Code::Internal, "failed"),
-    ] {
-        let status = call(&mut client, tool, arguments).await.unwrap_err();
-        assert_eq!(status.code(), code, "{tool}: {status}");
-        assert!(status.message().contains(words), "{status}");
-    }
-    call(&mut client, "hello", r#"{"name": "bob"}"#).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_refusal_that_would_quote_much_is_cut_and_the_connection_survives() {
-    let (plugin, beside, mut told) = TestPlugin::new();
-    let world = World::serve(plugin).await;
-    let mut client = world.client().await;
-    let mut other = client.clone();
-    let under_way = tokio::spawn(async move { call(&mut other, "slow", "{}").await });
-    assert_eq!(within("the start of the tool", told.recv()).await, Some(true));
-
-    let large = format!(r#"{{"number": "{}"}}"#, "ä".repeat(250_000));
-    let status = call(&mut client, "count", &large).await.unwrap_err();
-    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
-    assert!(
-        status
-            .message()
-            .starts_with("the argument number does not fit: invalid type: string")
-    );
-    assert!(status.message().len() <= kite_proto::MAX_STATUS_MESSAGE);
-
-    beside.go_on.notify_one();
-    assert_eq!(under_way.await.unwrap().unwrap().text, "slow");
-}
-
-#[tokio::test]
-async fn a_result_that_is_too_large_is_the_tools_failure() {
-    let world = World::serve(TestPlugin::new().0).await;
-    let mut client = world.client().await;
-    let result = call(&mut client, "count", r#"{"number": 4000000}"#).await.unwrap();
-    assert_eq!((result.text.len(), result.is_error), (4_000_000, false));
-    let result = call(&mut client, "count", r#"{"number": 4194304}"#).await.unwrap();
-    assert!(result.is_error);
-    assert!(result.text.contains("the limit is 4194304"), "{}", result.text);
-}
-
-#[tokio::test]
-async fn a_tool_is_dropped_when_its_caller_goes_away() {
-    let (plugin, _, mut told) = TestPlugin::new();
-    let world = World::serve(plugin).await;
-    let mut client = world.client().await;
-    let calling = tokio::spawn(async move { call(&mut client, "slow", "{}").await });
-    assert_eq!(within("the start of the tool", told.recv()).await, Some(true));
-    calling.abort();
-    assert_eq!(within("the end of the tool", told.recv()).await, Some(false));
 }
 
 #[tokio::test]
