@@ -8,7 +8,7 @@ use kite_api::{
     name::NameError,
     tool_rules::{self, MAX_TOOLS, ToolRuleError},
 };
-use kite_proto::{Definitions, MAX_DEFINITIONS};
+use kite_proto::{Definitions, MAX_DEFINITIONS, Supports};
 use prost::Message as _;
 use schemars::Schema;
 
@@ -56,8 +56,16 @@ pub enum DefinitionError {
 /// Tools that were accepted, by name.
 pub(crate) type Tools = BTreeMap<String, Tool>;
 
-/// Checks the tools of the plugin called `plugin`, and writes them in the order of their names.
-pub(crate) fn check(plugin: &PluginName, tools: Vec<Tool>) -> Result<(Tools, Bytes), DefinitionError> {
+/// All that a plugin offers, as its author gives it.
+#[derive(Default)]
+pub(crate) struct Offered {
+    pub(crate) tools: Vec<Tool>,
+    pub(crate) supports: Supports,
+}
+
+/// Checks what the plugin called `plugin` offers, and writes it in the order of the names.
+pub(crate) fn check(plugin: &PluginName, offered: Offered) -> Result<(Tools, Bytes), DefinitionError> {
+    let Offered { tools, supports } = offered;
     if tools.len() > MAX_TOOLS {
         return Err(DefinitionError::TooMany(tools.len()));
     }
@@ -72,6 +80,7 @@ pub(crate) fn check(plugin: &PluginName, tools: Vec<Tool>) -> Result<(Tools, Byt
     let tools = accepted.values().map(written).collect::<Result<_, _>>()?;
     let definitions = Definitions {
         tools,
+        supports: (supports != Supports::default()).then_some(supports),
         ..Definitions::default()
     };
     let bytes = definitions.encode_to_vec();
@@ -145,15 +154,22 @@ mod tests {
         Tool::new(name, "does nothing", run)
     }
 
+    fn checked(tools: Vec<Tool>) -> Result<(Tools, Bytes), DefinitionError> {
+        let offered = Offered {
+            tools,
+            ..Offered::default()
+        };
+        check(&PluginName::parse("hello").unwrap(), offered)
+    }
+
     fn refused(tools: Vec<Tool>) -> DefinitionError {
-        check(&PluginName::parse("hello").unwrap(), tools).unwrap_err()
+        checked(tools).unwrap_err()
     }
 
     #[test]
     fn tools_are_written_in_the_order_of_their_names_whatever_order_they_are_given_in() {
-        let plugin = PluginName::parse("hello").unwrap();
-        let (_, one) = check(&plugin, vec![tool("b"), tool("a")]).unwrap();
-        let (tools, other) = check(&plugin, vec![tool("a"), tool("b")]).unwrap();
+        let (_, one) = checked(vec![tool("b"), tool("a")]).unwrap();
+        let (tools, other) = checked(vec![tool("a"), tool("b")]).unwrap();
         assert_eq!(one, other);
         assert_eq!(tools.keys().collect::<Vec<_>>(), ["a", "b"]);
         let written = Definitions::decode(one).unwrap();

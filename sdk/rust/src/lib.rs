@@ -51,6 +51,8 @@
 
 mod caller;
 mod definitions;
+mod hooks;
+mod kite;
 mod manifest;
 mod plugin;
 mod schema;
@@ -63,6 +65,8 @@ mod tool;
 pub use axum;
 pub use caller::{Caller, NoCaller, RequestId};
 pub use definitions::DefinitionError;
+pub use hooks::{ApplySettings, ClusterChange, ClusterEvent, ClusterEvents, Shutdown};
+pub use kite::{Cluster, Kite, KubeClient, KubeClientError, NoSettings, NotServed, Settings};
 pub use kite_api::{PluginName, name::NameError};
 pub use kube;
 pub use manifest::ManifestError;
@@ -73,4 +77,5 @@ pub use serde_json;
 pub use server::{Config, ServeError, serve, serve_with};
 pub use tokio;
 pub use tool::{Refused, Structured, Tool, ToolAnswer, ToolContext, ToolError};
+pub use tower::BoxError;
 pub use tracing;

@@ -2,7 +2,7 @@
 
 use axum::Router;
 
-use crate::Tool;
+use crate::{ApplySettings, ClusterEvents, Shutdown, Tool};
 
 /// A plugin. Only [`manifest`](Plugin::manifest) must be given; whatever else is not given is not offered.
 ///
@@ -24,5 +24,20 @@ pub trait Plugin: Send + Sync + 'static {
     /// The plugin's tools, for people and models.
     fn tools(&self) -> Vec<Tool> {
         Vec::new()
+    }
+
+    /// How the plugin takes its settings, if it has any.
+    fn apply_settings(&self) -> Option<ApplySettings> {
+        None
+    }
+
+    /// Who is told that a cluster was added, changed or removed, if anybody is.
+    fn on_cluster_event(&self) -> Option<ClusterEvents> {
+        None
+    }
+
+    /// What releases what the plugin holds at its end, if there is anything.
+    fn shutdown(&self) -> Option<Shutdown> {
+        None
     }
 }

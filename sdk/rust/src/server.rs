@@ -1,5 +1,6 @@
 //! Serving a plugin: from its start to the end of its last request.
 
+mod assemble;
 mod config;
 mod health;
 mod signals;
@@ -10,20 +11,21 @@ use bytes::Bytes;
 pub use config::Config;
 use kite_api::{error_chain, name::NameError};
 use kite_proto::{MAX_CHUNK, MAX_METADATA, NAME_VARIABLE, plugin_server::PluginServer};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, timeout, timeout_at},
+};
 use tonic::transport::{Certificate, Identity, ServerTlsConfig, server::TcpIncoming};
 use tracing::{info, warn};
 
 use crate::{
-    Plugin,
-    definitions::{self, DefinitionError},
-    manifest::{self, ManifestError},
-    service::{MAX_MESSAGE, Service},
-    telemetry,
+    Kite, Plugin, definitions::DefinitionError, kite::Source, manifest::ManifestError, service::MAX_MESSAGE, telemetry,
 };
 
 /// How long requests may go on after the plugin was told to stop. The kubelet's own patience, 30 s by default, is longer.
 const GRACE: Duration = Duration::from_secs(25);
+/// How long the plugin may release what it holds beyond that, still within the kubelet's patience.
+const RELEASE: Duration = Duration::from_secs(4);
 /// Each gateway uses one connection, for all that it has for the plugin.
 const MAX_STREAMS: u32 = 1024;
 /// Streams that were reset before they were begun, and those that were reset for what came too late for them. Both
@@ -85,7 +87,7 @@ impl fmt::Debug for ServeError {
 /// The plugin's name is in the environment variable `KITE_PLUGIN_NAME`; certificate, key and the clients' CA are in
 /// `/run/kite`. The protocol is served on port 9443, to clients with a certificate of that CA only; health on port 9440.
 /// Logs go to stderr, as JSON, by `tracing`. Told to stop, it takes no new requests and ends when those under way have
-/// ended, after 25 seconds at the latest.
+/// ended, after 25 seconds at the latest, and what the plugin holds is released.
 pub async fn serve(plugin: impl Plugin) -> Result<(), ServeError> {
     telemetry::install();
     let stop = signals::stop().map_err(ServeError::Signals)?;
@@ -109,29 +111,24 @@ pub async fn serve_with(
         certificate,
         key,
         clients_ca,
+        kube,
     } = config;
-    let version = manifest::version(plugin.manifest())?;
-    let (tools, definitions) = definitions::check(&name, plugin.tools())?;
+    let kite = Kite::new(kube.map_or_else(Source::default, Source::given));
+    // True while the plugin takes requests.
+    let (serving, stopping) = watch::channel(true);
+    let service = assemble::assemble(&plugin, name, kite, serving.clone())?;
+    let shutdown = service.hooks.shutdown.clone();
     let tls = ServerTlsConfig::new()
         .identity(Identity::from_pem(certificate, key))
         .client_ca_root(Certificate::from_pem(clients_ca))
         .timeout(HANDSHAKE);
-    info!(plugin = %name, %version, tools = tools.len(), "serving");
-    let service = Service {
-        name,
-        version,
-        definitions,
-        tools,
-        routes: plugin.routes(),
-    };
+    info!(plugin = %service.name, version = %service.version, tools = service.tools.len(), "serving");
     let router = limits(tls)?.add_service(PluginServer::new(service).max_decoding_message_size(MAX_MESSAGE));
 
-    // True while the plugin takes requests.
-    let (serving, stopping) = watch::channel(true);
-    let mut told = stopping.clone();
+    let (end, ended) = oneshot::channel::<()>();
     let until_told = async move {
         // Fails only if the sender is gone, which is the end too.
-        let _ = told.wait_for(|serving| !serving).await;
+        let _ = ended.await;
     };
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let mut protocol = std::pin::pin!(router.serve_with_incoming_shutdown(incoming, until_told));
@@ -144,6 +141,9 @@ pub async fn serve_with(
 
     info!("stopping");
     serving.send_replace(false);
+    let told = Instant::now();
+    // Fails only if the server has ended, which is noticed below.
+    let _ = end.send(());
     tokio::select! {
         ended = timeout(GRACE, protocol) => {
             if let Ok(ended) = ended {
@@ -153,6 +153,11 @@ pub async fn serve_with(
             }
         }
         ended = health => return ended.map_err(ServeError::ServeHealth),
+    }
+    if let Some(shutdown) = shutdown
+        && timeout_at(told + GRACE + RELEASE, shutdown.run()).await.is_err()
+    {
+        warn!("the plugin did not release what it holds in time");
     }
     info!("stopped");
     Ok(())

@@ -1,6 +1,7 @@
 //! The protocol's service, over an author's routes and tools.
 
 mod headers;
+mod hooks;
 mod http;
 mod reply;
 mod request;
@@ -10,11 +11,14 @@ mod tools;
 use axum::Router;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+pub(crate) use hooks::Hooks;
 use kite_api::PluginName;
 use kite_proto::{
-    AuthorizeToolRequest, AuthorizeToolResponse, CallToolRequest, CallToolResponse, DescribeRequest, DescribeResponse,
-    HttpRequest, HttpResponse, MAX_ARGUMENTS, PROTOCOL, plugin_server::Plugin,
+    ApplySettingsRequest, ApplySettingsResponse, AuthorizeToolRequest, AuthorizeToolResponse, CallToolRequest,
+    CallToolResponse, DescribeRequest, DescribeResponse, HttpRequest, HttpResponse, MAX_ARGUMENTS,
+    OnClusterEventRequest, OnClusterEventResponse, PROTOCOL, ShutdownRequest, ShutdownResponse, plugin_server::Plugin,
 };
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::definitions::Tools;
@@ -33,6 +37,9 @@ pub(crate) struct Service {
     pub(crate) definitions: Bytes,
     pub(crate) tools: Tools,
     pub(crate) routes: Router,
+    pub(crate) hooks: Hooks,
+    /// False from the moment on which the plugin is told to stop.
+    pub(crate) serving: watch::Sender<bool>,
 }
 
 #[tonic::async_trait]
@@ -56,21 +63,42 @@ impl Plugin for Service {
         &self,
         request: Request<CallToolRequest>,
     ) -> Result<Response<Answers<CallToolResponse>>, Status> {
-        tools::call(&self.tools, request.into_inner()).map(Response::new)
+        tools::call(&self.tools, self.hooks.kite.clone(), request.into_inner()).map(Response::new)
     }
 
     async fn authorize_tool(
         &self,
         request: Request<AuthorizeToolRequest>,
     ) -> Result<Response<AuthorizeToolResponse>, Status> {
-        tools::authorize(&self.tools, request.into_inner())
+        tools::authorize(&self.tools, self.hooks.kite.clone(), request.into_inner())
             .await
             .map(Response::new)
+    }
+
+    async fn apply_settings(
+        &self,
+        request: Request<ApplySettingsRequest>,
+    ) -> Result<Response<ApplySettingsResponse>, Status> {
+        self.hooks.apply_settings(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn on_cluster_event(
+        &self,
+        request: Request<OnClusterEventRequest>,
+    ) -> Result<Response<OnClusterEventResponse>, Status> {
+        self.hooks.on_cluster_event(request.into_inner()).await?;
+        Ok(Response::new(OnClusterEventResponse {}))
+    }
+
+    async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
+        self.serving.send_replace(false);
+        self.hooks.shutdown(request.into_inner()).await?;
+        Ok(Response::new(ShutdownResponse {}))
     }
 }
 
 /// What a panic was about, for the log.
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

@@ -1,6 +1,6 @@
 //! Where a plugin listens, and who it is there.
 
-use std::{env, io, net::Ipv4Addr, net::Ipv6Addr, path::Path};
+use std::{env, fmt, io, net::Ipv4Addr, net::Ipv6Addr, path::Path};
 
 use kite_api::PluginName;
 use kite_proto::{CERTIFICATE_FILE, CLIENTS_CA_FILE, HEALTH_PORT, KEY_FILE, MOUNT_PATH, NAME_VARIABLE, PORT};
@@ -9,7 +9,6 @@ use tokio::{fs, net::TcpListener};
 use super::{Pem, ServeError};
 
 /// Where a plugin listens, and who it is there.
-#[derive(Debug)]
 pub struct Config {
     /// The name under which the plugin serves: that of its `KitePlugin`.
     pub name: PluginName,
@@ -23,6 +22,8 @@ pub struct Config {
     pub key: Pem,
     /// The CA whose clients are believed, PEM.
     pub clients_ca: Pem,
+    /// The plugin's client for the API server. `None`: that of the pod's ServiceAccount.
+    pub kube: Option<kube::Client>,
 }
 
 impl Config {
@@ -37,7 +38,16 @@ impl Config {
             clients_ca: read(folder, CLIENTS_CA_FILE).await?,
             listener: listen(PORT).await?,
             health_listener: listen(HEALTH_PORT).await?,
+            kube: None,
         })
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -15,7 +15,7 @@ use tracing::{Instrument as _, Span, error, info_span};
 
 use super::{panic_text, reply, status};
 use crate::{
-    RequestId, Tool, ToolContext,
+    Kite, RequestId, Tool, ToolContext,
     caller::Context,
     definitions::Tools,
     tool::{Progress, ToolError, ToolOutput},
@@ -52,7 +52,7 @@ impl<'a> Call<'a> {
 }
 
 /// Runs one tool. It runs in the caller's stream, so that it is dropped when the caller goes away.
-pub(super) fn call(tools: &Tools, request: CallToolRequest) -> Result<BoxStream<'static, Message>, Status> {
+pub(super) fn call(tools: &Tools, kite: Kite, request: CallToolRequest) -> Result<BoxStream<'static, Message>, Status> {
     let Call {
         tool,
         context,
@@ -63,7 +63,7 @@ pub(super) fn call(tools: &Tools, request: CallToolRequest) -> Result<BoxStream<
     let cancelled = CancellationToken::new();
     let guard = cancelled.clone().drop_guard();
     let request_id = context.request_id.clone();
-    let context = ToolContext::new(context, progress.clone(), cancelled);
+    let context = ToolContext::new(context, kite, progress.clone(), cancelled);
     let running = (tool.handler)(context, &request.arguments).map_err(|error| status::invalid(&error))?;
 
     let ended = async move {
@@ -116,7 +116,11 @@ fn with_progress(
 }
 
 /// Asks the author's authorizer. A tool that has none is for whoever the host lets call it.
-pub(super) async fn authorize(tools: &Tools, request: AuthorizeToolRequest) -> Result<AuthorizeToolResponse, Status> {
+pub(super) async fn authorize(
+    tools: &Tools,
+    kite: Kite,
+    request: AuthorizeToolRequest,
+) -> Result<AuthorizeToolResponse, Status> {
     let call = Call::new(tools, request.context, &request.tool, &request.arguments)?;
     let Some(authorizer) = &call.tool.authorizer else {
         return Ok(allowed());
@@ -124,7 +128,7 @@ pub(super) async fn authorize(tools: &Tools, request: AuthorizeToolRequest) -> R
     let cancelled = CancellationToken::new();
     let _guard = cancelled.clone().drop_guard();
     let request_id = call.context.request_id.clone();
-    let context = ToolContext::new(call.context, Progress::default(), cancelled);
+    let context = ToolContext::new(call.context, kite, Progress::default(), cancelled);
     let asking = authorizer(context, &request.arguments).map_err(|error| status::invalid(&error))?;
     let asking = AssertUnwindSafe(asking).catch_unwind().instrument(call.span);
     let answer = match call.deadline {

@@ -3,20 +3,22 @@
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
-use crate::{Caller, NoCaller, RequestId, caller::Context};
+use crate::{Caller, Cluster, Kite, KubeClientError, NoCaller, NoSettings, RequestId, Settings, caller::Context};
 
 /// On whose behalf a tool runs, and its line to the caller.
 #[derive(Clone, Debug)]
 pub struct ToolContext {
     context: Context,
+    kite: Kite,
     progress: Progress,
     cancelled: CancellationToken,
 }
 
 impl ToolContext {
-    pub(crate) fn new(context: Context, progress: Progress, cancelled: CancellationToken) -> Self {
+    pub(crate) fn new(context: Context, kite: Kite, progress: Progress, cancelled: CancellationToken) -> Self {
         Self {
             context,
+            kite,
             progress,
             cancelled,
         }
@@ -30,6 +32,26 @@ impl ToolContext {
     /// The id that names the call in every log.
     pub fn request_id(&self) -> &RequestId {
         &self.context.request_id
+    }
+
+    /// The cluster that the call is about.
+    pub fn cluster(&self) -> &Cluster {
+        self.context.request_id.cluster()
+    }
+
+    /// What the SDK holds for the plugin, for tasks that outlive the call.
+    pub fn kite(&self) -> &Kite {
+        &self.kite
+    }
+
+    /// The settings that were accepted last. They are an error until the operator has sent the first.
+    pub fn settings<T: Send + Sync + 'static>(&self) -> Result<Settings<T>, NoSettings> {
+        self.kite.settings()
+    }
+
+    /// A client for the API server, with the rights of the plugin's own ServiceAccount, whoever calls.
+    pub async fn kube(&self) -> Result<kube::Client, KubeClientError> {
+        self.kite.kube().await
     }
 
     /// Tells the caller how far the tool has come: `fraction` from 0 to 1, and what is being done.

@@ -1,6 +1,8 @@
 //! A plugin over real mutual TLS on loopback, as gateway, operator and kubelet meet it.
 
 #[cfg(test)]
+mod hooks;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod plugin;
@@ -14,7 +16,7 @@ use kite_proto::{DescribeRequest, plugin_client::PluginClient};
 use plugin::TestPlugin;
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt as _;
-use tonic::{Code, body::Body, transport::Endpoint};
+use tonic::{Code, body::Body};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tower::ServiceExt as _;
 use world::{Ca, World, exchange, head, small, within};
@@ -77,11 +79,7 @@ async fn who_has_no_certificate_of_the_clients_ca_is_refused() {
 #[tokio::test]
 async fn the_health_port_answers_check_and_nothing_else() {
     let world = World::serve(TestPlugin::new().0).await;
-    let channel = Endpoint::from_shared(format!("http://{}", world.health))
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
+    let channel = world.health_channel().await;
     let mut health = HealthClient::new(channel.clone());
     let check = |service: &str| HealthCheckRequest {
         service: service.to_owned(),
@@ -115,11 +113,7 @@ async fn a_stop_lets_what_is_under_way_end_and_takes_nothing_new() {
     let (plugin, beside, mut told) = TestPlugin::new();
     let mut world = World::serve(plugin).await;
     let mut client = world.client().await;
-    let channel = Endpoint::from_shared(format!("http://{}", world.health))
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
+    let channel = world.health_channel().await;
     let slow = tokio::spawn(async move { exchange(&mut client, small(head("GET", "/slow"), b"")).await });
     assert_eq!(within("the start of the handler", told.recv()).await, Some(true));
 
@@ -156,6 +150,7 @@ async fn a_plugin_that_is_no_good_does_not_start() {
             certificate: certificate.into(),
             key: "".into(),
             clients_ca: "".into(),
+            kube: None,
         };
         let plugin = TestPlugin {
             manifest,

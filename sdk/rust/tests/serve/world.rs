@@ -3,7 +3,7 @@
 use std::{collections::HashMap, future::Future, net::SocketAddr, time::Duration};
 
 use futures::Stream;
-use kite_plugin_sdk::{Config, Plugin, PluginName, ServeError, serve_with};
+use kite_plugin_sdk::{Config, Plugin, PluginName, ServeError, kube::Client, serve_with};
 use kite_proto::{
     CallContext, CallToolRequest, Header, HttpRequest, HttpRequestHead, HttpResponse, ToolResult, User,
     call_tool_response::Part, plugin_client::PluginClient,
@@ -64,6 +64,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn serve(plugin: impl Plugin) -> Self {
+        Self::serve_beside(plugin, None).await
+    }
+
+    /// Serves a plugin with this client for the API server.
+    pub(crate) async fn serve_beside(plugin: impl Plugin, kube: Option<Client>) -> Self {
         let (servers, clients) = (Ca::new(), Ca::new());
         let (certificate, key) = servers.issue(&kite_proto::server_name("hello"), ExtendedKeyUsagePurpose::ServerAuth);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -76,6 +81,7 @@ impl World {
             certificate: certificate.into(),
             key: key.into(),
             clients_ca: clients.pem().into(),
+            kube,
         };
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve_with(plugin, config, async {
@@ -107,6 +113,12 @@ impl World {
 
     pub(crate) async fn client(&self) -> PluginClient<Channel> {
         PluginClient::new(self.connect_as(Some(self.clients.client())).await.unwrap())
+    }
+
+    /// Connects to the health port.
+    pub(crate) async fn health_channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.health)).unwrap();
+        endpoint.connect().await.unwrap()
     }
 
     /// Tells the plugin to stop.

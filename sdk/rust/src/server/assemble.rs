@@ -1,0 +1,47 @@
+//! A plugin's parts, checked and put together, before anything is served.
+
+use axum::Extension;
+use kite_api::PluginName;
+use kite_proto::Supports;
+use tokio::sync::watch;
+
+use super::ServeError;
+use crate::{
+    Kite, Plugin,
+    definitions::{self, Offered},
+    hooks::Once,
+    manifest,
+    service::{Hooks, Service},
+};
+
+/// Asks `plugin` once for each of its parts. `serving` is true while it takes requests.
+pub(super) fn assemble(
+    plugin: &impl Plugin,
+    name: PluginName,
+    kite: Kite,
+    serving: watch::Sender<bool>,
+) -> Result<Service, ServeError> {
+    let version = manifest::version(plugin.manifest())?;
+    let settings = plugin.apply_settings();
+    let cluster_events = plugin.on_cluster_event();
+    let shutdown = plugin.shutdown().map(|hook| Once::new(hook, kite.clone()));
+    let offered = Offered {
+        tools: plugin.tools(),
+        supports: Supports {
+            settings: settings.is_some(),
+            cluster_events: cluster_events.is_some(),
+            shutdown: shutdown.is_some(),
+            ..Supports::default()
+        },
+    };
+    let (tools, definitions) = definitions::check(&name, offered)?;
+    Ok(Service {
+        name,
+        version,
+        definitions,
+        tools,
+        routes: plugin.routes().layer(Extension(kite.clone())),
+        hooks: Hooks::new(kite, settings, cluster_events, shutdown),
+        serving,
+    })
+}
