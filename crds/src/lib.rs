@@ -6,6 +6,7 @@ pub mod dangerous;
 pub mod dependencies;
 pub mod effect;
 mod error_chain;
+pub mod file_rules;
 pub mod host;
 pub mod identity;
 pub mod labels;

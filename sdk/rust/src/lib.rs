@@ -60,17 +60,19 @@ mod server;
 mod service;
 mod telemetry;
 mod tool;
+mod web_files;
 
 // So that an author's code has the very versions that the SDK speaks in its signatures.
 pub use axum;
 pub use caller::{Caller, NoCaller, RequestId};
-pub use definitions::DefinitionError;
+pub use definitions::{DefinitionError, FilesError, ToolsError};
 pub use hooks::{ApplySettings, ClusterChange, ClusterEvent, ClusterEvents, Shutdown};
 pub use kite::{Cluster, Kite, KubeClient, KubeClientError, NoSettings, NotServed, Settings};
 pub use kite_api::{PluginName, name::NameError};
 pub use kube;
 pub use manifest::ManifestError;
 pub use plugin::Plugin;
+pub use rust_embed;
 pub use schemars;
 pub use serde;
 pub use serde_json;
@@ -79,3 +81,4 @@ pub use tokio;
 pub use tool::{Refused, Structured, Tool, ToolAnswer, ToolContext, ToolError};
 pub use tower::BoxError;
 pub use tracing;
+pub use web_files::WebFiles;

@@ -2,7 +2,7 @@
 
 use axum::Router;
 
-use crate::{ApplySettings, ClusterEvents, Shutdown, Tool};
+use crate::{ApplySettings, ClusterEvents, Shutdown, Tool, WebFiles};
 
 /// A plugin. Only [`manifest`](Plugin::manifest) must be given; whatever else is not given is not offered.
 ///
@@ -24,6 +24,11 @@ pub trait Plugin: Send + Sync + 'static {
     /// The plugin's tools, for people and models.
     fn tools(&self) -> Vec<Tool> {
         Vec::new()
+    }
+
+    /// The files of the plugin's pages, for browsers.
+    fn web_files(&self) -> WebFiles {
+        WebFiles::default()
     }
 
     /// How the plugin takes its settings, if it has any.

@@ -122,7 +122,7 @@ pub async fn serve_with(
         .identity(Identity::from_pem(certificate, key))
         .client_ca_root(Certificate::from_pem(clients_ca))
         .timeout(HANDSHAKE);
-    info!(plugin = %service.name, version = %service.version, tools = service.tools.len(), "serving");
+    info!(plugin = %service.name, version = %service.version, tools = service.offered.tools.len(), "serving");
     let router = limits(tls)?.add_service(PluginServer::new(service).max_decoding_message_size(MAX_MESSAGE));
 
     let (end, ended) = oneshot::channel::<()>();

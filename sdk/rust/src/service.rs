@@ -1,5 +1,6 @@
 //! The protocol's service, over an author's routes and tools.
 
+mod files;
 mod headers;
 mod hooks;
 mod http;
@@ -9,19 +10,19 @@ mod status;
 mod tools;
 
 use axum::Router;
-use bytes::Bytes;
 use futures::stream::BoxStream;
 pub(crate) use hooks::Hooks;
 use kite_api::PluginName;
 use kite_proto::{
     ApplySettingsRequest, ApplySettingsResponse, AuthorizeToolRequest, AuthorizeToolResponse, CallToolRequest,
-    CallToolResponse, DescribeRequest, DescribeResponse, HttpRequest, HttpResponse, MAX_ARGUMENTS,
-    OnClusterEventRequest, OnClusterEventResponse, PROTOCOL, ShutdownRequest, ShutdownResponse, plugin_server::Plugin,
+    CallToolResponse, DescribeRequest, DescribeResponse, GetFileRequest, GetFileResponse, HttpRequest, HttpResponse,
+    MAX_ARGUMENTS, OnClusterEventRequest, OnClusterEventResponse, PROTOCOL, ShutdownRequest, ShutdownResponse,
+    plugin_server::Plugin,
 };
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::definitions::Tools;
+use crate::definitions::Accepted;
 
 /// Most bytes of a message that is taken: a tool's arguments, the largest thing that one may hold, and room for what
 /// stands beside.
@@ -34,8 +35,7 @@ type Answers<T> = BoxStream<'static, Result<T, Status>>;
 pub(crate) struct Service {
     pub(crate) name: PluginName,
     pub(crate) version: semver::Version,
-    pub(crate) definitions: Bytes,
-    pub(crate) tools: Tools,
+    pub(crate) offered: Accepted,
     pub(crate) routes: Router,
     pub(crate) hooks: Hooks,
     /// False from the moment on which the plugin is told to stop.
@@ -49,8 +49,12 @@ impl Plugin for Service {
             name: self.name.to_string(),
             version: self.version.to_string(),
             protocol: PROTOCOL,
-            definitions: self.definitions.clone(),
+            definitions: self.offered.definitions.clone(),
         }))
+    }
+
+    async fn get_file(&self, request: Request<GetFileRequest>) -> Result<Response<Answers<GetFileResponse>>, Status> {
+        files::get(&self.offered.files, request.into_inner()).map(Response::new)
     }
 
     async fn http(&self, request: Request<Streaming<HttpRequest>>) -> Result<Response<Answers<HttpResponse>>, Status> {
@@ -63,14 +67,14 @@ impl Plugin for Service {
         &self,
         request: Request<CallToolRequest>,
     ) -> Result<Response<Answers<CallToolResponse>>, Status> {
-        tools::call(&self.tools, self.hooks.kite.clone(), request.into_inner()).map(Response::new)
+        tools::call(&self.offered.tools, self.hooks.kite.clone(), request.into_inner()).map(Response::new)
     }
 
     async fn authorize_tool(
         &self,
         request: Request<AuthorizeToolRequest>,
     ) -> Result<Response<AuthorizeToolResponse>, Status> {
-        tools::authorize(&self.tools, self.hooks.kite.clone(), request.into_inner())
+        tools::authorize(&self.offered.tools, self.hooks.kite.clone(), request.into_inner())
             .await
             .map(Response::new)
     }

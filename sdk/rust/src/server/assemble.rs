@@ -21,12 +21,15 @@ pub(super) fn assemble(
     kite: Kite,
     serving: watch::Sender<bool>,
 ) -> Result<Service, ServeError> {
-    let version = manifest::version(plugin.manifest())?;
+    let manifest = manifest::read(plugin.manifest())?;
     let settings = plugin.apply_settings();
     let cluster_events = plugin.on_cluster_event();
     let shutdown = plugin.shutdown().map(|hook| Once::new(hook, kite.clone()));
     let offered = Offered {
         tools: plugin.tools(),
+        files: plugin.web_files(),
+        remote_entry: manifest.remote_entry,
+        permissions: manifest.permissions,
         supports: Supports {
             settings: settings.is_some(),
             cluster_events: cluster_events.is_some(),
@@ -34,12 +37,11 @@ pub(super) fn assemble(
             ..Supports::default()
         },
     };
-    let (tools, definitions) = definitions::check(&name, offered)?;
+    let accepted = definitions::check(&name, offered)?;
     Ok(Service {
         name,
-        version,
-        definitions,
-        tools,
+        version: manifest.version,
+        offered: accepted,
         routes: plugin.routes().layer(Extension(kite.clone())),
         hooks: Hooks::new(kite, settings, cluster_events, shutdown),
         serving,

@@ -1,6 +1,8 @@
 //! A plugin over real mutual TLS on loopback, as gateway, operator and kubelet meet it.
 
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod hooks;
 #[cfg(test)]
 mod http;
