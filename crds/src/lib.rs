@@ -19,6 +19,7 @@ pub mod schema_rules;
 pub mod settings;
 pub mod status;
 pub mod tool_rules;
+pub mod validator;
 
 pub use error_chain::error_chain;
 pub use name::{PluginName, ToolName, ToolReference};

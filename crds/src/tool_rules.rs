@@ -6,6 +6,8 @@ use crate::schema_rules::{self, MAX_SCHEMA, SchemaRuleError};
 
 /// Most tools of a plugin, as many as an object can name; with their descriptions they fit into a status.
 pub const MAX_TOOLS: usize = 64;
+/// Most resource types of a plugin.
+pub const MAX_RESOURCE_TYPES: usize = 64;
 /// Most bytes of a tool's description.
 pub const MAX_DESCRIPTION: usize = 4096;
 /// Most bytes of a tool's title.

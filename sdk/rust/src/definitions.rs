@@ -2,6 +2,7 @@
 
 mod files;
 mod permissions;
+mod resources;
 mod tools;
 
 use bytes::Bytes;
@@ -10,10 +11,12 @@ pub use files::FilesError;
 use kite_api::{Permission, PluginName};
 use kite_proto::{Definitions, MAX_DEFINITIONS, Supports};
 use prost::Message as _;
+pub(crate) use resources::Types;
+pub use resources::TypesError;
 pub(crate) use tools::Tools;
 pub use tools::ToolsError;
 
-use crate::{Tool, WebFiles};
+use crate::{ResourceType, Tool, WebFiles};
 
 /// Why what a plugin offers is no good.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +24,9 @@ pub enum DefinitionError {
     /// A tool is no good.
     #[error(transparent)]
     Tools(#[from] ToolsError),
+    /// A resource type is no good.
+    #[error(transparent)]
+    Types(#[from] TypesError),
     /// A web file is no good.
     #[error(transparent)]
     Files(#[from] FilesError),
@@ -34,6 +40,7 @@ pub enum DefinitionError {
 /// All that a plugin offers, as its author gives it.
 pub(crate) struct Offered {
     pub(crate) tools: Vec<Tool>,
+    pub(crate) types: Vec<ResourceType>,
     pub(crate) files: WebFiles,
     /// The file that the manifest says is there.
     pub(crate) remote_entry: Option<String>,
@@ -44,6 +51,7 @@ pub(crate) struct Offered {
 /// What was accepted of it.
 pub(crate) struct Accepted {
     pub(crate) tools: Tools,
+    pub(crate) types: Types,
     pub(crate) files: Files,
     /// The serialized [`Definitions`].
     pub(crate) definitions: Bytes,
@@ -52,10 +60,11 @@ pub(crate) struct Accepted {
 /// Checks what the plugin called `plugin` offers, and writes it in the order of the names.
 pub(crate) fn check(plugin: &PluginName, offered: Offered) -> Result<Accepted, DefinitionError> {
     let tools = tools::check(plugin, offered.tools)?;
+    let types = resources::check(offered.types)?;
     let files = files::check(offered.files, offered.remote_entry.as_deref())?;
     let definitions = Definitions {
         tools: tools::written(&tools)?,
-        resource_types: Vec::new(),
+        resource_types: resources::written(&types)?,
         files: files::written(&files),
         permissions: permissions::written(offered.permissions),
         supports: (offered.supports != Supports::default()).then_some(offered.supports),
@@ -66,6 +75,7 @@ pub(crate) fn check(plugin: &PluginName, offered: Offered) -> Result<Accepted, D
     }
     Ok(Accepted {
         tools,
+        types,
         files,
         definitions: definitions.into(),
     })

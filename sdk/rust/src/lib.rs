@@ -55,6 +55,7 @@ mod hooks;
 mod kite;
 mod manifest;
 mod plugin;
+mod resource;
 mod schema;
 mod server;
 mod service;
@@ -65,13 +66,18 @@ mod web_files;
 // So that an author's code has the very versions that the SDK speaks in its signatures.
 pub use axum;
 pub use caller::{Caller, NoCaller, RequestId};
-pub use definitions::{DefinitionError, FilesError, ToolsError};
+pub use definitions::{DefinitionError, FilesError, ToolsError, TypesError};
 pub use hooks::{ApplySettings, ClusterChange, ClusterEvent, ClusterEvents, Shutdown};
 pub use kite::{Cluster, Kite, KubeClient, KubeClientError, NoSettings, NotServed, Settings};
+pub use kite_api::validator::ValidatorError;
 pub use kite_api::{PluginName, name::NameError};
 pub use kube;
 pub use manifest::ManifestError;
 pub use plugin::Plugin;
+pub use resource::{
+    ListQuery, Metadata, Object, ObjectKey, Page, Patch, ResourceContext, ResourceError, ResourceType, ResourceVerb,
+    Resources,
+};
 pub use rust_embed;
 pub use schemars;
 pub use serde;

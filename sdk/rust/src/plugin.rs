@@ -2,7 +2,7 @@
 
 use axum::Router;
 
-use crate::{ApplySettings, ClusterEvents, Shutdown, Tool, WebFiles};
+use crate::{ApplySettings, ClusterEvents, ResourceType, Shutdown, Tool, WebFiles};
 
 /// A plugin. Only [`manifest`](Plugin::manifest) must be given; whatever else is not given is not offered.
 ///
@@ -23,6 +23,11 @@ pub trait Plugin: Send + Sync + 'static {
 
     /// The plugin's tools, for people and models.
     fn tools(&self) -> Vec<Tool> {
+        Vec::new()
+    }
+
+    /// The types of objects that the plugin serves.
+    fn resource_types(&self) -> Vec<ResourceType> {
         Vec::new()
     }
 

@@ -6,6 +6,7 @@ mod hooks;
 mod http;
 mod reply;
 mod request;
+mod resources;
 mod status;
 mod tools;
 
@@ -16,8 +17,8 @@ use kite_api::PluginName;
 use kite_proto::{
     ApplySettingsRequest, ApplySettingsResponse, AuthorizeToolRequest, AuthorizeToolResponse, CallToolRequest,
     CallToolResponse, DescribeRequest, DescribeResponse, GetFileRequest, GetFileResponse, HttpRequest, HttpResponse,
-    MAX_ARGUMENTS, OnClusterEventRequest, OnClusterEventResponse, PROTOCOL, ShutdownRequest, ShutdownResponse,
-    plugin_server::Plugin,
+    MAX_ARGUMENTS, OnClusterEventRequest, OnClusterEventResponse, PROTOCOL, ResourceRequest, ResourceResponse,
+    ShutdownRequest, ShutdownResponse, plugin_server::Plugin,
 };
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
@@ -75,6 +76,12 @@ impl Plugin for Service {
         request: Request<AuthorizeToolRequest>,
     ) -> Result<Response<AuthorizeToolResponse>, Status> {
         tools::authorize(&self.offered.tools, self.hooks.kite.clone(), request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn resource(&self, request: Request<ResourceRequest>) -> Result<Response<ResourceResponse>, Status> {
+        resources::call(&self.offered.types, self.hooks.kite.clone(), request.into_inner())
             .await
             .map(Response::new)
     }

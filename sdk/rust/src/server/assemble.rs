@@ -27,6 +27,7 @@ pub(super) fn assemble(
     let shutdown = plugin.shutdown().map(|hook| Once::new(hook, kite.clone()));
     let offered = Offered {
         tools: plugin.tools(),
+        types: plugin.resource_types(),
         files: plugin.web_files(),
         remote_entry: manifest.remote_entry,
         permissions: manifest.permissions,

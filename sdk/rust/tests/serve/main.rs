@@ -9,6 +9,8 @@ mod http;
 #[cfg(test)]
 mod plugin;
 #[cfg(test)]
+mod resources;
+#[cfg(test)]
 mod tools;
 #[cfg(test)]
 mod world;
