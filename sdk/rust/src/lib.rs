@@ -54,6 +54,7 @@ mod definitions;
 mod hooks;
 mod kite;
 mod manifest;
+mod middleware;
 mod plugin;
 mod resource;
 mod schema;
@@ -73,6 +74,7 @@ pub use kite_api::validator::ValidatorError;
 pub use kite_api::{PluginName, name::NameError};
 pub use kube;
 pub use manifest::ManifestError;
+pub use middleware::{Intercepted, Middleware, Verdict};
 pub use plugin::Plugin;
 pub use resource::{
     ListQuery, Metadata, Object, ObjectKey, Page, Patch, ResourceContext, ResourceError, ResourceType, ResourceVerb,

@@ -2,7 +2,7 @@
 
 use axum::Router;
 
-use crate::{ApplySettings, ClusterEvents, ResourceType, Shutdown, Tool, WebFiles};
+use crate::{ApplySettings, ClusterEvents, Middleware, ResourceType, Shutdown, Tool, WebFiles};
 
 /// A plugin. Only [`manifest`](Plugin::manifest) must be given; whatever else is not given is not offered.
 ///
@@ -34,6 +34,11 @@ pub trait Plugin: Send + Sync + 'static {
     /// The files of the plugin's pages, for browsers.
     fn web_files(&self) -> WebFiles {
         WebFiles::default()
+    }
+
+    /// Who is asked about requests to plugins before they go on, if anybody is: see [`Middleware`].
+    fn middleware(&self) -> Option<Middleware> {
+        None
     }
 
     /// How the plugin takes its settings, if it has any.

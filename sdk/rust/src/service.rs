@@ -4,6 +4,7 @@ mod files;
 mod headers;
 mod hooks;
 mod http;
+mod intercept;
 mod reply;
 mod request;
 mod resources;
@@ -17,8 +18,8 @@ use kite_api::PluginName;
 use kite_proto::{
     ApplySettingsRequest, ApplySettingsResponse, AuthorizeToolRequest, AuthorizeToolResponse, CallToolRequest,
     CallToolResponse, DescribeRequest, DescribeResponse, GetFileRequest, GetFileResponse, HttpRequest, HttpResponse,
-    MAX_ARGUMENTS, OnClusterEventRequest, OnClusterEventResponse, PROTOCOL, ResourceRequest, ResourceResponse,
-    ShutdownRequest, ShutdownResponse, plugin_server::Plugin,
+    InterceptRequest, InterceptResponse, MAX_ARGUMENTS, OnClusterEventRequest, OnClusterEventResponse, PROTOCOL,
+    ResourceRequest, ResourceResponse, ShutdownRequest, ShutdownResponse, plugin_server::Plugin,
 };
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
@@ -62,6 +63,10 @@ impl Plugin for Service {
         http::exchange(self.routes.clone(), request.into_inner())
             .await
             .map(Response::new)
+    }
+
+    async fn intercept(&self, request: Request<InterceptRequest>) -> Result<Response<InterceptResponse>, Status> {
+        self.hooks.intercept(request.into_inner()).await.map(Response::new)
     }
 
     async fn call_tool(

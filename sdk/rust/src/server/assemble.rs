@@ -2,14 +2,12 @@
 
 use axum::Extension;
 use kite_api::PluginName;
-use kite_proto::Supports;
 use tokio::sync::watch;
 
 use super::ServeError;
 use crate::{
     Kite, Plugin,
     definitions::{self, Offered},
-    hooks::Once,
     manifest,
     service::{Hooks, Service},
 };
@@ -22,29 +20,22 @@ pub(super) fn assemble(
     serving: watch::Sender<bool>,
 ) -> Result<Service, ServeError> {
     let manifest = manifest::read(plugin.manifest())?;
-    let settings = plugin.apply_settings();
-    let cluster_events = plugin.on_cluster_event();
-    let shutdown = plugin.shutdown().map(|hook| Once::new(hook, kite.clone()));
+    let hooks = Hooks::of(plugin, kite.clone());
     let offered = Offered {
         tools: plugin.tools(),
         types: plugin.resource_types(),
         files: plugin.web_files(),
         remote_entry: manifest.remote_entry,
         permissions: manifest.permissions,
-        supports: Supports {
-            settings: settings.is_some(),
-            cluster_events: cluster_events.is_some(),
-            shutdown: shutdown.is_some(),
-            ..Supports::default()
-        },
+        supports: hooks.supports(),
     };
     let accepted = definitions::check(&name, offered)?;
     Ok(Service {
         name,
         version: manifest.version,
         offered: accepted,
-        routes: plugin.routes().layer(Extension(kite.clone())),
-        hooks: Hooks::new(kite, settings, cluster_events, shutdown),
+        routes: plugin.routes().layer(Extension(kite)),
+        hooks,
         serving,
     })
 }

@@ -5,16 +5,16 @@ use std::{future::Future, panic::AssertUnwindSafe};
 use futures::FutureExt as _;
 use kite_api::error_chain;
 use kite_proto::{
-    ApplySettingsRequest, ApplySettingsResponse, CallContext, OnClusterEventRequest, ShutdownRequest,
+    ApplySettingsRequest, ApplySettingsResponse, CallContext, OnClusterEventRequest, ShutdownRequest, Supports,
     on_cluster_event_request::Kind,
 };
 use tokio::{sync::Mutex, time::timeout};
 use tonic::Status;
-use tracing::{Instrument as _, error, info, info_span, warn};
+use tracing::{Instrument as _, error, error_span, info, warn};
 
 use super::{panic_text, reply, status};
 use crate::{
-    ApplySettings, ClusterEvents, Kite,
+    ApplySettings, ClusterEvents, Kite, Middleware, Plugin,
     caller::{Context, MAX_CLUSTER},
     hooks::{ClusterChange, ClusterEvent, Once},
 };
@@ -23,29 +23,36 @@ use crate::{
 const MAX_SETTINGS: usize = 1024 * 1024;
 
 /// What an author has hooked into. What is absent answers UNIMPLEMENTED.
-#[derive(Debug)]
 pub(crate) struct Hooks {
     pub(crate) kite: Kite,
     pub(crate) settings: Option<ApplySettings>,
     pub(crate) cluster_events: Option<ClusterEvents>,
+    pub(crate) middleware: Option<Middleware>,
     pub(crate) shutdown: Option<Once>,
     /// Held while settings are applied: of two that come at once, the later one is current in the end.
     applying: Mutex<()>,
 }
 
 impl Hooks {
-    pub(crate) fn new(
-        kite: Kite,
-        settings: Option<ApplySettings>,
-        cluster_events: Option<ClusterEvents>,
-        shutdown: Option<Once>,
-    ) -> Self {
+    /// Those of `plugin`.
+    pub(crate) fn of(plugin: &impl Plugin, kite: Kite) -> Self {
         Self {
-            kite,
-            settings,
-            cluster_events,
-            shutdown,
+            settings: plugin.apply_settings(),
+            cluster_events: plugin.on_cluster_event(),
+            middleware: plugin.middleware(),
+            shutdown: plugin.shutdown().map(|hook| Once::new(hook, kite.clone())),
             applying: Mutex::new(()),
+            kite,
+        }
+    }
+
+    pub(crate) fn supports(&self) -> Supports {
+        Supports {
+            exchange: false,
+            intercept: self.middleware.is_some(),
+            cluster_events: self.cluster_events.is_some(),
+            settings: self.settings.is_some(),
+            shutdown: self.shutdown.is_some(),
         }
     }
 
@@ -113,7 +120,7 @@ fn accepted(context: Option<CallContext>) -> Result<Context, Status> {
     Context::try_from(context).map_err(|error| status::invalid(&error))
 }
 
-fn absent(what: &str) -> Status {
+pub(super) fn absent(what: &str) -> Status {
     Status::unimplemented(format!("the plugin has no hook for {what}"))
 }
 
@@ -127,8 +134,8 @@ fn refused(reason: String) -> ApplySettingsResponse {
 }
 
 /// What a hook gives within the call's time. A panic is this call's failure alone.
-async fn guarded<T>(what: &str, context: &Context, running: impl Future<Output = T>) -> Result<T, Status> {
-    let span = info_span!("hook", what, request_id = %context.request_id);
+pub(super) async fn guarded<T>(what: &str, context: &Context, running: impl Future<Output = T>) -> Result<T, Status> {
+    let span = error_span!("hook", what, request_id = %context.request_id);
     let running = AssertUnwindSafe(running).catch_unwind().instrument(span);
     let ended = match context.timeout {
         Some(limit) => timeout(limit, running).await.map_err(|_| reply::too_late())?,

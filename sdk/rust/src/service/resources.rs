@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use kite_proto::{ResourceRequest, ResourceResponse, resource_response::Part};
 use tokio::time::timeout;
 use tonic::{Code, Status};
-use tracing::{Instrument as _, error, info_span};
+use tracing::{Instrument as _, error, error_span};
 
 use super::{panic_text, reply, status};
 use crate::{Kite, RequestId, ResourceContext, ResourceError, caller::Context, definitions::Types, resource::Answer};
@@ -18,7 +18,7 @@ pub(super) async fn call(types: &Types, kite: Kite, mut request: ResourceRequest
         .get(request.r#type.as_str())
         .ok_or_else(|| Status::not_found("the plugin has no resource type of this name"))?;
     let request_id = context.request_id.clone();
-    let span = info_span!("resource", request_id = %request_id, r#type = kind.name);
+    let span = error_span!("resource", request_id = %request_id, r#type = kind.name);
     let limit = context.timeout;
     let told = |error: ResourceError| refusal(&error, &request_id, kind.name);
     let request = kind.request(request).map_err(told)?;

@@ -11,7 +11,7 @@ use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tracing::{Instrument as _, Span, error, info_span};
+use tracing::{Instrument as _, Span, error, error_span};
 
 use super::{panic_text, reply, status};
 use crate::{
@@ -45,7 +45,7 @@ impl<'a> Call<'a> {
         Ok(Self {
             tool,
             deadline: context.timeout.and_then(|limit| Instant::now().checked_add(limit)),
-            span: info_span!("tool", request_id = %context.request_id, tool = tool.name),
+            span: error_span!("tool", request_id = %context.request_id, tool = tool.name),
             context,
         })
     }

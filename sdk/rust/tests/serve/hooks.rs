@@ -3,16 +3,22 @@
 use std::{convert::Infallible, sync::Arc};
 
 use kite_plugin_sdk::{
-    ApplySettings, Cluster, ClusterChange, ClusterEvents, KubeClient, Plugin, Refused, Settings, Shutdown, Tool,
-    ToolContext, ToolError,
-    axum::{Router, body::Body, http::Response, routing::get},
+    ApplySettings, Cluster, ClusterChange, ClusterEvents, KubeClient, Middleware, Plugin, Refused, Settings, Shutdown,
+    Tool, ToolContext, ToolError, Verdict,
+    axum::{
+        Router,
+        body::Body,
+        http::{HeaderMap, HeaderName, Response, StatusCode},
+        routing::get,
+    },
     kube::Client,
     schemars::JsonSchema,
     serde::Deserialize,
 };
 use kite_proto::{
-    ApplySettingsRequest, CallContext, Definitions, DescribeRequest, OnClusterEventRequest, ShutdownRequest, Supports,
-    on_cluster_event_request::Kind, plugin_client::PluginClient,
+    ApplySettingsRequest, CallContext, Definitions, DescribeRequest, HttpRequestHead, InterceptRequest,
+    OnClusterEventRequest, ShutdownRequest, Supports, intercept_response::Part, on_cluster_event_request::Kind,
+    plugin_client::PluginClient,
 };
 use tokio::sync::{Notify, mpsc};
 use tonic::{Code, transport::Channel};
@@ -20,7 +26,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 use crate::{
     plugin::{MANIFEST, TestPlugin},
-    world::{World, call, exchange, head, small, within},
+    world::{World, call, context, exchange, field, head, small, within},
 };
 
 /// Tells what it was told.
@@ -79,6 +85,30 @@ impl Plugin for Listener {
                 let removed = event.change == ClusterChange::Removed;
                 told.send(format!("{:?} {}", event.change, event.cluster))?;
                 if removed { Err("on purpose".into()) } else { Ok(()) }
+            }
+        }))
+    }
+
+    fn middleware(&self) -> Option<Middleware> {
+        Some(Middleware::new(|_, asked| async move {
+            let caller = asked.caller().ok_or("nobody calls")?.name.clone();
+            match asked.request.uri().path() {
+                "/api/v1/plugins/costs/secret" => {
+                    let mut response = Response::new("not for you".into());
+                    *response.status_mut() = StatusCode::FORBIDDEN;
+                    Ok(Verdict::Answer(response))
+                }
+                "/api/v1/plugins/costs/cookie" => {
+                    let cookie = (HeaderName::from_static("cookie"), caller.parse()?);
+                    Ok(Verdict::Continue(HeaderMap::from_iter([cookie])))
+                }
+                _ => {
+                    let team = (
+                        HeaderName::from_static("x-team"),
+                        format!("{caller} of {}", asked.plugin).parse()?,
+                    );
+                    Ok(Verdict::Continue(HeaderMap::from_iter([team])))
+                }
             }
         }))
     }
@@ -150,6 +180,7 @@ async fn a_plugin_says_which_hooks_it_has() {
         settings: true,
         cluster_events: true,
         shutdown: true,
+        intercept: true,
         ..Supports::default()
     };
     assert_eq!(supports(&world).await, Some(all));
@@ -164,6 +195,8 @@ async fn a_plugin_says_which_hooks_it_has() {
         .await
         .unwrap_err()
         .code();
+    assert_eq!(code, Code::Unimplemented);
+    let code = client.intercept(InterceptRequest::default()).await.unwrap_err().code();
     assert_eq!(code, Code::Unimplemented);
     let code = client.shutdown(shutdown()).await.unwrap_err().code();
     assert_eq!(code, Code::Unimplemented);
@@ -302,4 +335,56 @@ async fn a_call_without_a_context_is_refused() {
         .await
         .unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn the_middleware_lets_requests_go_on_or_answers_them() {
+    let (world, ..) = listener().await;
+    let mut client = world.client().await;
+    let asked = |path: &str| InterceptRequest {
+        context: Some(context()),
+        plugin: "costs".to_owned(),
+        head: Some(HttpRequestHead {
+            context: None,
+            ..head("GET", path)
+        }),
+    };
+    let went_on = client
+        .intercept(asked("/api/v1/plugins/costs/a"))
+        .await
+        .unwrap()
+        .into_inner();
+    let Some(Part::Continue(went_on)) = went_on.part else {
+        panic!("it was answered")
+    };
+    assert_eq!(went_on.headers, [field("x-team", "anna of costs")]);
+    let answered = client
+        .intercept(asked("/api/v1/plugins/costs/secret"))
+        .await
+        .unwrap()
+        .into_inner();
+    let Some(Part::Answer(answered)) = answered.part else {
+        panic!("it went on")
+    };
+    assert_eq!(
+        (answered.head.unwrap().status, &answered.data[..]),
+        (403, &b"not for you"[..])
+    );
+
+    let cookie = client
+        .intercept(asked("/api/v1/plugins/costs/cookie"))
+        .await
+        .unwrap_err();
+    assert_eq!(cookie.code(), Code::Internal);
+    let mut of_nobody = asked("/api/v1/plugins/costs/a");
+    of_nobody.context.as_mut().unwrap().user = None;
+    assert_eq!(client.intercept(of_nobody).await.unwrap_err().code(), Code::Internal);
+    let without = InterceptRequest {
+        context: None,
+        ..asked("/a")
+    };
+    assert_eq!(
+        client.intercept(without).await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
 }
