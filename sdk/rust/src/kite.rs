@@ -17,6 +17,8 @@ pub use kubernetes::{KubeClient, KubeClientError};
 pub(crate) use settings::Current;
 pub use settings::{NoSettings, Settings};
 
+use crate::metrics::Metrics;
+
 /// What the SDK holds for a plugin while it runs. It is cheap to clone, and good for tasks of the plugin's own too.
 ///
 /// Hooks get it as an argument, tools have it in their [`ToolContext`](crate::ToolContext), routes take it as an extractor.
@@ -27,6 +29,7 @@ pub struct Kite(Arc<Inner>);
 struct Inner {
     settings: Current,
     kubernetes: Source,
+    metrics: Metrics,
 }
 
 impl Kite {
@@ -46,6 +49,10 @@ impl Kite {
     /// the caller is. It is made when it is first wanted, and then shared.
     pub async fn kube(&self) -> Result<kube::Client, KubeClientError> {
         self.0.kubernetes.client().await
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     pub(crate) fn current(&self) -> &Current {

@@ -54,6 +54,7 @@ mod definitions;
 mod hooks;
 mod kite;
 mod manifest;
+mod metrics;
 mod middleware;
 mod plugin;
 mod resource;
@@ -76,6 +77,7 @@ pub use kube;
 pub use manifest::ManifestError;
 pub use middleware::{Intercepted, Middleware, Verdict};
 pub use plugin::Plugin;
+pub use prometheus_client;
 pub use resource::{
     ListQuery, Metadata, Object, ObjectKey, Page, Patch, ResourceContext, ResourceError, ResourceType, ResourceVerb,
     Resources,
@@ -84,7 +86,7 @@ pub use rust_embed;
 pub use schemars;
 pub use serde;
 pub use serde_json;
-pub use server::{Config, ServeError, serve, serve_with};
+pub use server::{Certificates, Config, ServeError, TlsError, serve, serve_with};
 pub use tokio;
 pub use tool::{Refused, Structured, Tool, ToolAnswer, ToolContext, ToolError};
 pub use tower::BoxError;

@@ -1,6 +1,7 @@
 //! What an author implements.
 
 use axum::Router;
+use prometheus_client::registry::Registry;
 
 use crate::{ApplySettings, ClusterEvents, Middleware, ResourceType, Shutdown, Tool, WebFiles};
 
@@ -50,6 +51,10 @@ pub trait Plugin: Send + Sync + 'static {
     fn on_cluster_event(&self) -> Option<ClusterEvents> {
         None
     }
+
+    /// Registers figures of the plugin's own, for Prometheus. They are told on the health port, in plain text to whoever may
+    /// reach it, beside the SDK's, whose names begin with `kite_plugin_`.
+    fn metrics(&self, _registry: &mut Registry) {}
 
     /// What releases what the plugin holds at its end, if there is anything.
     fn shutdown(&self) -> Option<Shutdown> {

@@ -1,6 +1,6 @@
 //! A plugin's parts, checked and put together, before anything is served.
 
-use axum::Extension;
+use axum::{Extension, middleware::from_fn_with_state};
 use kite_api::PluginName;
 use tokio::sync::watch;
 
@@ -8,7 +8,7 @@ use super::ServeError;
 use crate::{
     Kite, Plugin,
     definitions::{self, Offered},
-    manifest,
+    manifest, metrics,
     service::{Hooks, Service},
 };
 
@@ -30,11 +30,13 @@ pub(super) fn assemble(
         supports: hooks.supports(),
     };
     let accepted = definitions::check(&name, offered)?;
+    kite.metrics().register(|registry| plugin.metrics(registry));
+    let counted = from_fn_with_state(kite.metrics().clone(), metrics::count);
     Ok(Service {
         name,
         version: manifest.version,
         offered: accepted,
-        routes: plugin.routes().layer(Extension(kite)),
+        routes: plugin.routes().layer(counted).layer(Extension(kite)),
         hooks,
         serving,
     })

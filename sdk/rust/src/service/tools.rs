@@ -59,6 +59,7 @@ pub(super) fn call(tools: &Tools, kite: Kite, request: CallToolRequest) -> Resul
         deadline,
         span,
     } = Call::new(tools, request.context, &request.tool, &request.arguments)?;
+    let counted = kite.metrics().tool(&request.tool);
     let progress = Progress::default();
     let cancelled = CancellationToken::new();
     let guard = cancelled.clone().drop_guard();
@@ -74,8 +75,12 @@ pub(super) fn call(tools: &Tools, kite: Kite, request: CallToolRequest) -> Resul
             None => running.await,
         };
         match ended {
-            Ok(result) => Ok(fitting(written(result)?, &request_id, &request.tool)),
+            Ok(result) => {
+                counted.ended(if result.is_ok() { "ok" } else { "error" });
+                Ok(fitting(written(result)?, &request_id, &request.tool))
+            }
             Err(panic) => {
+                counted.ended("failed");
                 error!(request_id = %request_id, tool = request.tool, panic = panic_text(&*panic), "a tool panicked");
                 Err(Status::internal("the tool failed"))
             }

@@ -7,6 +7,8 @@ mod hooks;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod plugin;
 #[cfg(test)]
 mod resources;
@@ -15,7 +17,7 @@ mod tools;
 #[cfg(test)]
 mod world;
 
-use kite_plugin_sdk::{Config, PluginName, ServeError, serve_with};
+use kite_plugin_sdk::{Certificates, Config, PluginName, ServeError, serve_with};
 use kite_proto::{DescribeRequest, plugin_client::PluginClient};
 use plugin::TestPlugin;
 use tokio::net::TcpListener;
@@ -94,7 +96,7 @@ async fn the_health_port_answers_check_and_nothing_else() {
     }
     assert_eq!(health.check(check("other")).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(health.watch(check("")).await.unwrap_err().code(), Code::Unimplemented);
-    for path in ["/", "/metrics", "/kite.plugin.v1.Plugin/Describe"] {
+    for path in ["/", "/metrics/", "/kite.plugin.v1.Plugin/Describe"] {
         let request = axum::http::Request::get(format!("http://health{path}"))
             .body(Body::empty())
             .unwrap();
@@ -151,9 +153,11 @@ async fn a_plugin_that_is_no_good_does_not_start() {
             name: PluginName::parse("hello").unwrap(),
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             health_listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
-            certificate: certificate.into(),
-            key: "".into(),
-            clients_ca: "".into(),
+            certificates: Certificates::Fixed {
+                certificate: certificate.into(),
+                key: "".into(),
+                clients_ca: "".into(),
+            },
             kube: None,
         };
         let plugin = TestPlugin {
