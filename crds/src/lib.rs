@@ -6,6 +6,7 @@ pub mod dangerous;
 pub mod dependencies;
 pub mod effect;
 mod error_chain;
+pub mod file_rules;
 pub mod host;
 pub mod identity;
 pub mod labels;
@@ -18,6 +19,7 @@ pub mod schema_rules;
 pub mod settings;
 pub mod status;
 pub mod tool_rules;
+pub mod validator;
 
 pub use error_chain::error_chain;
 pub use name::{PluginName, ToolName, ToolReference};

@@ -7,6 +7,8 @@ use std::fmt;
 pub const MAX_PLUGIN_NAME: usize = 40;
 /// Most characters of a tool's whole name: the limit that model providers set.
 pub const MAX_TOOL_NAME: usize = 64;
+/// Most characters of a resource type's name.
+pub const MAX_RESOURCE_TYPE: usize = 40;
 /// Names that the gateway's own routes take.
 pub const RESERVED: [&str; 11] = [
     "tools",

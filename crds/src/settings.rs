@@ -1,18 +1,15 @@
 //! Whether a plugin's settings are what its schema says.
 
-use jsonschema::{Draft, PatternOptions, ValidationError, error::ValidationErrorKind};
+use jsonschema::{ValidationError, error::ValidationErrorKind};
 use serde_json::{Map, Value};
 
-use crate::schema_rules::{self, MAX_SCHEMA, SchemaRuleError};
+use crate::{
+    schema_rules::{MAX_SCHEMA, SchemaRuleError},
+    validator::{Validator, ValidatorError},
+};
 
 /// Most bytes of the settings, as JSON.
 pub const MAX_SETTINGS: usize = 64 * 1024;
-/// Most bytes that one pattern is compiled to.
-const MAX_COMPILED: usize = 64 * 1024;
-/// Most violations that are told at once.
-const MOST_TOLD: usize = 5;
-/// Most characters of what is told of one.
-const LONGEST_TOLD: usize = 300;
 
 /// Why settings are not accepted.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -34,8 +31,7 @@ pub enum SettingsError {
 /// Checks `settings` against `schema`; absent settings are empty ones, an absent schema accepts every object. If `has_secret`,
 /// settings that are missing at the top level are not complained about, as they may stand in the Secret.
 ///
-/// A schema is written by whoever wrote the plugin, so that what it costs is bounded: patterns are matched by an engine whose
-/// time is linear in the text, references are spelled out before ([`schema_rules::check_cost`]), and the settings have an end.
+/// A schema is written by whoever wrote the plugin, so that what it costs is bounded ([`Validator`]), and the settings have an end.
 pub fn check(
     schema: Option<&Map<String, Value>>,
     settings: Option<&Map<String, Value>>,
@@ -52,25 +48,11 @@ pub fn check(
     if size > MAX_SCHEMA {
         return Err(SettingsError::Bounds(SchemaRuleError::Long(size)));
     }
-    schema_rules::check(&schema)
-        .and_then(|()| schema_rules::check_cost(&schema))
-        .map_err(SettingsError::Bounds)?;
-    let validator = jsonschema::options()
-        .with_draft(Draft::Draft202012)
-        .with_pattern_options(
-            PatternOptions::regex()
-                .size_limit(MAX_COMPILED)
-                .dfa_size_limit(MAX_COMPILED),
-        )
-        .build(&schema)
-        .map_err(|error| SettingsError::Schema(told(&error)))?;
-    let mut violations: Vec<String> = validator
-        .iter_errors(&settings)
-        .filter(|error| !(has_secret && is_missing_at_the_top(error)))
-        .take(MOST_TOLD)
-        .map(|error| told(&error))
-        .collect();
-    violations.dedup();
+    let validator = Validator::new(&schema).map_err(|error| match error {
+        ValidatorError::Bounds(error) => SettingsError::Bounds(error),
+        ValidatorError::Schema(error) => SettingsError::Schema(error),
+    })?;
+    let violations = validator.violations(&settings, |error| !(has_secret && is_missing_at_the_top(error)));
     if violations.is_empty() {
         Ok(())
     } else {
@@ -80,17 +62,6 @@ pub fn check(
 
 fn is_missing_at_the_top(error: &ValidationError<'_>) -> bool {
     matches!(error.kind(), ValidationErrorKind::Required { .. }) && error.instance_path().as_str().is_empty()
-}
-
-/// The place and the rule, without the value, which may be a secret.
-fn told(error: &ValidationError<'_>) -> String {
-    let place = match error.instance_path().as_str() {
-        "" => String::new(),
-        path => format!("{path}: "),
-    };
-    let whole = format!("{place}{}", error.masked());
-    let shown = whole.chars().filter(|character| !character.is_control());
-    shown.take(LONGEST_TOLD).collect()
 }
 
 #[cfg(test)]

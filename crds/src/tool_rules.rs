@@ -6,8 +6,12 @@ use crate::schema_rules::{self, MAX_SCHEMA, SchemaRuleError};
 
 /// Most tools of a plugin, as many as an object can name; with their descriptions they fit into a status.
 pub const MAX_TOOLS: usize = 64;
+/// Most resource types of a plugin.
+pub const MAX_RESOURCE_TYPES: usize = 64;
 /// Most bytes of a tool's description.
 pub const MAX_DESCRIPTION: usize = 4096;
+/// Most bytes of a tool's title.
+pub const MAX_TITLE: usize = 128;
 
 /// What is wrong with a tool.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -16,7 +20,9 @@ pub enum ToolRuleError {
     NoDescription,
     #[error("its description has {0} bytes, the limit is {MAX_DESCRIPTION}")]
     LongDescription(usize),
-    #[error("its description has the character U+{0:04X}, which does not show")]
+    #[error("its title has {0} bytes, the limit is {MAX_TITLE}")]
+    LongTitle(usize),
+    #[error("it is described with the character U+{0:04X}, which does not show")]
     HiddenCharacter(u32),
     #[error("its schema is not a JSON object")]
     SchemaNotAnObject,
@@ -26,21 +32,47 @@ pub enum ToolRuleError {
 
 /// Checks a tool's description and its input schema, which is JSON.
 pub fn check(description: &str, input_schema: &[u8]) -> Result<(), ToolRuleError> {
+    check_description(description)?;
+    check_schema(input_schema)
+}
+
+/// Checks a description of a tool, or of a resource type.
+pub fn check_description(description: &str) -> Result<(), ToolRuleError> {
     if description.trim().is_empty() {
         return Err(ToolRuleError::NoDescription);
     }
     if description.len() > MAX_DESCRIPTION {
         return Err(ToolRuleError::LongDescription(description.len()));
     }
-    if let Some(hidden) = description.chars().find(|&character| is_hidden(character)) {
-        return Err(ToolRuleError::HiddenCharacter(hidden.into()));
+    no_hidden_character(description)
+}
+
+/// Checks a tool's title, which is one line and may be empty.
+pub fn check_title(title: &str) -> Result<(), ToolRuleError> {
+    if title.len() > MAX_TITLE {
+        return Err(ToolRuleError::LongTitle(title.len()));
     }
-    if input_schema.len() > MAX_SCHEMA {
-        return Err(SchemaRuleError::Long(input_schema.len()).into());
+    if title.contains('\n') {
+        return Err(ToolRuleError::HiddenCharacter('\n'.into()));
     }
-    match serde_json::from_slice(input_schema) {
+    no_hidden_character(title)
+}
+
+/// Checks a schema, which is JSON: of a tool's arguments, its structured content, or a resource type.
+pub fn check_schema(schema: &[u8]) -> Result<(), ToolRuleError> {
+    if schema.len() > MAX_SCHEMA {
+        return Err(SchemaRuleError::Long(schema.len()).into());
+    }
+    match serde_json::from_slice(schema) {
         Ok(schema @ Value::Object(_)) => Ok(schema_rules::check(&schema)?),
         _ => Err(ToolRuleError::SchemaNotAnObject),
+    }
+}
+
+fn no_hidden_character(text: &str) -> Result<(), ToolRuleError> {
+    match text.chars().find(|&character| is_hidden(character)) {
+        Some(hidden) => Err(ToolRuleError::HiddenCharacter(hidden.into())),
+        None => Ok(()),
     }
 }
 
@@ -76,6 +108,16 @@ mod tests {
                 describe(&format!("a{hidden}")),
                 ToolRuleError::HiddenCharacter(hidden.into())
             );
+        }
+    }
+
+    #[test]
+    fn a_title_is_refused_for_each_of_its_reasons() {
+        assert_eq!(check_title(""), Ok(()));
+        assert_eq!(check_title(&"a".repeat(129)), Err(ToolRuleError::LongTitle(129)));
+        for hidden in ['\n', '\u{200b}'] {
+            let refused = Err(ToolRuleError::HiddenCharacter(hidden.into()));
+            assert_eq!(check_title(&format!("a{hidden}")), refused);
         }
     }
 

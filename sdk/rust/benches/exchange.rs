@@ -12,7 +12,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use futures::{StreamExt as _, stream, stream::FuturesUnordered};
 use kite_conformance::Authorities;
 use kite_plugin_sdk::{
-    Caller, Config, Plugin, PluginName, RequestId,
+    Caller, Certificates, Config, Plugin, PluginName, RequestId,
     axum::{Router, body::Body, http::Request, routing::get},
     serve_with,
 };
@@ -58,9 +58,12 @@ async fn client() -> PluginClient<Channel> {
         name: PluginName::parse("small").unwrap(),
         listener,
         health_listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
-        certificate: certified.certificate.into(),
-        key: certified.key.into(),
-        clients_ca: authorities.clients.pem().into(),
+        certificates: Certificates::Fixed {
+            certificate: certified.certificate.into(),
+            key: certified.key.into(),
+            clients_ca: authorities.clients.pem().into(),
+        },
+        kube: None,
     };
     tokio::spawn(serve_with(Small, config, std::future::pending()));
     let tls = ClientTlsConfig::new()

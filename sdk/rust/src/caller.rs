@@ -9,8 +9,12 @@ use axum::{
 };
 use kite_proto::CallContext;
 
+use crate::Cluster;
+
 /// Most characters of a request's id.
 const MAX_REQUEST_ID: usize = 64;
+/// Most bytes of a cluster's name.
+pub(crate) const MAX_CLUSTER: usize = 253;
 
 /// Who calls, as Kubernetes knows them. The gateway has authenticated them; the plugin never sees their credentials.
 ///
@@ -56,18 +60,26 @@ impl<S: Sync> OptionalFromRequestParts<S> for Caller {
 
 /// The id that names a call in every log, the gateway's and the audit log included. Empty if the host gave none.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct RequestId(String);
+pub struct RequestId {
+    id: String,
+    /// Beside it, because both come with a request in one message and go with it wherever it goes.
+    cluster: Cluster,
+}
 
 impl RequestId {
     /// The id as text: printable ASCII.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.id
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.id)
     }
 }
 
@@ -86,6 +98,8 @@ pub(crate) enum ContextError {
     Absent,
     #[error("the request's id is not of at most {MAX_REQUEST_ID} printable ASCII characters")]
     RequestId,
+    #[error("the cluster's name has more than {MAX_CLUSTER} bytes")]
+    Cluster,
     #[error("the timeout is not a positive duration")]
     Timeout,
 }
@@ -107,6 +121,9 @@ impl TryFrom<Option<CallContext>> for Context {
         if id.len() > MAX_REQUEST_ID || !id.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Err(ContextError::RequestId);
         }
+        if context.cluster.len() > MAX_CLUSTER {
+            return Err(ContextError::Cluster);
+        }
         let timeout = context
             .timeout
             .map(Duration::try_from)
@@ -126,7 +143,10 @@ impl TryFrom<Option<CallContext>> for Context {
         });
         Ok(Self {
             caller,
-            request_id: RequestId(id),
+            request_id: RequestId {
+                id,
+                cluster: Cluster(context.cluster),
+            },
             timeout,
         })
     }
@@ -196,6 +216,10 @@ mod tests {
         assert_eq!(
             spoilt(|context| context.request_id = "a".repeat(65)),
             ContextError::RequestId
+        );
+        assert_eq!(
+            spoilt(|context| context.cluster = "a".repeat(254)),
+            ContextError::Cluster
         );
         assert_eq!(
             spoilt(|context| context.timeout = Some(kite_proto_duration(-1, 0))),

@@ -1,165 +1,82 @@
 //! What a plugin offers, checked, and in the bytes whose hash pins it.
 
-use std::collections::BTreeMap;
+mod files;
+mod permissions;
+mod resources;
+mod tools;
 
 use bytes::Bytes;
-use kite_api::{
-    PluginName, ToolName, ToolReference,
-    name::NameError,
-    tool_rules::{self, MAX_TOOLS, ToolRuleError},
-};
+pub(crate) use files::Files;
+pub use files::FilesError;
+use kite_api::{Permission, PluginName};
 use kite_proto::{Definitions, MAX_DEFINITIONS, Supports};
 use prost::Message as _;
+pub(crate) use resources::Types;
+pub use resources::TypesError;
+pub(crate) use tools::Tools;
+pub use tools::ToolsError;
 
-use crate::Tool;
+use crate::{ResourceType, Tool, WebFiles};
 
 /// Why what a plugin offers is no good.
 #[derive(Debug, thiserror::Error)]
 pub enum DefinitionError {
-    /// A tool's name is none, or too long behind the plugin's.
-    #[error("failed to accept the tool {tool:?}")]
-    Name { tool: String, source: NameError },
-    /// Two tools have one name.
-    #[error("failed to accept the tool {0}: there are two of this name")]
-    Twice(String),
-    /// A tool's description or schema breaks the rules for tools.
-    #[error("failed to accept the tool {tool}")]
-    Rule { tool: String, source: ToolRuleError },
-    /// A tool's arguments are not a struct with named fields.
-    #[error("failed to accept the tool {0}: its arguments are not a struct with named fields")]
-    NotAnObject(String),
-    /// A tool's schema cannot be written.
-    #[error("failed to serialize the schema of the tool {tool}")]
-    SerializeSchema { tool: String, source: serde_json::Error },
-    /// There are too many tools.
-    #[error("failed to accept the plugin's tools: there are {0}, the limit is {MAX_TOOLS}")]
-    TooMany(usize),
+    /// A tool is no good.
+    #[error(transparent)]
+    Tools(#[from] ToolsError),
+    /// A resource type is no good.
+    #[error(transparent)]
+    Types(#[from] TypesError),
+    /// A web file is no good.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// All together are too large.
-    #[error("failed to accept the plugin's tools: together they have more than {MAX_DEFINITIONS} bytes")]
+    #[error(
+        "failed to accept what the plugin offers: its tools, types and files are described in more than {MAX_DEFINITIONS} bytes, so shorten their descriptions and schemas"
+    )]
     Length,
 }
 
-/// Tools that were accepted, by name.
-pub(crate) type Tools = BTreeMap<String, Tool>;
+/// All that a plugin offers, as its author gives it.
+pub(crate) struct Offered {
+    pub(crate) tools: Vec<Tool>,
+    pub(crate) types: Vec<ResourceType>,
+    pub(crate) files: WebFiles,
+    /// The file that the manifest says is there.
+    pub(crate) remote_entry: Option<String>,
+    pub(crate) permissions: Vec<Permission>,
+    pub(crate) supports: Supports,
+}
 
-/// Checks the tools of the plugin called `plugin`, and writes them in the order of their names.
-pub(crate) fn check(plugin: &PluginName, tools: Vec<Tool>) -> Result<(Tools, Bytes), DefinitionError> {
-    if tools.len() > MAX_TOOLS {
-        return Err(DefinitionError::TooMany(tools.len()));
-    }
-    let mut accepted = Tools::new();
-    for tool in tools {
-        let name = tool.name.clone();
-        check_name(plugin, &name)?;
-        if accepted.insert(name.clone(), tool).is_some() {
-            return Err(DefinitionError::Twice(name));
-        }
-    }
-    let tools = accepted.values().map(written).collect::<Result<_, _>>()?;
+/// What was accepted of it.
+pub(crate) struct Accepted {
+    pub(crate) tools: Tools,
+    pub(crate) types: Types,
+    pub(crate) files: Files,
+    /// The serialized [`Definitions`].
+    pub(crate) definitions: Bytes,
+}
+
+/// Checks what the plugin called `plugin` offers, and writes it in the order of the names.
+pub(crate) fn check(plugin: &PluginName, offered: Offered) -> Result<Accepted, DefinitionError> {
+    let tools = tools::check(plugin, offered.tools)?;
+    let types = resources::check(offered.types)?;
+    let files = files::check(offered.files, offered.remote_entry.as_deref())?;
     let definitions = Definitions {
-        tools,
-        supports: Some(Supports {
-            exchange: true,
-            ..Supports::default()
-        }),
-        ..Definitions::default()
+        tools: tools::written(&tools)?,
+        resource_types: resources::written(&types)?,
+        files: files::written(&files),
+        permissions: permissions::written(offered.permissions),
+        supports: Some(offered.supports),
     };
-    let bytes = definitions.encode_to_vec();
-    if bytes.len() > MAX_DEFINITIONS {
+    let definitions = definitions.encode_to_vec();
+    if definitions.len() > MAX_DEFINITIONS {
         return Err(DefinitionError::Length);
     }
-    Ok((accepted, bytes.into()))
-}
-
-fn check_name(plugin: &PluginName, tool: &str) -> Result<(), DefinitionError> {
-    let checked = ToolName::parse(tool).and_then(|name| ToolReference::new(plugin.clone(), name));
-    checked.map(drop).map_err(|source| DefinitionError::Name {
-        tool: tool.to_owned(),
-        source,
+    Ok(Accepted {
+        tools,
+        types,
+        files,
+        definitions: definitions.into(),
     })
-}
-
-fn written(tool: &Tool) -> Result<kite_proto::Tool, DefinitionError> {
-    let name = tool.name.clone();
-    if tool.input_schema.get("type").and_then(|kind| kind.as_str()) != Some("object") {
-        return Err(DefinitionError::NotAnObject(name));
-    }
-    let input_schema = serde_json::to_vec(&tool.input_schema).map_err(|source| DefinitionError::SerializeSchema {
-        tool: name.clone(),
-        source,
-    })?;
-    tool_rules::check(&tool.description, &input_schema).map_err(|source| DefinitionError::Rule {
-        tool: name.clone(),
-        source,
-    })?;
-    Ok(kite_proto::Tool {
-        name,
-        description: tool.description.clone(),
-        input_schema: input_schema.into(),
-        ..kite_proto::Tool::default()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use schemars::JsonSchema;
-    use serde::Deserialize;
-
-    use super::*;
-    use crate::{ToolContext, ToolError};
-
-    #[derive(Deserialize, JsonSchema)]
-    struct Nothing {}
-
-    async fn run(_: ToolContext, _: Nothing) -> Result<String, ToolError> {
-        Ok(String::new())
-    }
-
-    fn tool(name: &str) -> Tool {
-        Tool::new(name, "does nothing", run)
-    }
-
-    fn refused(tools: Vec<Tool>) -> DefinitionError {
-        check(&PluginName::parse("hello").unwrap(), tools).unwrap_err()
-    }
-
-    #[test]
-    fn tools_are_written_in_the_order_of_their_names_whatever_order_they_are_given_in() {
-        let plugin = PluginName::parse("hello").unwrap();
-        let (_, one) = check(&plugin, vec![tool("b"), tool("a")]).unwrap();
-        let (tools, other) = check(&plugin, vec![tool("a"), tool("b")]).unwrap();
-        assert_eq!(one, other);
-        assert_eq!(tools.keys().collect::<Vec<_>>(), ["a", "b"]);
-        let written = Definitions::decode(one).unwrap();
-        assert_eq!(
-            written.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(),
-            ["a", "b"]
-        );
-        let schema: serde_json::Value = serde_json::from_slice(&written.tools[0].input_schema).unwrap();
-        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
-    }
-
-    #[test]
-    fn a_tool_is_refused_for_each_of_its_reasons() {
-        let described = |text: &str| Tool {
-            description: text.to_owned(),
-            ..tool("a")
-        };
-        assert!(matches!(refused(vec![tool("A")]), DefinitionError::Name { .. }));
-        assert!(matches!(
-            refused(vec![tool(&"a".repeat(60))]),
-            DefinitionError::Name { .. }
-        ));
-        assert!(matches!(refused(vec![tool("a"), tool("a")]), DefinitionError::Twice(_)));
-        let many = (0..=MAX_TOOLS).map(|n| tool(&format!("a{n}"))).collect();
-        assert!(matches!(refused(many), DefinitionError::TooMany(65)));
-        for text in ["", "a\u{200b}"] {
-            assert!(
-                matches!(refused(vec![described(text)]), DefinitionError::Rule { .. }),
-                "{text:?}"
-            );
-        }
-        let text = Tool::new("a", "a", |_: ToolContext, text: String| async move { Ok(text) });
-        assert!(matches!(refused(vec![text]), DefinitionError::NotAnObject(_)));
-    }
 }

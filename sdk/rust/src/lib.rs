@@ -51,25 +51,44 @@
 
 mod caller;
 mod definitions;
+mod hooks;
+mod kite;
 mod manifest;
+mod metrics;
+mod middleware;
 mod plugin;
+mod resource;
+mod schema;
 mod server;
 mod service;
 mod telemetry;
 mod tool;
+mod web_files;
 
 // So that an author's code has the very versions that the SDK speaks in its signatures.
 pub use axum;
 pub use caller::{Caller, NoCaller, RequestId};
-pub use definitions::DefinitionError;
+pub use definitions::{DefinitionError, FilesError, ToolsError, TypesError};
+pub use hooks::{ApplySettings, ClusterChange, ClusterEvent, ClusterEvents, Shutdown};
+pub use kite::{Cluster, Kite, KubeClient, KubeClientError, NoSettings, NotServed, Settings};
+pub use kite_api::validator::ValidatorError;
 pub use kite_api::{PluginName, name::NameError};
 pub use kube;
 pub use manifest::ManifestError;
+pub use middleware::{Intercepted, Middleware, Verdict};
 pub use plugin::Plugin;
+pub use prometheus_client;
+pub use resource::{
+    ListQuery, Metadata, Object, ObjectKey, Page, Patch, ResourceContext, ResourceError, ResourceType, ResourceVerb,
+    Resources,
+};
+pub use rust_embed;
 pub use schemars;
 pub use serde;
 pub use serde_json;
-pub use server::{Config, ServeError, serve, serve_with};
+pub use server::{Certificates, Config, ServeError, TlsError, serve, serve_with};
 pub use tokio;
-pub use tool::{Tool, ToolContext, ToolError, ToolOutput};
+pub use tool::{Refused, Structured, Tool, ToolAnswer, ToolContext, ToolError};
+pub use tower::BoxError;
 pub use tracing;
+pub use web_files::WebFiles;

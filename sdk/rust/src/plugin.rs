@@ -1,8 +1,9 @@
 //! What an author implements.
 
 use axum::Router;
+use prometheus_client::registry::Registry;
 
-use crate::Tool;
+use crate::{ApplySettings, ClusterEvents, Middleware, ResourceType, Shutdown, Tool, WebFiles};
 
 /// A plugin. Only [`manifest`](Plugin::manifest) must be given; whatever else is not given is not offered.
 ///
@@ -24,5 +25,39 @@ pub trait Plugin: Send + Sync + 'static {
     /// The plugin's tools, for people and models.
     fn tools(&self) -> Vec<Tool> {
         Vec::new()
+    }
+
+    /// The types of objects that the plugin serves.
+    fn resource_types(&self) -> Vec<ResourceType> {
+        Vec::new()
+    }
+
+    /// The files of the plugin's pages, for browsers.
+    fn web_files(&self) -> WebFiles {
+        WebFiles::default()
+    }
+
+    /// Who is asked about requests to plugins before they go on, if anybody is: see [`Middleware`].
+    fn middleware(&self) -> Option<Middleware> {
+        None
+    }
+
+    /// How the plugin takes its settings, if it has any.
+    fn apply_settings(&self) -> Option<ApplySettings> {
+        None
+    }
+
+    /// Who is told that a cluster was added, changed or removed, if anybody is.
+    fn on_cluster_event(&self) -> Option<ClusterEvents> {
+        None
+    }
+
+    /// Registers figures of the plugin's own, for Prometheus. They are told on the health port, in plain text to whoever may
+    /// reach it, beside the SDK's, whose names begin with `kite_plugin_`.
+    fn metrics(&self, _registry: &mut Registry) {}
+
+    /// What releases what the plugin holds at its end, if there is anything.
+    fn shutdown(&self) -> Option<Shutdown> {
+        None
     }
 }

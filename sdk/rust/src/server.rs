@@ -1,29 +1,33 @@
 //! Serving a plugin: from its start to the end of its last request.
 
+mod assemble;
 mod config;
 mod health;
 mod signals;
+mod termination;
+mod tls;
 
-use std::{fmt, future::Future, io, path::PathBuf, time::Duration};
+use std::{fmt, future::Future, io, time::Duration};
 
-use bytes::Bytes;
 pub use config::Config;
 use kite_api::{error_chain, name::NameError};
 use kite_proto::{MAX_CHUNK, MAX_METADATA, NAME_VARIABLE, plugin_server::PluginServer};
-use tokio::{sync::watch, time::timeout};
-use tonic::transport::{Certificate, Identity, ServerTlsConfig, server::TcpIncoming};
+use tls::Tls;
+pub use tls::{Certificates, TlsError};
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, timeout, timeout_at},
+};
 use tracing::{info, warn};
 
 use crate::{
-    Plugin,
-    definitions::{self, DefinitionError},
-    manifest::{self, ManifestError},
-    service::{self, MAX_MESSAGE, Service},
-    telemetry,
+    Kite, Plugin, definitions::DefinitionError, kite::Source, manifest::ManifestError, service::MAX_MESSAGE, telemetry,
 };
 
 /// How long requests may go on after the plugin was told to stop. The kubelet's own patience, 30 s by default, is longer.
 const GRACE: Duration = Duration::from_secs(25);
+/// How long the plugin may release what it holds beyond that, still within the kubelet's patience.
+const RELEASE: Duration = Duration::from_secs(4);
 /// Each gateway uses one connection, for all that it has for the plugin.
 const MAX_STREAMS: u32 = 1024;
 /// Streams that were reset before they were begun, and those that were reset for what came too late for them. Both
@@ -34,7 +38,6 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 /// The most that HTTP/2 allows. All requests share it, and what waits unread for one of them counts against it: were it
 /// smaller than their windows together, a few handlers that do not read would stop every other.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
-const HANDSHAKE: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Why a plugin could not be served. Its `Debug` is a sentence too, so that `main` may return it.
@@ -48,9 +51,6 @@ pub enum ServeError {
     /// The environment says that the plugin is called what no plugin can be.
     #[error("failed to accept the plugin's name {name:?} in the environment variable {NAME_VARIABLE}")]
     Name { name: String, source: NameError },
-    /// A certificate or key is not there.
-    #[error("failed to read {path}: the operator mounts the plugin's certificate there, by hand put one there")]
-    ReadFile { path: PathBuf, source: io::Error },
     /// The embedded `plugin.yaml` is no good.
     #[error("failed to read the plugin.yaml that the plugin was built with")]
     Manifest(#[from] ManifestError),
@@ -62,7 +62,7 @@ pub enum ServeError {
     Listen { port: u16, source: io::Error },
     /// Certificate, key and CA do not fit together.
     #[error("failed to use the certificate, its key and the clients' CA")]
-    Tls(#[source] tonic::transport::Error),
+    Tls(#[from] TlsError),
     /// The process cannot be told to stop.
     #[error("failed to listen for signals")]
     Signals(#[source] io::Error),
@@ -85,11 +85,15 @@ impl fmt::Debug for ServeError {
 /// The plugin's name is in the environment variable `KITE_PLUGIN_NAME`; certificate, key and the clients' CA are in
 /// `/run/kite`. The protocol is served on port 9443, to clients with a certificate of that CA only; health on port 9440.
 /// Logs go to stderr, as JSON, by `tracing`. Told to stop, it takes no new requests and ends when those under way have
-/// ended, after 25 seconds at the latest.
+/// ended, after 25 seconds at the latest, and what the plugin holds is released. New certificates in `/run/kite` are used
+/// within seconds. Why it failed is left in `/dev/termination-log` too.
 pub async fn serve(plugin: impl Plugin) -> Result<(), ServeError> {
     telemetry::install();
-    let stop = signals::stop().map_err(ServeError::Signals)?;
-    serve_with(plugin, Config::of_environment().await?, stop).await
+    let served = async {
+        let stop = signals::stop().map_err(ServeError::Signals)?;
+        serve_with(plugin, Config::of_environment().await?, stop).await
+    };
+    served.await.inspect_err(termination::tell)
 }
 
 /// Serves `plugin` as `config` says, until `stop` completes: for tests, and for programs that are more than a plugin.
@@ -106,46 +110,39 @@ pub async fn serve_with(
         name,
         listener,
         health_listener,
-        certificate,
-        key,
-        clients_ca,
+        certificates,
+        kube,
     } = config;
-    let version = manifest::version(plugin.manifest())?;
-    let (tools, definitions) = definitions::check(&name, plugin.tools())?;
-    let tls = ServerTlsConfig::new()
-        .identity(Identity::from_pem(certificate, key))
-        .client_ca_root(Certificate::from_pem(clients_ca))
-        .timeout(HANDSHAKE);
-    info!(plugin = %name, %version, tools = tools.len(), "serving");
+    let kite = Kite::new(kube.map_or_else(Source::default, Source::given));
     // True while the plugin takes requests.
     let (serving, stopping) = watch::channel(true);
-    let service = Service {
-        name,
-        version,
-        definitions,
-        tools,
-        routes: plugin.routes(),
-        exchanges: service::exchanges(),
-        serving: stopping.clone(),
-    };
-    let router = limits(tls)?.add_service(PluginServer::new(service).max_decoding_message_size(MAX_MESSAGE));
+    let metrics = kite.metrics().clone();
+    let service = assemble::assemble(&plugin, name, kite, serving.clone())?;
+    let shutdown = service.hooks.shutdown.clone();
+    let tls = Tls::new(certificates).await?;
+    info!(plugin = %service.name, version = %service.version, tools = service.offered.tools.len(), "serving");
+    let router = limits().add_service(PluginServer::new(service).max_decoding_message_size(MAX_MESSAGE));
 
-    let mut told = stopping.clone();
+    let (end, ended) = oneshot::channel::<()>();
     let until_told = async move {
         // Fails only if the sender is gone, which is the end too.
-        let _ = told.wait_for(|serving| !serving).await;
+        let _ = ended.await;
     };
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let mut protocol = std::pin::pin!(router.serve_with_incoming_shutdown(incoming, until_told));
-    let mut health = std::pin::pin!(health::serve(health_listener, stopping));
+    let incoming = tls.incoming(listener);
+    let mut protocol = Box::pin(router.serve_with_incoming_shutdown(incoming, until_told));
+    let mut health = Box::pin(health::serve(health_listener, stopping, metrics));
     tokio::select! {
         ended = &mut protocol => return ended.map_err(ServeError::Serve),
         ended = &mut health => return ended.map_err(ServeError::ServeHealth),
+        () = tls.renew() => {}
         () = stop => {}
     }
 
     info!("stopping");
     serving.send_replace(false);
+    let told = Instant::now();
+    // Fails only if the server has ended, which is noticed below.
+    let _ = end.send(());
     tokio::select! {
         ended = timeout(GRACE, protocol) => {
             if let Ok(ended) = ended {
@@ -156,11 +153,16 @@ pub async fn serve_with(
         }
         ended = health => return ended.map_err(ServeError::ServeHealth),
     }
+    if let Some(shutdown) = shutdown
+        && timeout_at(told + GRACE + RELEASE, shutdown.run()).await.is_err()
+    {
+        warn!("the plugin did not release what it holds in time");
+    }
     info!("stopped");
     Ok(())
 }
 
-fn limits(tls: ServerTlsConfig) -> Result<tonic::transport::Server, ServeError> {
+fn limits() -> tonic::transport::Server {
     tonic::transport::Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_METADATA)
@@ -170,9 +172,4 @@ fn limits(tls: ServerTlsConfig) -> Result<tonic::transport::Server, ServeError> 
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(u32::try_from(MAX_CHUNK).ok())
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .tls_config(tls)
-        .map_err(ServeError::Tls)
 }
-
-/// PEM, as it stands in a file.
-type Pem = Bytes;

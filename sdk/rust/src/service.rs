@@ -1,27 +1,34 @@
 //! The protocol's service, over an author's routes and tools.
 
 mod exchange;
+mod files;
 mod headers;
+mod hooks;
 mod http;
+mod intercept;
 mod reply;
 mod request;
+mod resources;
 mod status;
 mod tools;
 
 use std::sync::Arc;
 
 use axum::Router;
-use bytes::Bytes;
 use futures::stream::BoxStream;
+pub(crate) use hooks::Hooks;
 use kite_api::PluginName;
 use kite_proto::{
-    CallToolRequest, CallToolResponse, DescribeRequest, DescribeResponse, ExchangeRequest, ExchangeResponse,
-    HttpRequest, HttpResponse, MAX_ARGUMENTS, PROTOCOL, plugin_server::Plugin,
+    ApplySettingsRequest, ApplySettingsResponse, AuthorizeToolRequest, AuthorizeToolResponse, CallToolRequest,
+    CallToolResponse, DescribeRequest, DescribeResponse, ExchangeRequest, ExchangeResponse, GetFileRequest,
+    GetFileResponse, HttpRequest, HttpResponse, InterceptRequest, InterceptResponse, MAX_ARGUMENTS,
+    OnClusterEventRequest, OnClusterEventResponse, PROTOCOL, ResourceRequest, ResourceResponse, ShutdownRequest,
+    ShutdownResponse, plugin_server::Plugin,
 };
 use tokio::sync::{Semaphore, watch};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::definitions::Tools;
+use crate::definitions::Accepted;
 
 /// Most bytes of a message that is taken: a tool's arguments, the largest thing that one may hold, and room for what
 /// stands beside.
@@ -34,13 +41,13 @@ type Answers<T> = BoxStream<'static, Result<T, Status>>;
 pub(crate) struct Service {
     pub(crate) name: PluginName,
     pub(crate) version: semver::Version,
-    pub(crate) definitions: Bytes,
-    pub(crate) tools: Tools,
+    pub(crate) offered: Accepted,
     pub(crate) routes: Router,
     /// A place for each small exchange, of all streams together.
     pub(crate) exchanges: Arc<Semaphore>,
-    /// True while the plugin takes requests.
-    pub(crate) serving: watch::Receiver<bool>,
+    pub(crate) hooks: Hooks,
+    /// False from the moment on which the plugin is told to stop.
+    pub(crate) serving: watch::Sender<bool>,
 }
 
 /// Places for small exchanges.
@@ -55,8 +62,12 @@ impl Plugin for Service {
             name: self.name.to_string(),
             version: self.version.to_string(),
             protocol: PROTOCOL,
-            definitions: self.definitions.clone(),
+            definitions: self.offered.definitions.clone(),
         }))
+    }
+
+    async fn get_file(&self, request: Request<GetFileRequest>) -> Result<Response<Answers<GetFileResponse>>, Status> {
+        files::get(&self.offered.files, request.into_inner()).map(Response::new)
     }
 
     async fn http(&self, request: Request<Streaming<HttpRequest>>) -> Result<Response<Answers<HttpResponse>>, Status> {
@@ -74,21 +85,61 @@ impl Plugin for Service {
             self.routes.clone(),
             exchanges,
             request.into_inner(),
-            self.serving.clone(),
+            self.serving.subscribe(),
         );
         Ok(Response::new(stream))
+    }
+
+    async fn intercept(&self, request: Request<InterceptRequest>) -> Result<Response<InterceptResponse>, Status> {
+        self.hooks.intercept(request.into_inner()).await.map(Response::new)
     }
 
     async fn call_tool(
         &self,
         request: Request<CallToolRequest>,
     ) -> Result<Response<Answers<CallToolResponse>>, Status> {
-        tools::call(&self.tools, request.into_inner()).await.map(Response::new)
+        tools::call(&self.offered.tools, self.hooks.kite.clone(), request.into_inner()).map(Response::new)
+    }
+
+    async fn authorize_tool(
+        &self,
+        request: Request<AuthorizeToolRequest>,
+    ) -> Result<Response<AuthorizeToolResponse>, Status> {
+        tools::authorize(&self.offered.tools, self.hooks.kite.clone(), request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn resource(&self, request: Request<ResourceRequest>) -> Result<Response<ResourceResponse>, Status> {
+        resources::call(&self.offered.types, self.hooks.kite.clone(), request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn apply_settings(
+        &self,
+        request: Request<ApplySettingsRequest>,
+    ) -> Result<Response<ApplySettingsResponse>, Status> {
+        self.hooks.apply_settings(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn on_cluster_event(
+        &self,
+        request: Request<OnClusterEventRequest>,
+    ) -> Result<Response<OnClusterEventResponse>, Status> {
+        self.hooks.on_cluster_event(request.into_inner()).await?;
+        Ok(Response::new(OnClusterEventResponse {}))
+    }
+
+    async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
+        self.serving.send_replace(false);
+        self.hooks.shutdown(request.into_inner()).await?;
+        Ok(Response::new(ShutdownResponse {}))
     }
 }
 
 /// What a panic was about, for the log.
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

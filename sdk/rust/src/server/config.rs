@@ -1,15 +1,14 @@
 //! Where a plugin listens, and who it is there.
 
-use std::{env, io, net::Ipv4Addr, net::Ipv6Addr, path::Path};
+use std::{env, fmt, io, net::Ipv4Addr, net::Ipv6Addr};
 
 use kite_api::PluginName;
-use kite_proto::{CERTIFICATE_FILE, CLIENTS_CA_FILE, HEALTH_PORT, KEY_FILE, MOUNT_PATH, NAME_VARIABLE, PORT};
-use tokio::{fs, net::TcpListener};
+use kite_proto::{HEALTH_PORT, MOUNT_PATH, NAME_VARIABLE, PORT};
+use tokio::net::TcpListener;
 
-use super::{Pem, ServeError};
+use super::{Certificates, ServeError};
 
 /// Where a plugin listens, and who it is there.
-#[derive(Debug)]
 pub struct Config {
     /// The name under which the plugin serves: that of its `KitePlugin`.
     pub name: PluginName,
@@ -17,36 +16,32 @@ pub struct Config {
     pub listener: TcpListener,
     /// Where `grpc.health.v1.Health/Check` is answered, in plain text.
     pub health_listener: TcpListener,
-    /// The plugin's certificate, PEM.
-    pub certificate: Pem,
-    /// The certificate's private key, PEM.
-    pub key: Pem,
-    /// The CA whose clients are believed, PEM.
-    pub clients_ca: Pem,
+    /// The plugin's certificate, its key and the clients' CA.
+    pub certificates: Certificates,
+    /// The plugin's client for the API server. `None`: that of the pod's ServiceAccount.
+    pub kube: Option<kube::Client>,
 }
 
 impl Config {
     /// What [`serve`](crate::serve) uses: `KITE_PLUGIN_NAME`, the files in `/run/kite`, ports 9443 and 9440.
     pub async fn of_environment() -> Result<Self, ServeError> {
         let name = env::var(NAME_VARIABLE).map_err(|_| ServeError::NameAbsent)?;
-        let folder = Path::new(MOUNT_PATH);
         Ok(Self {
             name: PluginName::parse(&name).map_err(|source| ServeError::Name { name, source })?,
-            certificate: read(folder, CERTIFICATE_FILE).await?,
-            key: read(folder, KEY_FILE).await?,
-            clients_ca: read(folder, CLIENTS_CA_FILE).await?,
+            certificates: Certificates::Folder(MOUNT_PATH.into()),
             listener: listen(PORT).await?,
             health_listener: listen(HEALTH_PORT).await?,
+            kube: None,
         })
     }
 }
 
-async fn read(folder: &Path, file: &str) -> Result<Pem, ServeError> {
-    let path = folder.join(file);
-    fs::read(&path)
-        .await
-        .map(Pem::from)
-        .map_err(|source| ServeError::ReadFile { path, source })
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Listens on all addresses, of both families where the node has both.
@@ -62,16 +57,6 @@ async fn listen(port: u16) -> Result<TcpListener, ServeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_missing_file_is_named_in_one_sentence_with_what_to_do() {
-        let error = read(Path::new("/nowhere"), CERTIFICATE_FILE).await.unwrap_err();
-        assert_eq!(
-            format!("{error:?}"),
-            "failed to read /nowhere/tls.crt: the operator mounts the plugin's certificate there, by hand put one there: \
-             No such file or directory (os error 2)"
-        );
-    }
 
     #[tokio::test]
     async fn a_port_that_is_taken_is_named() {

@@ -1,8 +1,9 @@
-//! The plain-text port for the kubelet's probes: `grpc.health.v1.Health/Check`, and nothing else.
+//! The plain-text port, for the kubelet's probes, `grpc.health.v1.Health/Check`, and for Prometheus, `GET /metrics`: nothing else.
 
 use axum::{
     body::Body,
     http::{HeaderMap, Response, StatusCode, header::CONTENT_TYPE},
+    routing::get,
 };
 use futures::stream::Empty;
 use kite_proto::plugin_server;
@@ -19,20 +20,26 @@ use tonic_health::pb::{
     health_server::{Health, HealthServer},
 };
 
-use crate::service::Service;
+use crate::{metrics::Metrics, service::Service};
 
 const MAX_STREAMS: u32 = 16;
 const MAX_HEADERS: u32 = 8 * 1024;
 const MAX_MESSAGE: usize = 1024;
 
-/// Answers probes, for as long as it is polled. `serving` is true while the plugin takes requests.
+/// Answers probes and Prometheus, for as long as it is polled. `serving` is true while the plugin takes requests.
 pub(super) async fn serve(
     listener: TcpListener,
     serving: watch::Receiver<bool>,
+    metrics: Metrics,
 ) -> Result<(), tonic::transport::Error> {
     let health = HealthServer::new(Answer { serving }).max_decoding_message_size(MAX_MESSAGE);
-    let routes = Routes::new(health).into_axum_router().fallback(nothing_else);
+    let routes = Routes::new(health)
+        .into_axum_router()
+        .route("/metrics", get(async move || metrics.answer()))
+        .fallback(nothing_else);
     Server::builder()
+        // Prometheus speaks nothing newer without TLS.
+        .accept_http1(true)
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADERS)
         .add_routes(routes.into())

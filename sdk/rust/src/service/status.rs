@@ -15,12 +15,17 @@ pub(super) fn invalid(error: &dyn Error) -> Status {
 }
 
 /// A status with as much of `text` as a status may have.
-fn of(code: Code, mut text: String) -> Status {
+pub(super) fn of(code: Code, text: String) -> Status {
+    Status::new(code, cut(text))
+}
+
+/// As much of `text` as a status may have, which is what a reason may have too.
+pub(super) fn cut(mut text: String) -> String {
     if text.len() > MAX_STATUS_MESSAGE {
         text.truncate(text.floor_char_boundary(MAX_STATUS_MESSAGE - CUT.len()));
         text.push_str(CUT);
     }
-    Status::new(code, text)
+    text
 }
 
 #[cfg(test)]

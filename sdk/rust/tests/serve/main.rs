@@ -3,21 +3,31 @@
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
+mod files;
+#[cfg(test)]
+mod hooks;
+#[cfg(test)]
 mod http;
+#[cfg(test)]
+mod operations;
 #[cfg(test)]
 mod plugin;
 #[cfg(test)]
+mod resources;
+#[cfg(test)]
+mod tools;
+#[cfg(test)]
 mod world;
 
-use kite_plugin_sdk::{Config, PluginName, ServeError, serve_with};
+use kite_plugin_sdk::{Certificates, Config, PluginName, ServeError, serve_with};
 use kite_proto::{DescribeRequest, plugin_client::PluginClient};
 use plugin::TestPlugin;
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt as _;
-use tonic::{Code, body::Body, transport::Endpoint};
+use tonic::{Code, body::Body};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tower::ServiceExt as _;
-use world::{Ca, World, call, exchange, head, small, within};
+use world::{Ca, World, exchange, head, small, within};
 
 #[tokio::test]
 async fn describe_says_what_the_plugin_is_and_offers() {
@@ -32,9 +42,29 @@ async fn describe_says_what_the_plugin_is_and_offers() {
     assert_eq!(described.definitions, again.definitions);
     let definitions: kite_proto::Definitions = prost::Message::decode(described.definitions).unwrap();
     let names: Vec<_> = definitions.tools.iter().map(|tool| tool.name.as_str()).collect();
-    assert_eq!(names, ["count", "fail", "hello", "panic", "slow"]);
+    assert_eq!(names, ["count", "fail", "hello", "panic", "slow", "steps"]);
     let schema: serde_json::Value = serde_json::from_slice(&definitions.tools[2].input_schema).unwrap();
     assert_eq!(schema["properties"]["name"]["description"], "The name to greet.");
+    let schema: serde_json::Value = serde_json::from_slice(&definitions.tools[2].output_schema).unwrap();
+    assert_eq!(
+        schema["properties"]["name"]["description"],
+        "The name that was greeted."
+    );
+    let said = |tool: &kite_proto::Tool| {
+        (
+            tool.title.clone(),
+            tool.read_only,
+            tool.destructive,
+            tool.idempotent,
+            tool.has_authorizer,
+        )
+    };
+    assert_eq!(
+        said(&definitions.tools[2]),
+        ("Say hello".to_owned(), true, false, true, true)
+    );
+    assert_eq!(said(&definitions.tools[5]), (String::new(), false, true, false, false));
+    assert!(definitions.tools[5].output_schema.is_empty());
 }
 
 #[tokio::test]
@@ -55,96 +85,9 @@ async fn who_has_no_certificate_of_the_clients_ca_is_refused() {
 }
 
 #[tokio::test]
-async fn a_tool_answers_its_caller() {
-    let world = World::serve(TestPlugin::new().0).await;
-    let mut client = world.client().await;
-    let result = call(&mut client, "hello", r#"{"name": "bob"}"#).await.unwrap();
-    assert_eq!(
-        (result.text.as_str(), result.is_error),
-        ("anna greets bob in request-1", false)
-    );
-    assert_eq!(&result.structured_content[..], br#"{"name":"bob"}"#);
-
-    let result = call(&mut client, "fail", "{}").await.unwrap();
-    assert_eq!(
-        (result.text.as_str(), result.is_error),
-        ("invalid digit found in string", true)
-    );
-}
-
-#[tokio::test]
-async fn a_call_of_a_tool_is_refused_for_each_of_its_reasons() {
-    let world = World::serve(TestPlugin::new().0).await;
-    let mut client = world.client().await;
-    let large = format!(r#"{{"name": "{}"}}"#, "a".repeat(kite_proto::MAX_ARGUMENTS));
-    for (tool, arguments, code, words) in [
-        ("none", "{}", Code::NotFound, "no tool"),
-        ("hello", r#"{"name": 1}"#, Code::InvalidArgument, "argument name"),
-        ("hello", "{}", Code::InvalidArgument, "`name`"),
-        ("hello", "[\"bob\"]", Code::InvalidArgument, "not a JSON object"),
-        ("hello", large.as_str(), Code::InvalidArgument, "more than"),
-        ("panic", "{}", Code::Internal, "failed"),
-    ] {
-        let status = call(&mut client, tool, arguments).await.unwrap_err();
-        assert_eq!(status.code(), code, "{tool}: {status}");
-        assert!(status.message().contains(words), "{status}");
-    }
-    call(&mut client, "hello", r#"{"name": "bob"}"#).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_refusal_that_would_quote_much_is_cut_and_the_connection_survives() {
-    let (plugin, beside, mut told) = TestPlugin::new();
-    let world = World::serve(plugin).await;
-    let mut client = world.client().await;
-    let mut other = client.clone();
-    let under_way = tokio::spawn(async move { call(&mut other, "slow", "{}").await });
-    assert_eq!(within("the start of the tool", told.recv()).await, Some(true));
-
-    let large = format!(r#"{{"number": "{}"}}"#, "ä".repeat(250_000));
-    let status = call(&mut client, "count", &large).await.unwrap_err();
-    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
-    assert!(
-        status
-            .message()
-            .starts_with("the argument number does not fit: invalid type: string")
-    );
-    assert!(status.message().len() <= kite_proto::MAX_STATUS_MESSAGE);
-
-    beside.go_on.notify_one();
-    assert_eq!(under_way.await.unwrap().unwrap().text, "slow");
-}
-
-#[tokio::test]
-async fn a_result_that_is_too_large_is_the_tools_failure() {
-    let world = World::serve(TestPlugin::new().0).await;
-    let mut client = world.client().await;
-    let result = call(&mut client, "count", r#"{"number": 4000000}"#).await.unwrap();
-    assert_eq!((result.text.len(), result.is_error), (4_000_000, false));
-    let result = call(&mut client, "count", r#"{"number": 4194304}"#).await.unwrap();
-    assert!(result.is_error);
-    assert!(result.text.contains("the limit is 4194304"), "{}", result.text);
-}
-
-#[tokio::test]
-async fn a_tool_is_dropped_when_its_caller_goes_away() {
-    let (plugin, _, mut told) = TestPlugin::new();
-    let world = World::serve(plugin).await;
-    let mut client = world.client().await;
-    let calling = tokio::spawn(async move { call(&mut client, "slow", "{}").await });
-    assert_eq!(within("the start of the tool", told.recv()).await, Some(true));
-    calling.abort();
-    assert_eq!(within("the end of the tool", told.recv()).await, Some(false));
-}
-
-#[tokio::test]
 async fn the_health_port_answers_check_and_nothing_else() {
     let world = World::serve(TestPlugin::new().0).await;
-    let channel = Endpoint::from_shared(format!("http://{}", world.health))
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
+    let channel = world.health_channel().await;
     let mut health = HealthClient::new(channel.clone());
     let check = |service: &str| HealthCheckRequest {
         service: service.to_owned(),
@@ -155,7 +98,7 @@ async fn the_health_port_answers_check_and_nothing_else() {
     }
     assert_eq!(health.check(check("other")).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(health.watch(check("")).await.unwrap_err().code(), Code::Unimplemented);
-    for path in ["/", "/metrics", "/kite.plugin.v1.Plugin/Describe"] {
+    for path in ["/", "/metrics/", "/kite.plugin.v1.Plugin/Describe"] {
         let request = axum::http::Request::get(format!("http://health{path}"))
             .body(Body::empty())
             .unwrap();
@@ -178,11 +121,7 @@ async fn a_stop_lets_what_is_under_way_end_and_takes_nothing_new() {
     let (plugin, beside, mut told) = TestPlugin::new();
     let mut world = World::serve(plugin).await;
     let mut client = world.client().await;
-    let channel = Endpoint::from_shared(format!("http://{}", world.health))
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
+    let channel = world.health_channel().await;
     let slow = tokio::spawn(async move { exchange(&mut client, small(head("GET", "/slow"), b"")).await });
     assert_eq!(within("the start of the handler", told.recv()).await, Some(true));
 
@@ -216,9 +155,12 @@ async fn a_plugin_that_is_no_good_does_not_start() {
             name: PluginName::parse("hello").unwrap(),
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             health_listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
-            certificate: certificate.into(),
-            key: "".into(),
-            clients_ca: "".into(),
+            certificates: Certificates::Fixed {
+                certificate: certificate.into(),
+                key: "".into(),
+                clients_ca: "".into(),
+            },
+            kube: None,
         };
         let plugin = TestPlugin {
             manifest,

@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use futures::{StreamExt as _, stream};
 use kite_plugin_sdk::{
-    Caller, Plugin, RequestId, Tool, ToolContext, ToolError, ToolOutput,
+    Caller, Plugin, Refused, RequestId, Structured, Tool, ToolContext, ToolError,
     axum::{
         Router,
         body::{Body, Bytes},
@@ -14,8 +14,7 @@ use kite_plugin_sdk::{
         routing::{get, post},
     },
     schemars::JsonSchema,
-    serde::Deserialize,
-    serde_json::json,
+    serde::{Deserialize, Serialize},
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -95,7 +94,16 @@ impl Plugin for TestPlugin {
     fn tools(&self) -> Vec<Tool> {
         let beside = self.beside.clone();
         vec![
-            Tool::new("hello", "Says hello", hello),
+            Tool::new("hello", "Says hello", hello)
+                .titled("Say hello")
+                .read_only()
+                .idempotent()
+                .authorized_by(may_greet),
+            Tool::new("steps", "Tells of its progress", {
+                let beside = beside.clone();
+                move |context, _: Nothing| steps(beside.clone(), context)
+            })
+            .destructive(),
             Tool::new("count", "Counts", |_, Count { number }: Count| async move {
                 Ok("a".repeat(number))
             }),
@@ -186,7 +194,39 @@ struct Hello {
     name: String,
 }
 
-async fn hello(context: ToolContext, Hello { name }: Hello) -> Result<ToolOutput, ToolError> {
+/// Who was greeted.
+#[derive(Serialize, JsonSchema)]
+#[serde(crate = "kite_plugin_sdk::serde")]
+#[schemars(crate = "kite_plugin_sdk::schemars")]
+struct Greeted {
+    /// The name that was greeted.
+    name: String,
+}
+
+async fn hello(context: ToolContext, Hello { name }: Hello) -> Result<Structured<Greeted>, ToolError> {
     let text = format!("{} greets {name} in {}", context.caller()?.name, context.request_id());
-    Ok(ToolOutput::text(text).with_structured(json!({"name": name})))
+    Ok(Structured::new(Greeted { name }).with_text(text))
+}
+
+async fn may_greet(context: ToolContext, Hello { name }: Hello) -> Result<(), Refused> {
+    match name.as_str() {
+        "panic" => panic!("on purpose"),
+        "carl" => Err(Refused::new(format!("{} may not greet carl", context.caller()?.name))),
+        _ => Ok(()),
+    }
+}
+
+/// Tells of its progress, and is done when it is let go on. A task of its own is told when it is cancelled.
+async fn steps(beside: Beside, context: ToolContext) -> Result<String, ToolError> {
+    let token = context.cancelled().clone();
+    let told = beside.clone();
+    tokio::spawn(async move {
+        token.cancelled().await;
+        let _ = told.slow.send(false);
+    });
+    context.progress(0.25, "a quarter");
+    beside.go_on.notified().await;
+    context.progress(0.5, "half");
+    context.progress(0.5, "still half");
+    Ok("done".to_owned())
 }

@@ -1,9 +1,9 @@
 //! A plugin that is served on loopback, with CAs and certificates of its own, and clients for it.
 
-use std::{collections::HashMap, future::Future, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, future::Future, net::SocketAddr, path::Path, time::Duration};
 
 use futures::Stream;
-use kite_plugin_sdk::{Config, Plugin, PluginName, ServeError, serve_with};
+use kite_plugin_sdk::{Certificates, Config, Plugin, PluginName, ServeError, kube::Client, serve_with};
 use kite_proto::{
     CallContext, CallToolRequest, Header, HttpRequest, HttpRequestHead, HttpResponse, ToolResult, User,
     call_tool_response::Part, plugin_client::PluginClient,
@@ -46,6 +46,23 @@ impl Ca {
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
+    /// Certificate and key of the plugin.
+    fn serving(&self) -> (String, String) {
+        self.issue(&kite_proto::server_name("hello"), ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// Writes the three files of a plugin whose clients are those of `clients`.
+    fn write_to(&self, folder: &Path, clients: &Self) {
+        let (certificate, key) = self.serving();
+        for (file, text) in [
+            (kite_proto::CERTIFICATE_FILE, certificate),
+            (kite_proto::KEY_FILE, key),
+            (kite_proto::CLIENTS_CA_FILE, clients.pem()),
+        ] {
+            std::fs::write(folder.join(file), text).unwrap();
+        }
+    }
+
     pub(crate) fn client(&self) -> Identity {
         let (certificate, key) = self.issue("gateway", ExtendedKeyUsagePurpose::ClientAuth);
         Identity::from_pem(certificate, key)
@@ -64,8 +81,36 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn serve(plugin: impl Plugin) -> Self {
+        Self::serve_beside(plugin, None).await
+    }
+
+    /// Serves a plugin with this client for the API server.
+    pub(crate) async fn serve_beside(plugin: impl Plugin, kube: Option<Client>) -> Self {
         let (servers, clients) = (Ca::new(), Ca::new());
-        let (certificate, key) = servers.issue(&kite_proto::server_name("hello"), ExtendedKeyUsagePurpose::ServerAuth);
+        let (certificate, key) = servers.serving();
+        let certificates = Certificates::Fixed {
+            certificate: certificate.into(),
+            key: key.into(),
+            clients_ca: clients.pem().into(),
+        };
+        Self::serve_as(plugin, kube, servers, clients, certificates).await
+    }
+
+    /// Serves a plugin whose certificates are in the files of `folder`.
+    pub(crate) async fn serve_from(plugin: impl Plugin, folder: &Path) -> Self {
+        let (servers, clients) = (Ca::new(), Ca::new());
+        servers.write_to(folder, &clients);
+        let certificates = Certificates::Folder(folder.to_owned());
+        Self::serve_as(plugin, None, servers, clients, certificates).await
+    }
+
+    async fn serve_as(
+        plugin: impl Plugin,
+        kube: Option<Client>,
+        servers: Ca,
+        clients: Ca,
+        certificates: Certificates,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let health_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, health) = (listener.local_addr().unwrap(), health_listener.local_addr().unwrap());
@@ -73,9 +118,8 @@ impl World {
             name: PluginName::parse("hello").unwrap(),
             listener,
             health_listener,
-            certificate: certificate.into(),
-            key: key.into(),
-            clients_ca: clients.pem().into(),
+            certificates,
+            kube,
         };
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve_with(plugin, config, async {
@@ -89,6 +133,12 @@ impl World {
             stop: Some(stop),
             serving,
         }
+    }
+
+    /// New CAs and a new certificate, in the files of `folder`.
+    pub(crate) fn renew(&mut self, folder: &Path) {
+        (self.servers, self.clients) = (Ca::new(), Ca::new());
+        self.servers.write_to(folder, &self.clients);
     }
 
     /// Connects as who `identity` is.
@@ -107,6 +157,12 @@ impl World {
 
     pub(crate) async fn client(&self) -> PluginClient<Channel> {
         PluginClient::new(self.connect_as(Some(self.clients.client())).await.unwrap())
+    }
+
+    /// Connects to the health port.
+    pub(crate) async fn health_channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.health)).unwrap();
+        endpoint.connect().await.unwrap()
     }
 
     /// Tells the plugin to stop.
