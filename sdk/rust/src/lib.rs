@@ -70,7 +70,7 @@ pub use axum;
 pub use caller::{Caller, NoCaller, RequestId};
 pub use definitions::{DefinitionError, FilesError, ToolsError, TypesError};
 pub use hooks::{ApplySettings, ClusterChange, ClusterEvent, ClusterEvents, Shutdown};
-pub use kite::{Cluster, Kite, KubeClient, KubeClientError, NoSettings, NotServed, Settings};
+pub use kite::{CallError, Cluster, Kite, KubeClient, KubeClientError, NoSettings, NotServed, OtherPlugin, Settings};
 pub use kite_api::validator::ValidatorError;
 pub use kite_api::{PluginName, name::NameError};
 pub use kube;

@@ -21,7 +21,12 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    Kite, Plugin, definitions::DefinitionError, kite::Source, manifest::ManifestError, service::MAX_MESSAGE, telemetry,
+    Kite, Plugin,
+    definitions::DefinitionError,
+    kite::{Gateway, Source},
+    manifest::ManifestError,
+    service::MAX_MESSAGE,
+    telemetry,
 };
 
 /// How long requests may go on after the plugin was told to stop. The kubelet's own patience, 30 s by default, is longer.
@@ -112,8 +117,9 @@ pub async fn serve_with(
         health_listener,
         certificates,
         kube,
+        gateway,
     } = config;
-    let kite = Kite::new(kube.map_or_else(Source::default, Source::given));
+    let kite = Kite::new(kube.map_or_else(Source::default, Source::given), Gateway::of(&gateway));
     // True while the plugin takes requests.
     let (serving, stopping) = watch::channel(true);
     let metrics = kite.metrics().clone();
