@@ -62,6 +62,8 @@ mod schema;
 mod server;
 mod service;
 mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tool;
 mod web_files;
 
