@@ -55,7 +55,12 @@ pub enum ServeError {
     NameAbsent,
     /// The environment says that the plugin is called what no plugin can be.
     #[error("failed to accept the plugin's name {name:?} in the environment variable {NAME_VARIABLE}")]
-    Name { name: String, source: NameError },
+    Name {
+        /// The name.
+        name: String,
+        /// The cause.
+        source: NameError,
+    },
     /// The embedded `plugin.yaml` is no good.
     #[error("failed to read the plugin.yaml that the plugin was built with")]
     Manifest(#[from] ManifestError),
@@ -64,7 +69,12 @@ pub enum ServeError {
     Definitions(#[from] DefinitionError),
     /// A port is taken, for example.
     #[error("failed to listen on port {port}")]
-    Listen { port: u16, source: io::Error },
+    Listen {
+        /// The port.
+        port: u16,
+        /// The cause.
+        source: io::Error,
+    },
     /// Certificate, key and CA do not fit together.
     #[error("failed to use the certificate, its key and the clients' CA")]
     Tls(#[from] TlsError),

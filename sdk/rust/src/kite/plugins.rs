@@ -29,13 +29,23 @@ const TOLD: usize = 500;
 pub enum CallError {
     /// No plugin can be called so.
     #[error("failed to accept the plugin's name {name:?}")]
-    Name { name: String, source: NameError },
+    Name {
+        /// The name.
+        name: String,
+        /// The cause.
+        source: NameError,
+    },
     /// The path leads out of the plugin, or is none.
     #[error("failed to accept the path {0:?}: it begins with a slash and leads nowhere else than into the plugin")]
     Path(String),
     /// The pod is not given what it needs for calls.
     #[error("failed to read {path}: name the plugins that this one calls in spec.calls of its plugin.yaml")]
-    ReadFile { path: PathBuf, source: io::Error },
+    ReadFile {
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// The gateway's address is none.
     #[error("failed to accept the gateway's address, which is no https URL without a path")]
     Address,
@@ -47,24 +57,39 @@ pub enum CallError {
     Client(#[source] reqwest::Error),
     /// The call broke.
     #[error("failed to call the plugin {plugin}")]
-    Send { plugin: PluginName, source: reqwest::Error },
+    Send {
+        /// The plugin.
+        plugin: PluginName,
+        /// The cause.
+        source: reqwest::Error,
+    },
     /// The call's time was up.
     #[error("failed to call the plugin {0}: it did not answer in time")]
     Late(PluginName),
     /// The answer is too large.
     #[error("failed to read the answer of the plugin {plugin}: it has more than {most} bytes")]
-    Large { plugin: PluginName, most: usize },
+    Large {
+        /// The plugin.
+        plugin: PluginName,
+        /// The limit, in bytes.
+        most: usize,
+    },
     /// The answer is an error.
     #[error("failed to call the plugin {plugin}: it answered {status}: {body}")]
     Status {
+        /// The plugin.
         plugin: PluginName,
+        /// The status.
         status: StatusCode,
+        /// The beginning of its body.
         body: String,
     },
     /// The answer is not the JSON that was expected.
     #[error("failed to read the answer of the plugin {plugin}")]
     Json {
+        /// The plugin.
         plugin: PluginName,
+        /// The cause.
         source: serde_json::Error,
     },
 }
