@@ -138,13 +138,13 @@ async fn the_health_port_answers_health_and_nothing_else() {
             plugin.call_tool(call).await.map(drop).map_err(|status| status.code()),
             Err(Code::Unimplemented)
         );
-        // Over plain HTTP the port shows nothing either.
+        // Over plain HTTP the port shows figures, and nothing else.
         let http = reqwest::Client::builder()
             .http2_prior_knowledge()
             .timeout(LIMIT)
             .build()
             .unwrap();
-        for path in ["/", "/hello", "/debug/pprof/", "/metrics"] {
+        for path in ["/", "/hello", "/debug/pprof/", "/metrics/a"] {
             let answer = http.get(format!("http://{address}{path}")).send().await.unwrap();
             assert!(
                 answer.headers().contains_key("grpc-status") || answer.status() == 404,
@@ -152,6 +152,9 @@ async fn the_health_port_answers_health_and_nothing_else() {
             );
             assert!(answer.bytes().await.unwrap().is_empty(), "{path} has a body");
         }
+        let figures = http.get(format!("http://{address}/metrics")).send().await.unwrap();
+        assert_eq!(figures.status(), 200);
+        assert!(figures.text().await.unwrap().ends_with("# EOF\n"));
     })
     .await;
 }

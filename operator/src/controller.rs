@@ -178,6 +178,8 @@ async fn attempt(object: &Object, context: &Context) -> Result<Action, Reconcile
         Ok(plugin) => plugin,
         Err(error) => {
             let message = error_chain(&error);
+            // What it grants is not known.
+            context.metrics.refused_permissions(object::name(object), 0);
             tell(object, context, &Situation::Invalid { message }).await?;
             return Ok(Action::await_change());
         }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod kubernetes;
+mod plugins;
 mod settings;
 
 use std::{convert::Infallible, sync::Arc};
@@ -14,6 +15,8 @@ use axum::{
 pub use cluster::Cluster;
 pub(crate) use kubernetes::Source;
 pub use kubernetes::{KubeClient, KubeClientError};
+pub(crate) use plugins::Gateway;
+pub use plugins::{CallError, OtherPlugin};
 pub(crate) use settings::Current;
 pub use settings::{NoSettings, Settings};
 
@@ -29,13 +32,15 @@ pub struct Kite(Arc<Inner>);
 struct Inner {
     settings: Current,
     kubernetes: Source,
+    gateway: Gateway,
     metrics: Metrics,
 }
 
 impl Kite {
-    pub(crate) fn new(kubernetes: Source) -> Self {
+    pub(crate) fn new(kubernetes: Source, gateway: Gateway) -> Self {
         Self(Arc::new(Inner {
             kubernetes,
+            gateway,
             ..Inner::default()
         }))
     }
@@ -49,6 +54,11 @@ impl Kite {
     /// the caller is. It is made when it is first wanted, and then shared.
     pub async fn kube(&self) -> Result<kube::Client, KubeClientError> {
         self.0.kubernetes.client().await
+    }
+
+    /// Another plugin, which `spec.calls` of this one's object names.
+    pub fn plugin(&self, name: impl Into<String>) -> OtherPlugin {
+        OtherPlugin::new(self.clone(), name.into())
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -11,7 +11,12 @@ pub enum ManifestError {
     Parse(#[source] serde_saphyr::Error),
     /// `spec.version` is not a semantic version.
     #[error("failed to accept spec.version, {version:?}")]
-    Version { version: String, source: semver::Error },
+    Version {
+        /// The version that stands there.
+        version: String,
+        /// The cause.
+        source: semver::Error,
+    },
     /// `spec.permissions` is longer than an object's may be.
     #[error("failed to accept spec.permissions: there are {0}, the limit is {MAX_PERMISSIONS}")]
     Permissions(usize),

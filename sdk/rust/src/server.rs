@@ -21,7 +21,12 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    Kite, Plugin, definitions::DefinitionError, kite::Source, manifest::ManifestError, service::MAX_MESSAGE, telemetry,
+    Kite, Plugin,
+    definitions::DefinitionError,
+    kite::{Gateway, Source},
+    manifest::ManifestError,
+    service::MAX_MESSAGE,
+    telemetry,
 };
 
 /// How long requests may go on after the plugin was told to stop. The kubelet's own patience, 30 s by default, is longer.
@@ -50,7 +55,12 @@ pub enum ServeError {
     NameAbsent,
     /// The environment says that the plugin is called what no plugin can be.
     #[error("failed to accept the plugin's name {name:?} in the environment variable {NAME_VARIABLE}")]
-    Name { name: String, source: NameError },
+    Name {
+        /// The name.
+        name: String,
+        /// The cause.
+        source: NameError,
+    },
     /// The embedded `plugin.yaml` is no good.
     #[error("failed to read the plugin.yaml that the plugin was built with")]
     Manifest(#[from] ManifestError),
@@ -59,7 +69,12 @@ pub enum ServeError {
     Definitions(#[from] DefinitionError),
     /// A port is taken, for example.
     #[error("failed to listen on port {port}")]
-    Listen { port: u16, source: io::Error },
+    Listen {
+        /// The port.
+        port: u16,
+        /// The cause.
+        source: io::Error,
+    },
     /// Certificate, key and CA do not fit together.
     #[error("failed to use the certificate, its key and the clients' CA")]
     Tls(#[from] TlsError),
@@ -112,8 +127,9 @@ pub async fn serve_with(
         health_listener,
         certificates,
         kube,
+        gateway,
     } = config;
-    let kite = Kite::new(kube.map_or_else(Source::default, Source::given));
+    let kite = Kite::new(kube.map_or_else(Source::default, Source::given), Gateway::of(&gateway));
     // True while the plugin takes requests.
     let (serving, stopping) = watch::channel(true);
     let metrics = kite.metrics().clone();

@@ -1,15 +1,16 @@
 //! A plugin that says hello: one of everything that a plugin can offer.
 
+mod notes;
 mod pods;
 mod routes;
+#[cfg(test)]
+mod tests;
 mod tools;
 
-use kite_plugin_sdk::{Plugin, ServeError, Tool, axum::Router};
-use pods::Pods;
+use kite_plugin_sdk::{Plugin, ResourceType, ServeError, Tool, axum::Router};
+use notes::Notes;
 
-struct Hello {
-    pods: Pods,
-}
+struct Hello;
 
 impl Plugin for Hello {
     fn manifest(&self) -> &'static str {
@@ -17,15 +18,19 @@ impl Plugin for Hello {
     }
 
     fn routes(&self) -> Router {
-        routes::routes(self.pods.clone())
+        routes::routes()
     }
 
     fn tools(&self) -> Vec<Tool> {
-        tools::tools(self.pods.clone())
+        tools::tools()
+    }
+
+    fn resource_types(&self) -> Vec<ResourceType> {
+        vec![ResourceType::new(Notes::default())]
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
-    kite_plugin_sdk::serve(Hello { pods: Pods::default() }).await
+    kite_plugin_sdk::serve(Hello).await
 }

@@ -1,11 +1,10 @@
 //! The routes: below `/api/v1/plugins/hello` at the gateway.
 
 use kite_plugin_sdk::{
-    Caller,
+    Caller, KubeClient,
     axum::{
         Json, Router,
         body::Body,
-        extract::State,
         http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
         response::{IntoResponse, Response},
         routing::{get, post},
@@ -15,14 +14,13 @@ use kite_plugin_sdk::{
 };
 use serde_json::{Value, json};
 
-use crate::pods::{Pods, PodsError};
+use crate::pods::{self, PodsError};
 
-pub(crate) fn routes(pods: Pods) -> Router {
+pub(crate) fn routes() -> Router {
     Router::new()
         .route("/hello", get(hello))
         .route("/pods", get(own_pods))
         .route("/echo", post(echo))
-        .with_state(pods)
 }
 
 /// Greets whoever asks.
@@ -31,8 +29,9 @@ async fn hello(caller: Caller) -> Json<Value> {
 }
 
 /// The pods of the plugin's own namespace.
-async fn own_pods(State(pods): State<Pods>) -> Result<Json<Value>, PodsError> {
-    let (namespace, names) = pods.own().await?;
+async fn own_pods(KubeClient(kube): KubeClient) -> Result<Json<Value>, PodsError> {
+    let namespace = kube.default_namespace().to_owned();
+    let names = pods::names(kube, &namespace).await?;
     Ok(Json(json!({"namespace": namespace, "pods": names})))
 }
 
@@ -48,61 +47,12 @@ async fn echo(headers: HeaderMap, body: Body) -> Response {
 impl IntoResponse for PodsError {
     fn into_response(self) -> Response {
         warn!(error = &self as &dyn std::error::Error, "failed to read pods");
-        let (status, error) = match &self {
-            Self::List {
-                source: kube::Error::Api(refusal),
-                ..
-            } if refusal.code == 403 => (StatusCode::FORBIDDEN, format!("{self}: {}", refusal.message)),
-            Self::List { .. } | Self::Token(_) | Self::Client(_) => (StatusCode::BAD_GATEWAY, self.to_string()),
+        let (status, error) = match &self.source {
+            kube::Error::Api(refusal) if refusal.code == 403 => {
+                (StatusCode::FORBIDDEN, format!("{self}: {}", refusal.message))
+            }
+            _ => (StatusCode::BAD_GATEWAY, self.to_string()),
         };
         (status, Json(json!({"error": error}))).into_response()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use kite_plugin_sdk::axum::{body::to_bytes, http::Request};
-    use tower::ServiceExt as _;
-
-    use super::*;
-
-    async fn answer(request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
-        let (parts, body) = routes(Pods::default()).oneshot(request).await.unwrap().into_parts();
-        (
-            parts.status,
-            parts.headers,
-            to_bytes(body, 1024).await.unwrap().to_vec(),
-        )
-    }
-
-    #[tokio::test]
-    async fn hello_greets_the_caller() {
-        let caller = Caller {
-            name: "anna".to_owned(),
-            ..Caller::default()
-        };
-        let request = Request::get("/hello").extension(caller).body(Body::empty()).unwrap();
-        assert_eq!(answer(request).await.2, br#"{"message":"Hello, anna!"}"#);
-    }
-
-    #[tokio::test]
-    async fn echo_answers_body_and_content_type() {
-        let request = Request::post("/echo")
-            .header(CONTENT_TYPE, "text/x")
-            .body(Body::from("abc"))
-            .unwrap();
-        let (status, headers, body) = answer(request).await;
-        assert_eq!(
-            (status, headers[CONTENT_TYPE].as_bytes(), body.as_slice()),
-            (StatusCode::OK, b"text/x".as_slice(), b"abc".as_slice())
-        );
-    }
-
-    #[tokio::test]
-    async fn without_a_cluster_pods_are_an_error_that_says_so() {
-        let (status, _, body) = answer(Request::get("/pods").body(Body::empty()).unwrap()).await;
-        let body: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(status, StatusCode::BAD_GATEWAY);
-        assert!(body["error"].as_str().unwrap().contains("ServiceAccount"), "{body}");
     }
 }

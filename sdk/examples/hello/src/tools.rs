@@ -1,20 +1,21 @@
 //! The tools: `plugin_hello_hello` and `plugin_hello_count_pods` at the gateway.
 
-use kite_plugin_sdk::{Tool, ToolContext, ToolError};
+use kite_plugin_sdk::{Structured, Tool, ToolContext, ToolError};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::pods::Pods;
+use crate::pods;
 
-pub(crate) fn tools(pods: Pods) -> Vec<Tool> {
-    let count_pods = move |_: ToolContext, arguments: CountPods| count_pods(pods.clone(), arguments);
+pub(crate) fn tools() -> Vec<Tool> {
     vec![
-        Tool::new("hello", "Greets somebody by name.", hello),
+        Tool::new("hello", "Greets somebody by name.", hello).read_only(),
         Tool::new(
             "count_pods",
             "Counts the pods of a namespace that the plugin may read.",
             count_pods,
-        ),
+        )
+        .titled("Count pods")
+        .read_only(),
     ]
 }
 
@@ -36,7 +37,18 @@ struct CountPods {
     namespace: String,
 }
 
-async fn count_pods(pods: Pods, CountPods { namespace }: CountPods) -> Result<String, ToolError> {
-    let number = pods.names(&namespace).await?.len();
-    Ok(format!("{number} pods in the namespace {namespace}"))
+/// What was counted.
+#[derive(Serialize, JsonSchema)]
+struct Counted {
+    /// How many pods there are.
+    pods: usize,
+}
+
+async fn count_pods(
+    context: ToolContext,
+    CountPods { namespace }: CountPods,
+) -> Result<Structured<Counted>, ToolError> {
+    let pods = pods::names(context.kube().await?, &namespace).await?.len();
+    let text = format!("{pods} pods in the namespace {namespace}");
+    Ok(Structured::new(Counted { pods }).with_text(text))
 }

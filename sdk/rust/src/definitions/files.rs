@@ -11,7 +11,12 @@ use crate::{WebFiles, web_files::WebFile};
 pub enum FilesError {
     /// A file breaks the rules for files.
     #[error("failed to accept the web file {path:?}")]
-    Rule { path: String, source: FileRuleError },
+    Rule {
+        /// The path.
+        path: String,
+        /// The cause.
+        source: FileRuleError,
+    },
     /// Two files have one path.
     #[error("failed to accept the web file {0}: there are two of this path")]
     Twice(String),

@@ -27,7 +27,12 @@ pub enum TypesError {
     NoVerbs(String),
     /// A type's description breaks the rules for descriptions.
     #[error("failed to accept the description of the resource type {name}")]
-    Description { name: String, source: ToolRuleError },
+    Description {
+        /// The name.
+        name: String,
+        /// The cause.
+        source: ToolRuleError,
+    },
     /// A type's fields are not a struct with named fields.
     #[error(
         "failed to accept the resource type {0}: its objects are not objects in JSON, so make Fields a struct with named fields"
@@ -35,10 +40,20 @@ pub enum TypesError {
     NotAnObject(String),
     /// A type's schema breaks the rules for schemas.
     #[error("failed to accept the schema of the resource type {name}")]
-    Schema { name: String, source: ValidatorError },
+    Schema {
+        /// The name.
+        name: String,
+        /// The cause.
+        source: ValidatorError,
+    },
     /// A type's schema cannot be written.
     #[error("failed to serialize the schema of the resource type {name}")]
-    SerializeSchema { name: String, source: serde_json::Error },
+    SerializeSchema {
+        /// The name.
+        name: String,
+        /// The cause.
+        source: serde_json::Error,
+    },
     /// There are too many types.
     #[error("failed to accept the plugin's resource types: there are {0}, the limit is {MAX_RESOURCE_TYPES}")]
     TooMany(usize),

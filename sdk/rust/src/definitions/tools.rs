@@ -16,13 +16,23 @@ use crate::{Tool, schema};
 pub enum ToolsError {
     /// A tool's name is none, or too long behind the plugin's.
     #[error("failed to accept the tool {tool:?}")]
-    Name { tool: String, source: NameError },
+    Name {
+        /// The tool's name.
+        tool: String,
+        /// The cause.
+        source: NameError,
+    },
     /// Two tools have one name.
     #[error("failed to accept the tool {0}: there are two of this name")]
     Twice(String),
     /// A tool's description or schema breaks the rules for tools.
     #[error("failed to accept the tool {tool}")]
-    Rule { tool: String, source: ToolRuleError },
+    Rule {
+        /// The tool's name.
+        tool: String,
+        /// The cause.
+        source: ToolRuleError,
+    },
     /// A tool's arguments are not a struct with named fields.
     #[error(
         "failed to accept the tool {0}: its arguments are not an object in JSON, so make their type a struct with named fields"
@@ -35,13 +45,28 @@ pub enum ToolsError {
     AnswerNotAnObject(String),
     /// A tool's title breaks the rules for titles.
     #[error("failed to accept the title of the tool {tool}")]
-    Title { tool: String, source: ToolRuleError },
+    Title {
+        /// The tool's name.
+        tool: String,
+        /// The cause.
+        source: ToolRuleError,
+    },
     /// The schema of a tool's answer breaks the rules for schemas.
     #[error("failed to accept what the tool {tool} answers")]
-    Answer { tool: String, source: ToolRuleError },
+    Answer {
+        /// The tool's name.
+        tool: String,
+        /// The cause.
+        source: ToolRuleError,
+    },
     /// A tool's schema cannot be written.
     #[error("failed to serialize the schema of the tool {tool}")]
-    SerializeSchema { tool: String, source: serde_json::Error },
+    SerializeSchema {
+        /// The tool's name.
+        tool: String,
+        /// The cause.
+        source: serde_json::Error,
+    },
     /// There are too many tools.
     #[error("failed to accept the plugin's tools: there are {0}, the limit is {MAX_TOOLS}")]
     TooMany(usize),

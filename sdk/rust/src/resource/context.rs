@@ -1,6 +1,8 @@
 //! On whose behalf objects are read or changed.
 
-use crate::{Caller, Cluster, Kite, KubeClientError, NoCaller, NoSettings, RequestId, Settings, caller::Context};
+use crate::{
+    Caller, Cluster, Kite, KubeClientError, NoCaller, NoSettings, OtherPlugin, RequestId, Settings, caller::Context,
+};
 
 /// On whose behalf objects are read or changed.
 #[derive(Clone, Debug)]
@@ -42,5 +44,10 @@ impl ResourceContext {
     /// A client for the API server, with the rights of the plugin's own ServiceAccount, whoever calls.
     pub async fn kube(&self) -> Result<kube::Client, KubeClientError> {
         self.kite.kube().await
+    }
+
+    /// Another plugin, which `spec.calls` of this one's object names.
+    pub fn plugin(&self, name: impl Into<String>) -> OtherPlugin {
+        self.kite.plugin(name)
     }
 }

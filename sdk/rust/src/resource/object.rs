@@ -52,6 +52,13 @@ impl<T> Object<T> {
         }
     }
 
+    /// The object that `key` finds.
+    pub fn of(key: &ObjectKey, fields: T) -> Self {
+        let mut object = Self::new(key.name.clone(), fields);
+        object.metadata.namespace.clone_from(&key.namespace);
+        object
+    }
+
     /// The same object in `namespace`.
     #[must_use]
     pub fn in_namespace(mut self, namespace: impl Into<String>) -> Self {

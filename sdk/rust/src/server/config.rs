@@ -1,6 +1,6 @@
 //! Where a plugin listens, and who it is there.
 
-use std::{env, fmt, io, net::Ipv4Addr, net::Ipv6Addr};
+use std::{env, fmt, io, net::Ipv4Addr, net::Ipv6Addr, path::PathBuf};
 
 use kite_api::PluginName;
 use kite_proto::{HEALTH_PORT, MOUNT_PATH, NAME_VARIABLE, PORT};
@@ -20,6 +20,8 @@ pub struct Config {
     pub certificates: Certificates,
     /// The plugin's client for the API server. `None`: that of the pod's ServiceAccount.
     pub kube: Option<kube::Client>,
+    /// The folder with the files for calls of other plugins: `gateway-token`, `gateway-address` and `gateway-ca.crt`.
+    pub gateway: PathBuf,
 }
 
 impl Config {
@@ -32,6 +34,7 @@ impl Config {
             listener: listen(PORT).await?,
             health_listener: listen(HEALTH_PORT).await?,
             kube: None,
+            gateway: MOUNT_PATH.into(),
         })
     }
 }

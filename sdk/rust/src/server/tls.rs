@@ -52,7 +52,12 @@ pub enum Certificates {
 pub enum TlsError {
     /// A file is not there.
     #[error("failed to read {path}: the operator mounts the plugin's certificate there, by hand put one there")]
-    ReadFile { path: PathBuf, source: io::Error },
+    ReadFile {
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// The certificate is not PEM.
     #[error("failed to read the plugin's certificate")]
     Certificate(#[source] pem::Error),

@@ -3,7 +3,9 @@
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
-use crate::{Caller, Cluster, Kite, KubeClientError, NoCaller, NoSettings, RequestId, Settings, caller::Context};
+use crate::{
+    Caller, Cluster, Kite, KubeClientError, NoCaller, NoSettings, OtherPlugin, RequestId, Settings, caller::Context,
+};
 
 /// On whose behalf a tool runs, and its line to the caller.
 #[derive(Clone, Debug)]
@@ -52,6 +54,11 @@ impl ToolContext {
     /// A client for the API server, with the rights of the plugin's own ServiceAccount, whoever calls.
     pub async fn kube(&self) -> Result<kube::Client, KubeClientError> {
         self.kite.kube().await
+    }
+
+    /// Another plugin, which `spec.calls` of this one's object names.
+    pub fn plugin(&self, name: impl Into<String>) -> OtherPlugin {
+        self.kite.plugin(name)
     }
 
     /// Tells the caller how far the tool has come: `fraction` from 0 to 1, and what is being done.

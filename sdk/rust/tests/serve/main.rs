@@ -1,6 +1,8 @@
 //! A plugin over real mutual TLS on loopback, as gateway, operator and kubelet meet it.
 
 #[cfg(test)]
+mod calls;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod files;
@@ -161,6 +163,7 @@ async fn a_plugin_that_is_no_good_does_not_start() {
                 clients_ca: "".into(),
             },
             kube: None,
+            gateway: "/nowhere".into(),
         };
         let plugin = TestPlugin {
             manifest,

@@ -15,6 +15,8 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
+/// A folder that is not there.
+const NOWHERE: &str = "/nowhere";
 /// How long anything may take before a test has failed.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -49,6 +51,16 @@ impl Ca {
     /// Certificate and key of the plugin.
     fn serving(&self) -> (String, String) {
         self.issue(&kite_proto::server_name("hello"), ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// What a plugin shows whose clients are those of `clients`.
+    fn fixed(&self, clients: &Self) -> Certificates {
+        let (certificate, key) = self.serving();
+        Certificates::Fixed {
+            certificate: certificate.into(),
+            key: key.into(),
+            clients_ca: clients.pem().into(),
+        }
     }
 
     /// Writes the three files of a plugin whose clients are those of `clients`.
@@ -87,13 +99,8 @@ impl World {
     /// Serves a plugin with this client for the API server.
     pub(crate) async fn serve_beside(plugin: impl Plugin, kube: Option<Client>) -> Self {
         let (servers, clients) = (Ca::new(), Ca::new());
-        let (certificate, key) = servers.serving();
-        let certificates = Certificates::Fixed {
-            certificate: certificate.into(),
-            key: key.into(),
-            clients_ca: clients.pem().into(),
-        };
-        Self::serve_as(plugin, kube, servers, clients, certificates).await
+        let certificates = servers.fixed(&clients);
+        Self::serve_as(plugin, (kube, Path::new(NOWHERE)), servers, clients, certificates).await
     }
 
     /// Serves a plugin whose certificates are in the files of `folder`.
@@ -101,12 +108,19 @@ impl World {
         let (servers, clients) = (Ca::new(), Ca::new());
         servers.write_to(folder, &clients);
         let certificates = Certificates::Folder(folder.to_owned());
-        Self::serve_as(plugin, None, servers, clients, certificates).await
+        Self::serve_as(plugin, (None, Path::new(NOWHERE)), servers, clients, certificates).await
+    }
+
+    /// Serves a plugin whose files for calls of others are in `gateway`.
+    pub(crate) async fn serve_calling(plugin: impl Plugin, gateway: &Path) -> Self {
+        let (servers, clients) = (Ca::new(), Ca::new());
+        let certificates = servers.fixed(&clients);
+        Self::serve_as(plugin, (None, gateway), servers, clients, certificates).await
     }
 
     async fn serve_as(
         plugin: impl Plugin,
-        kube: Option<Client>,
+        (kube, gateway): (Option<Client>, &Path),
         servers: Ca,
         clients: Ca,
         certificates: Certificates,
@@ -120,6 +134,7 @@ impl World {
             health_listener,
             certificates,
             kube,
+            gateway: gateway.to_owned(),
         };
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve_with(plugin, config, async {
