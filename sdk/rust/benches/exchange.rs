@@ -64,6 +64,8 @@ async fn client() -> PluginClient<Channel> {
             clients_ca: authorities.clients.pem().into(),
         },
         kube: None,
+        // It calls nobody.
+        gateway: "/nowhere".into(),
     };
     tokio::spawn(serve_with(Small, config, std::future::pending()));
     let tls = ClientTlsConfig::new()
