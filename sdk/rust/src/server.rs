@@ -144,7 +144,7 @@ pub async fn serve_with(
         // Fails only if the sender is gone, which is the end too.
         let _ = ended.await;
     };
-    let incoming = tls.incoming(listener);
+    let incoming = tls.incoming(listener, stopping.clone());
     let mut protocol = Box::pin(router.serve_with_incoming_shutdown(incoming, until_told));
     let mut health = Box::pin(health::serve(health_listener, stopping, metrics));
     tokio::select! {

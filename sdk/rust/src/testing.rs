@@ -44,6 +44,8 @@ mod answer;
 mod certificates;
 mod client;
 
+use std::time::Duration;
+
 pub use answer::{Answer, Refusal, ToolResult};
 use axum::{Router, body::Body, http::Request};
 pub use client::TestClient;
@@ -53,6 +55,7 @@ use tokio::{
     net::TcpListener,
     sync::{Mutex, oneshot},
     task::JoinHandle,
+    time::timeout,
 };
 pub use tonic::Code;
 use tonic::transport::Endpoint;
@@ -64,6 +67,9 @@ use crate::{Config, Plugin, ServeError, serve_with};
 const NAMESPACE: &str = "kite-plugins";
 /// A folder that is not there: in a test there are no other plugins.
 const NOWHERE: &str = "/nonexistent";
+
+/// How long a plugin that cannot be reached may take to say why.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs `plugin`, called `test`, with nothing beside it.
 pub async fn start(plugin: impl Plugin) -> TestClient {
@@ -135,11 +141,14 @@ impl<P: Plugin> TestPlugin<P> {
         });
         let endpoint = Endpoint::from_shared(format!("https://{address}")).or_fail("connect to the plugin");
         let endpoint = endpoint.tls_config(both.host).or_fail("connect to the plugin");
-        let channel = tokio::select! {
-            channel = endpoint.connect() => channel.or_fail("connect to the plugin"),
-            ended = &mut serving => {
-                ended.or_fail("start the plugin").or_fail("start the plugin");
-                fail("the plugin ended at its start")
+        let channel = match endpoint.connect().await {
+            Ok(channel) => channel,
+            Err(error) => {
+                // Mostly it is the plugin that did not start, which says why.
+                if let Ok(ended) = timeout(PATIENCE, &mut serving).await {
+                    ended.or_fail("start the plugin").or_fail("start the plugin");
+                }
+                fail(&format!("failed to connect to the plugin: {}", error_chain(&error)))
             }
         };
         let served = Served {

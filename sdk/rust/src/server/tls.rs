@@ -15,7 +15,7 @@ use rustls::{
 use tokio::{
     fs,
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     time::{interval, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -156,15 +156,22 @@ impl Tls {
         })
     }
 
-    /// The connections whose clients have shown their certificates. The listener is open for as long as the stream is there.
-    pub(super) fn incoming(&self, listener: TcpListener) -> ReceiverStream<io::Result<TlsStream<TcpStream>>> {
+    /// The connections whose clients have shown their certificates. The listener is open for as long as the stream is there and
+    /// `serving` is true; the stream does not end before the plugin does, as connections that are there go on.
+    pub(super) fn incoming(
+        &self,
+        listener: TcpListener,
+        mut serving: watch::Receiver<bool>,
+    ) -> ReceiverStream<io::Result<TlsStream<TcpStream>>> {
         let (sender, receiver) = mpsc::channel(1);
         let config = Arc::clone(&self.config);
         tokio::spawn(async move {
             tokio::select! {
                 () = sender.closed() => {}
+                _ = serving.wait_for(|serving| !serving) => {}
                 () = accept(listener, &config, &sender) => {}
             }
+            sender.closed().await;
         });
         ReceiverStream::new(receiver)
     }

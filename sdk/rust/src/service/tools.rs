@@ -1,6 +1,6 @@
 //! Calls of the author's tools, and the question whether one may be made.
 
-use std::{future::Future, panic::AssertUnwindSafe, pin::pin, task::Poll};
+use std::{future::Future, panic::AssertUnwindSafe, task::Poll};
 
 use futures::{FutureExt as _, StreamExt as _, stream, stream::BoxStream};
 use kite_proto::{
@@ -109,7 +109,7 @@ fn with_progress(
             ended = None;
             last = Some(message);
         }
-        if let Poll::Ready(message) = pin!(progress.next()).poll_unpin(context) {
+        if let Poll::Ready(message) = progress.poll(context) {
             return ready(message);
         }
         match (last.take(), &ended) {

@@ -3,9 +3,10 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
 };
 
-use tokio::sync::Notify;
+use futures::task::AtomicWaker;
 
 /// Messages that wait for a caller who reads slowly; beyond that the last is replaced.
 const WAITING: usize = 16;
@@ -19,7 +20,8 @@ pub(crate) struct Progress(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     told: Mutex<Told>,
-    more: Notify,
+    /// Of the stream, which is polled by one task at a time.
+    stream: AtomicWaker,
 }
 
 #[derive(Debug, Default)]
@@ -45,23 +47,19 @@ impl Progress {
         }
         told.waiting.push_back(kite_proto::Progress { fraction, message });
         drop(told);
-        self.0.more.notify_one();
+        self.0.stream.wake();
     }
 
     /// The next message, if there is one already.
-    pub(crate) fn take(&self) -> Option<kite_proto::Progress> {
+    fn take(&self) -> Option<kite_proto::Progress> {
         self.told().waiting.pop_front()
     }
 
-    /// The next message, once there is one.
-    pub(crate) async fn next(&self) -> kite_proto::Progress {
-        loop {
-            if let Some(message) = self.take() {
-                return message;
-            }
-            // Keeps what was told between the two, so that nothing is missed.
-            self.0.more.notified().await;
-        }
+    /// The next message; if there is none, the task is woken by the next.
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<kite_proto::Progress> {
+        // Before the look: what is told in between wakes already.
+        self.0.stream.register(context.waker());
+        self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
     /// What was noted is whole at all times, so that a panic elsewhere spoils nothing.

@@ -310,6 +310,8 @@ async fn what_a_plugin_holds_is_released_once_when_the_stop_is_announced() {
     let mut health = HealthClient::new(world.health_channel().await);
     let says = health.check(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(says.status(), ServingStatus::NotServing);
+    let refused = async { while world.connect_as(Some(world.clients.client())).await.is_ok() {} };
+    within("connections to be refused", refused).await;
 
     go_on.notify_one();
     client.shutdown(shutdown()).await.unwrap();

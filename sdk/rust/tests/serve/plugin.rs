@@ -30,6 +30,8 @@ spec: {version: 0.1.0, image: hello}
 pub(crate) struct Beside {
     /// Told when a slow handler begins (`true`) and when it is dropped before its end (`false`).
     pub(crate) slow: mpsc::UnboundedSender<bool>,
+    /// Lets the task of a tool tell of its progress.
+    pub(crate) tell: Arc<Notify>,
     /// Lets a slow handler end.
     pub(crate) go_on: Arc<Notify>,
 }
@@ -44,6 +46,7 @@ impl TestPlugin {
         let (slow, told) = mpsc::unbounded_channel();
         let beside = Beside {
             slow,
+            tell: Arc::new(Notify::new()),
             go_on: Arc::new(Notify::new()),
         };
         (
@@ -216,7 +219,7 @@ async fn may_greet(context: ToolContext, Hello { name }: Hello) -> Result<(), Re
     }
 }
 
-/// Tells of its progress, and is done when it is let go on. A task of its own is told when it is cancelled.
+/// Tells of its progress, and is done when it is let go on. One task of its own does too, another is told when it is cancelled.
 async fn steps(beside: Beside, context: ToolContext) -> Result<String, ToolError> {
     let token = context.cancelled().clone();
     let told = beside.clone();
@@ -224,7 +227,12 @@ async fn steps(beside: Beside, context: ToolContext) -> Result<String, ToolError
         token.cancelled().await;
         let _ = told.slow.send(false);
     });
-    context.progress(0.25, "a quarter");
+    let other = context.clone();
+    let told = beside.clone();
+    tokio::spawn(async move {
+        told.tell.notified().await;
+        other.progress(0.25, "a quarter");
+    });
     beside.go_on.notified().await;
     context.progress(0.5, "half");
     context.progress(0.5, "still half");

@@ -108,6 +108,8 @@ async fn progress_is_told_while_the_tool_runs_and_the_result_comes_last() {
     let mut client = world.client().await;
     let running = async {
         let mut stream = client.call_tool(steps()).await.unwrap().into_inner();
+        // By a task that the tool has spawned, while the tool itself waits for something else.
+        beside.tell.notify_one();
         let mut parts = vec![stream.message().await.unwrap().unwrap().part.unwrap()];
         beside.go_on.notify_one();
         while let Some(message) = stream.message().await.unwrap() {
@@ -125,9 +127,10 @@ async fn progress_is_told_while_the_tool_runs_and_the_result_comes_last() {
 
 #[tokio::test]
 async fn what_a_tool_has_spawned_learns_that_the_caller_went_away() {
-    let (plugin, _beside, mut told) = TestPlugin::new();
+    let (plugin, beside, mut told) = TestPlugin::new();
     let world = World::serve(plugin).await;
     let mut client = world.client().await;
+    beside.tell.notify_one();
     let mut stream = client.call_tool(steps()).await.unwrap().into_inner();
     within("the first progress", stream.message()).await.unwrap().unwrap();
     drop(stream);
