@@ -97,7 +97,8 @@ pub trait Resources: Send + Sync + 'static {
     }
 
     /// Changes some of an object's fields. Unless it is given, it is [`get`](Self::get), the change, and [`update`](Self::update),
-    /// again if the object was changed meanwhile by somebody else.
+    /// again if the object was changed meanwhile by somebody else. Who gives another one, by [`Patch::apply`] perhaps, sees to it that
+    /// the object fits afterwards.
     fn patch(
         &self,
         context: &ResourceContext,

@@ -34,8 +34,8 @@ impl Patch {
         Ok(Self::Json(patch))
     }
 
-    /// Changes `object`. If that fails, what it is then is of no use.
-    pub(super) fn apply(&self, object: &mut Value) -> Result<(), ResourceError> {
+    /// Changes `object`, unless it would be larger than an object may be. If that fails, what it is then is of no use.
+    pub fn apply(&self, object: &mut Value) -> Result<(), ResourceError> {
         match self {
             Self::Merge(patch) => json_patch::merge(object, patch),
             Self::Json(patch) => {
