@@ -55,6 +55,7 @@ check: build ## Format, lints, generated files, file length, protocol, chart
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	cargo clippy --workspace --test "*" --locked -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --quiet
 	cargo test --workspace --locked --quiet --test generated
 	$(E2E) lengths
 	$(E2E) buf lint $(PROTO)
