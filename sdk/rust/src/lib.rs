@@ -57,12 +57,14 @@ mod server;
 mod service;
 mod telemetry;
 mod tool;
+mod web_socket;
 
 // So that an author's code has the very versions that the SDK speaks in its signatures.
 pub use axum;
 pub use caller::{Caller, NoCaller, RequestId};
 pub use definitions::DefinitionError;
 pub use kite_api::{PluginName, name::NameError};
+pub use kite_proto::web_socket::{FrameError, Message};
 pub use kube;
 pub use manifest::ManifestError;
 pub use plugin::Plugin;
@@ -73,3 +75,4 @@ pub use server::{Config, ServeError, serve, serve_with};
 pub use tokio;
 pub use tool::{Tool, ToolContext, ToolError, ToolOutput};
 pub use tracing;
+pub use web_socket::{NoWebSocket, WebSocket, WebSocketError, WebSocketReceiver, WebSocketSender, WebSocketUpgrade};

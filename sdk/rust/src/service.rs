@@ -5,6 +5,7 @@ mod headers;
 mod http;
 mod reply;
 mod request;
+mod socket;
 mod status;
 mod tools;
 
@@ -60,7 +61,7 @@ impl Plugin for Service {
     }
 
     async fn http(&self, request: Request<Streaming<HttpRequest>>) -> Result<Response<Answers<HttpResponse>>, Status> {
-        http::exchange(self.routes.clone(), request.into_inner())
+        http::exchange(self.routes.clone(), request.into_inner(), self.serving.clone())
             .await
             .map(Response::new)
     }

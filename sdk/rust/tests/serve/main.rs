@@ -7,6 +7,8 @@ mod http;
 #[cfg(test)]
 mod plugin;
 #[cfg(test)]
+mod web_socket;
+#[cfg(test)]
 mod world;
 
 use kite_plugin_sdk::{Config, PluginName, ServeError, serve_with};
