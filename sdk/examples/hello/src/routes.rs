@@ -1,7 +1,7 @@
 //! The routes: below `/api/v1/plugins/hello` at the gateway.
 
 use kite_plugin_sdk::{
-    Caller,
+    Caller, Message, WebSocket, WebSocketUpgrade,
     axum::{
         Json, Router,
         body::Body,
@@ -22,6 +22,7 @@ pub(crate) fn routes(pods: Pods) -> Router {
         .route("/hello", get(hello))
         .route("/pods", get(own_pods))
         .route("/echo", post(echo))
+        .route("/socket", get(socket))
         .with_state(pods)
 }
 
@@ -43,6 +44,23 @@ async fn echo(headers: HeaderMap, body: Body) -> Response {
         response.headers_mut().insert(CONTENT_TYPE, kind.clone());
     }
     response
+}
+
+/// A WebSocket on which messages come back as they went.
+async fn socket(upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(echo_messages)
+}
+
+async fn echo_messages(mut socket: WebSocket) {
+    while let Some(Ok(message)) = socket.recv().await {
+        let echoed = match message {
+            Message::Text(_) | Message::Binary(_) => socket.send(message).await,
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(()),
+        };
+        if echoed.is_err() {
+            return;
+        }
+    }
 }
 
 impl IntoResponse for PodsError {
@@ -96,6 +114,12 @@ mod tests {
             (status, headers[CONTENT_TYPE].as_bytes(), body.as_slice()),
             (StatusCode::OK, b"text/x".as_slice(), b"abc".as_slice())
         );
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_a_web_socket_only() {
+        let (status, _, _) = answer(Request::get("/socket").body(Body::empty()).unwrap()).await;
+        assert_eq!(status, StatusCode::UPGRADE_REQUIRED);
     }
 
     #[tokio::test]
