@@ -26,7 +26,7 @@ use tokio::{
 use tonic::{Status, Streaming};
 use tracing::{error, warn};
 
-use super::{headers, panic_text, reply};
+use super::{headers, panic_text, reply, request};
 use crate::{
     RequestId,
     web_socket::{Accepted, WAITING, WebSocket, WebSocketError, WebSocketReceiver, WebSocketSender},
@@ -239,9 +239,8 @@ async fn hear(
     // Fails only if a CLOSE was said already.
     let _ = tells.send(heard);
     let _ = handler.send(last).await;
-    drop(handler);
-    // The stream is read to its end, as every request is.
-    while let Ok(Some(_)) = requests.message().await {}
+    // It is read to its end, as every request is, which nobody has to wait for.
+    tokio::spawn(request::drain(requests));
 }
 
 /// The frame of a message that has nothing else.
