@@ -9,6 +9,7 @@ pub mod request_id;
 pub mod serve;
 pub mod start;
 pub mod tls;
+pub mod upgrades;
 pub mod upstream;
 
 /// An error of whatever made it.

@@ -27,7 +27,7 @@ use serde::Serialize;
 use self::{
     authenticate::{Authenticator, BearerToken, Caller, CredentialError},
     authorize::{Access, Authorizer, Part},
-    forward::{BodyError, Ended, Exchange, ForwardError, Forwarded, Limits},
+    forward::{BodyError, Ended, Exchange, ForwardError, Forwarded, Handshake, Limits, Opening},
     path::NormalPath,
     route::Route,
     tool::ToolError,
@@ -120,20 +120,16 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     ) -> Answer {
         // 4. The syntax of the name, before it becomes part of a question to the API server.
         let plugin = PluginName::parse(name).map_err(Refusal::Name)?;
-        // A connection that is upgraded can change what it likes, whatever its method says.
-        let upgrade = is_upgrade(&request);
         // 5. The caller's right on that name, existing or not: nobody learns of plugins that they may not use.
-        self.authorize(&caller, Part::Proxy, if upgrade { Verb::Create } else { verb }, &plugin)
-            .await?;
+        self.authorize(&caller, Part::Proxy, verb, &plugin).await?;
+        let upgrade = is_upgrade(&request);
+        if upgrade {
+            // A connection that is upgraded can change what it likes, whatever its method says.
+            self.authorize(&caller, Part::Proxy, Verb::Create, &plugin).await?;
+        }
         // 6. The plugin, now that its existence is no secret, and whether it takes traffic.
         let table = self.table()?;
         let (_, active) = serving(&table, &plugin)?;
-        if upgrade {
-            return Err(Refusal::Upgrade);
-        }
-        // 7. A pod that is what the operator recorded. Until here nothing of the request has begun.
-        let connected = self.connect(&plugin, active).await?;
-        // 8. The exchange itself, with the path that was authorized.
         let forwarded = Forwarded {
             plugin: &plugin,
             below,
@@ -144,9 +140,27 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
                 caller: self.body_timeout,
             },
         };
+        if upgrade {
+            return self.open(forwarded, request, active).await;
+        }
+        // 7. A pod that is what the operator recorded. Until here nothing of the request has begun.
+        let connected = self.connect(&plugin, active).await?;
+        // 8. The exchange itself, with the path that was authorized.
         let answer = match Exchange::new(forwarded, request).on(connected).await {
             // The pod ended just now. Whatever the method: nothing of the request has begun.
             Err(Ended::Unsent(exchange, _)) => exchange.on(self.connect(&plugin, active).await?).await,
+            answer => answer,
+        };
+        answer.map_err(|ended| Refusal::Forward(ForwardError::from(ended)))
+    }
+
+    /// A WebSocket: the handshake is checked, and then the plugin is asked as above. Of the connection nothing else is ever made.
+    async fn open(&self, forwarded: Forwarded<'_>, request: Request<RequestBody>, active: &Active) -> Answer {
+        let handshake = Handshake::of(request).map_err(Refusal::Handshake)?;
+        let plugin = forwarded.plugin;
+        let connected = self.connect(plugin, active).await?;
+        let answer = match Opening::new(forwarded, handshake).on(connected).await {
+            Err(Ended::Unsent(opening, _)) => opening.on(self.connect(plugin, active).await?).await,
             answer => answer,
         };
         answer.map_err(|ended| Refusal::Forward(ForwardError::from(ended)))

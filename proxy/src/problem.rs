@@ -11,7 +11,7 @@ use crate::{
         ResponseBody,
         authenticate::{AuthenticateError, CredentialError},
         authorize::AuthorizeError,
-        forward::{ExchangeFailure, ForwardError},
+        forward::{ExchangeFailure, ForwardError, HandshakeError},
         full,
         path::PathError,
         tool::{ArgumentsError, CallFailure, ToolError},
@@ -66,7 +66,7 @@ pub enum Refusal {
     #[error("failed to read the name")]
     Name(#[source] NameError),
     #[error("failed to upgrade the connection")]
-    Upgrade,
+    Handshake(#[source] HandshakeError),
     #[error("failed to ask what the caller may do")]
     Authorize(#[source] AuthorizeError),
     #[error("failed to find the caller's right to {}", verb.as_str())]
@@ -143,6 +143,11 @@ impl Refusal {
         if kind.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
+        if kind.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
         if let Self::Method { allow } = self {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
@@ -169,7 +174,9 @@ impl Refusal {
             Self::NoRoute => (S::NOT_FOUND, "no-such-route", "There is no such route"),
             Self::Method { .. } => (S::METHOD_NOT_ALLOWED, "method-not-allowed", "The route does not take this method"),
             Self::Name(_) => (S::BAD_REQUEST, "invalid-name", "The name is malformed"),
-            Self::Upgrade => (S::NOT_IMPLEMENTED, "upgrade-unsupported", "The connection cannot be upgraded"),
+            Self::Handshake(HandshakeError::Unsupported) => (S::NOT_IMPLEMENTED, "upgrade-unsupported", "The connection cannot be upgraded"),
+            Self::Handshake(HandshakeError::Version) => (S::UPGRADE_REQUIRED, "websocket-version", "The version of WebSocket is another"),
+            Self::Handshake(HandshakeError::Body | HandshakeError::Keys | HandshakeError::Malformed(_)) => (S::BAD_REQUEST, "invalid-handshake", "The WebSocket handshake is malformed"),
             Self::Authorize(_) => (S::SERVICE_UNAVAILABLE, "authorization-unavailable", "The caller's rights could not be checked"),
             Self::Forbidden { .. } => (S::FORBIDDEN, "forbidden", "The caller may not do this"),
             Self::NotReady => (S::SERVICE_UNAVAILABLE, "not-ready", "The gateway is not ready"),
@@ -209,11 +216,11 @@ impl Refusal {
             Self::Credential(error) => return error.to_string().into(),
             Self::Name(error) => return error.to_string().into(),
             Self::Arguments(error) => return error_chain(error).into(),
+            Self::Handshake(error) => return error_chain(error).into(),
             Self::Method { allow } => return format!("the route takes {allow}").into(),
             Self::Authenticate(_) => "the Kubernetes API could not be asked who calls: try again",
             Self::Authorize(_) => "the Kubernetes API could not be asked what the caller may do: try again",
             Self::NoRoute => "there is no such route",
-            Self::Upgrade => "plugins cannot be reached over an upgraded connection",
             // The same text for plugins that exist and for those that do not: nobody learns of what they may not use.
             Self::Forbidden { verb } => {
                 let verb = verb.as_str();

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::{Request, Response, header};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -20,7 +20,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::pipeline::{RequestBody, ResponseBody};
+use crate::{
+    pipeline::{RequestBody, ResponseBody},
+    upgrades::Upgrades,
+};
 
 /// A client that has not agreed on TLS by then does not want to.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,7 +60,7 @@ pub async fn serve<F, R>(
     R: Future<Output = Response<ResponseBody>> + Send + 'static,
 {
     let acceptor = TlsAcceptor::from(config);
-    let connections = GracefulShutdown::new();
+    let (connections, upgrades) = (GracefulShutdown::new(), Upgrades::default());
     let mut ended = std::pin::pin!(ended);
     loop {
         let accepted = tokio::select! {
@@ -66,8 +69,9 @@ pub async fn serve<F, R>(
         };
         match accepted {
             Ok((tcp, peer)) => {
-                let connection = connection(acceptor.clone(), tcp, peer, answer.clone(), connections.watcher());
-                tokio::spawn(connection);
+                let (acceptor, watcher) = (acceptor.clone(), connections.watcher());
+                let answer = leased(answer.clone(), upgrades.clone());
+                tokio::spawn(connection(acceptor, tcp, peer, answer, watcher));
             }
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection");
@@ -76,9 +80,29 @@ pub async fn serve<F, R>(
         }
     }
     drop(listener);
-    let under_way = connections.count();
-    if timeout(grace, connections.shutdown()).await.is_err() {
+    let under_way = connections.count() + upgrades.count();
+    upgrades.end();
+    let ended = async {
+        connections.shutdown().await;
+        // After the connections of HTTP, of which some may have become others just now.
+        upgrades.ended().await;
+    };
+    if timeout(grace, ended).await.is_err() {
         tracing::warn!(connections = under_way, "connections were cut off");
+    }
+}
+
+/// Has a request that would become another protocol learn of the end, and counted until its connection is closed.
+fn leased<F, R>(answer: F, upgrades: Upgrades) -> impl Fn(Request<RequestBody>) -> R + Clone + Send + 'static
+where
+    F: Fn(Request<RequestBody>) -> R + Clone + Send + 'static,
+    R: Future<Output = Response<ResponseBody>> + Send + 'static,
+{
+    move |mut request| {
+        if request.headers().contains_key(header::UPGRADE) {
+            request.extensions_mut().insert(upgrades.lease());
+        }
+        answer(request)
     }
 }
 
@@ -99,7 +123,9 @@ where
         let answered = answer(request.map(|body| body.map_err(Into::into).boxed_unsync()));
         async { Ok::<_, Infallible>(answered.await) }
     });
-    let connection = builder.serve_connection(TokioIo::new(tls), service).into_owned();
+    let connection = builder
+        .serve_connection_with_upgrades(TokioIo::new(tls), service)
+        .into_owned();
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%peer, error = kite_api::error_chain(error.as_ref()), "connection broke");
     }

@@ -7,8 +7,14 @@ mod faults;
 mod gateway;
 #[path = "support/rogue.rs"]
 mod rogue;
+#[path = "support/rogue_socket.rs"]
+mod rogue_socket;
 #[path = "support/served.rs"]
 mod served;
+#[path = "support/socket.rs"]
+mod socket;
+#[path = "support/socket_frames.rs"]
+mod socket_frames;
 
 use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
@@ -116,6 +122,7 @@ async fn the_plugin_sees_the_normal_path_the_caller_and_none_of_the_credentials(
         "requestId": "r-1",
         "timeout": null,
         "whole": true,
+        "protocol": "",
     });
     assert_eq!((answer.status, answer.json()), (StatusCode::OK, expected));
     assert_eq!(answer.headers["x-request-id"], "r-1");

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicySpec},
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::{Namespace, Pod, ServiceAccount},
-    rbac::v1::{ClusterRoleBinding, RoleRef, Subject},
+    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject},
 };
 use kite_api::{KitePlugin, KitePluginSpec, KitePluginStatus, Phase};
 use kube::{
@@ -167,6 +167,19 @@ impl Scope {
         self.token_of(HOME, &name).await
     }
 
+    /// A token of a new user who holds these rules alone, cluster-wide.
+    pub async fn user_with(&self, suffix: &str, rules: Vec<PolicyRule>) -> String {
+        let name = format!("{}{suffix}-rules", self.name);
+        let role = ClusterRole {
+            metadata: self.metadata(&name),
+            rules: Some(rules),
+            ..ClusterRole::default()
+        };
+        let api: Api<ClusterRole> = Api::all(self.client.clone());
+        api.create(&PostParams::default(), &role).await.expect("a role");
+        self.user(suffix, &[&name]).await
+    }
+
     async fn bind(&self, binding: &str, role: &str, account: &str) {
         let binding = ClusterRoleBinding {
             metadata: self.metadata(binding),
@@ -281,6 +294,7 @@ impl Scope {
     async fn clean(&self) {
         self.remove::<KitePlugin>(Api::all(self.client.clone())).await;
         self.remove::<ClusterRoleBinding>(Api::all(self.client.clone())).await;
+        self.remove::<ClusterRole>(Api::all(self.client.clone())).await;
         self.remove::<ServiceAccount>(Api::namespaced(self.client.clone(), HOME))
             .await;
         self.remove::<Pod>(Api::namespaced(self.client.clone(), HOME)).await;

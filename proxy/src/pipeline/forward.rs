@@ -3,6 +3,7 @@
 mod request;
 mod response;
 mod turn;
+mod web_socket;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -24,6 +25,7 @@ use self::{
 pub use self::{
     response::{AnswerError, BodyError},
     turn::Limits,
+    web_socket::{Handshake, HandshakeError, Opening},
 };
 use super::{RequestBody, ResponseBody, authenticate::Caller, headers, location::Base};
 use crate::{request_id::RequestId, upstream::Connected};
@@ -108,14 +110,14 @@ pub struct Exchange<'a> {
 }
 
 /// How an exchange ended before an answer.
-pub enum Ended<'a> {
+pub enum Ended<T> {
     /// Nothing of the request left the gateway, so that it can go by another connection.
-    Unsent(Box<Exchange<'a>>, Box<Status>),
+    Unsent(Box<T>, Box<Status>),
     Failed(ForwardError),
 }
 
-impl From<Ended<'_>> for ForwardError {
-    fn from(ended: Ended<'_>) -> Self {
+impl<T> From<Ended<T>> for ForwardError {
+    fn from(ended: Ended<T>) -> Self {
         match ended {
             Ended::Unsent(_, status) => Self::call(status),
             Ended::Failed(error) => error,
@@ -132,10 +134,7 @@ impl<'a> Exchange<'a> {
             // Only the answer's beginning has a limit, which is kept here: its body may stream as long as it likes.
             context: Some(context(forwarded.caller, forwarded.id, None)),
             method: parts.method.as_str().to_owned(),
-            path_and_query: match &query {
-                Some(query) => format!("{}?{query}", forwarded.below),
-                None => forwarded.below.to_owned(),
-            },
+            path_and_query: target(forwarded.below, query.as_deref()),
             headers: headers::to_plugin(&parts.headers),
             ..HttpRequestHead::default()
         };
@@ -151,7 +150,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Sends the request to the plugin and gives its answer, whose body comes as the plugin sends it.
-    pub async fn on(self, connected: Connected) -> Result<http::Response<ResponseBody>, Ended<'a>> {
+    pub async fn on(self, connected: Connected) -> Result<http::Response<ResponseBody>, Ended<Self>> {
         // When the answer is over, or nobody waits for it any more, nobody reads the rest of the request either.
         let (stop, stopped) = oneshot::channel();
         let (turn, returned) = (Turn::new(), Arc::new(Mutex::new(None)));
@@ -188,6 +187,14 @@ impl<'a> Exchange<'a> {
             },
         };
         response::build(asked, first, rest, kept).map_err(|error| Ended::Failed(ForwardError::Answer(error)))
+    }
+}
+
+/// What a plugin sees of the request's target.
+fn target(below: &str, query: Option<&str>) -> String {
+    match query {
+        Some(query) => format!("{below}?{query}"),
+        None => below.to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Authenticator and Authorizer in one, by the caller's name: `admin` may all, `viewer` may see plugins, `user` may use
-/// hello, `stranger` nothing; of `unchecked` nobody can say, and with the token `down` nobody can say who it is.
+/// hello, `reader` may read from it, `stranger` nothing; of `unchecked` nobody can say, and with the token `down` nobody can say who it is.
 #[derive(Default)]
 struct Fake {
     asked: Mutex<Vec<String>>,
@@ -40,6 +40,7 @@ impl Authorizer for Arc<Fake> {
         match caller.name.as_str() {
             "admin" => Ok(true),
             "viewer" => Ok(part == Part::Object),
+            "reader" => Ok(part == Part::Proxy && verb == "get"),
             "user" => Ok(part != Part::Object && plugin.as_str() == "hello"),
             "unchecked" => Err(AuthorizeError("the API server is down".into())),
             _ => Ok(false),
@@ -316,7 +317,7 @@ async fn every_route_below_api_asks_who_calls() {
 }
 
 #[tokio::test]
-async fn the_method_is_the_verb_and_an_upgrade_is_create() {
+async fn the_method_is_the_verb() {
     let asking = asking(Some(table()));
     for (method, verb) in [
         ("GET", "get"),
@@ -336,14 +337,44 @@ async fn the_method_is_the_verb_and_an_upgrade_is_create() {
         .ask("POST", "/api/v1/plugins/tools/plugin_hello_greet", "user", "{}")
         .await;
     assert_eq!(asking.asked(), ["who", "Tools create hello"]);
+}
 
-    let mut upgrade = request("GET", "/api/v1/plugins/hello/ws", "user", "");
-    upgrade
-        .headers_mut()
-        .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    let seen = asking.send(upgrade).await;
-    assert_eq!((seen.status, seen.slug()), (501, "upgrade-unsupported"));
-    assert_eq!(asking.asked(), ["who", "Proxy create hello"]);
+#[tokio::test]
+async fn an_upgrade_needs_get_and_create_and_is_a_web_socket_or_nothing() {
+    let asking = asking(Some(table()));
+    let upgrade = async |token: &str, protocol: &'static str, path: &str| {
+        let mut upgrade = request("GET", path, token, "");
+        upgrade
+            .headers_mut()
+            .insert(header::UPGRADE, HeaderValue::from_static(protocol));
+        let seen = asking.send(upgrade).await;
+        (seen.status, seen.slug().to_owned(), asking.asked())
+    };
+    let (get, create) = ("Proxy get hello".to_owned(), "Proxy create hello".to_owned());
+    for (token, protocol, status, slug, asked) in [
+        (
+            "reader",
+            "websocket",
+            403,
+            "forbidden",
+            vec![get.clone(), create.clone()],
+        ),
+        ("stranger", "websocket", 403, "forbidden", vec![get.clone()]),
+        (
+            "user",
+            "h2c",
+            501,
+            "upgrade-unsupported",
+            vec![get.clone(), create.clone()],
+        ),
+        ("user", "websocket", 400, "invalid-handshake", vec![get, create]),
+    ] {
+        let expected = (status, slug.to_owned(), [vec!["who".to_owned()], asked].concat());
+        let seen = upgrade(token, protocol, "/api/v1/plugins/hello/ws").await;
+        assert_eq!(seen, expected, "{token} {protocol}");
+    }
+    let seen = upgrade("admin", "websocket", "/api/v1/plugins/off/ws").await;
+    assert_eq!((seen.0, seen.1.as_str()), (503, "not-loaded"));
 }
 
 #[tokio::test]

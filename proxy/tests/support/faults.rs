@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt as _, future::join_all, stream};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use kite_api::{PluginName, ToolName};
@@ -18,11 +18,11 @@ use kite_gateway::{
     pipeline::{
         RequestBody,
         authenticate::Caller,
-        forward::{Ended, Exchange, Forwarded, Limits},
+        forward::{Ended, Exchange, Forwarded, Handshake, Limits, Opening},
         tool::{self, ToolError},
     },
     request_id::RequestId,
-    upstream::{EndpointError, Upstream},
+    upstream::{Connected, EndpointError, Upstream},
 };
 use serde_json::json;
 use tokio::time::timeout;
@@ -101,20 +101,68 @@ async fn a_pod_that_says_nothing_delays_no_request() {
     assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
 }
 
-#[tokio::test]
-async fn a_request_that_never_left_goes_by_another_connection() {
-    let scene = Scene::new().await;
-    let upstream = &scene.gateway.upstream;
-    let (plugin, first) = (rogue(), active(&[scene.address]));
-    let connect = async || upstream.connect(&plugin, &first).await;
-    let (old, old_too) = (connect().await.ok().unwrap(), connect().await.ok().unwrap());
+/// The rogue's connection twice, which was closed since it was taken: the rogue ends.
+async fn closed(scene: &Scene) -> [Connected; 2] {
+    let (plugin, active) = (rogue(), active(&[scene.address]));
+    let connect = async || scene.gateway.upstream.connect(&plugin, &active).await;
+    let taken = [connect().await.ok().unwrap(), connect().await.ok().unwrap()];
     scene.rogue.stop.send_replace(true);
     let gone = async {
         while connect().await.is_ok() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(LIMIT, gone).await.expect("the connection is closed");
+    timeout(LIMIT, gone).await.unwrap();
+    taken
+}
+
+#[tokio::test]
+async fn a_web_socket_of_which_nothing_left_is_opened_by_another_connection() {
+    let scene = Scene::new().await;
+    let (plugin, [old, _]) = (rogue(), closed(&scene).await);
+    let (second, address) = Rogue::start(&scene.certificates).await;
+    let mut request = request(Method::GET, "rogue/socket", "");
+    for (name, value) in [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ] {
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    // A connection that is never upgraded.
+    let upgrade = hyper::upgrade::on(&mut request);
+    request.extensions_mut().insert(upgrade);
+
+    let id = RequestId::of(&HeaderMap::new());
+    let forwarded = Forwarded {
+        plugin: &plugin,
+        below: "/socket",
+        caller: Caller::default(),
+        id: &id,
+        limits: PATIENT,
+    };
+    let opening = Opening::new(forwarded, Handshake::of(request).unwrap());
+    let Err(Ended::Unsent(opening, _)) = opening.on(old).await else {
+        panic!("nothing can be sent on a closed connection");
+    };
+    let upstream = &scene.gateway.upstream;
+    let connected = upstream.connect(&plugin, &active(&[address])).await.ok().unwrap();
+    let answer = opening.on(connected).await.ok().unwrap();
+    assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let mut open = second.open.subscribe();
+    let dropped = timeout(LIMIT, open.wait_for(|open| *open == 0));
+    dropped
+        .await
+        .expect("with the connection the plugin is let go")
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_never_left_goes_by_another_connection() {
+    let scene = Scene::new().await;
+    let upstream = &scene.gateway.upstream;
+    let (plugin, [old, old_too]) = (rogue(), closed(&scene).await);
     let (_second, address) = Rogue::start(&scene.certificates).await;
     let second = active(&[address]);
 

@@ -31,22 +31,24 @@ use super::gateway::Certificates;
 /// What the plugin says it offers.
 pub(crate) const DEFINITIONS: &[u8] = b"definitions";
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The plugin, and what happened to it.
 #[derive(Clone)]
 pub(crate) struct Rogue {
     pub(crate) described: Arc<AtomicUsize>,
-    /// How many exchanges on `/endless` are open.
+    /// How many exchanges on `/endless` and on a WebSocket are open.
     pub(crate) open: watch::Sender<usize>,
     /// How many pieces of 1 KiB were taken out of all of them.
     pub(crate) pieces: watch::Sender<usize>,
+    /// What callers said on a WebSocket that is echoed.
+    pub(crate) heard: watch::Sender<Vec<HttpRequest>>,
     /// Set to have the plugin end, as a pod does that is told to.
     pub(crate) stop: watch::Sender<bool>,
 }
 
 /// Counts as open until it is dropped.
-struct Open(watch::Sender<usize>);
+pub(crate) struct Open(watch::Sender<usize>);
 
 impl Drop for Open {
     fn drop(&mut self) {
@@ -67,6 +69,7 @@ impl Rogue {
             described: Arc::default(),
             open: watch::Sender::new(0),
             pieces: watch::Sender::new(0),
+            heard: watch::Sender::new(vec![]),
             stop: watch::Sender::new(false),
         };
         let service = PluginServer::new(rogue.clone());
@@ -79,10 +82,15 @@ impl Rogue {
         (rogue, address)
     }
 
+    /// One more that is open.
+    pub(crate) fn opened(&self) -> Open {
+        self.open.send_modify(|open| *open += 1);
+        Open(self.open.clone())
+    }
+
     /// Pieces of 1 KiB for as long as somebody takes them.
     fn endless(&self) -> Answers<HttpResponse> {
-        self.open.send_modify(|open| *open += 1);
-        let open = Open(self.open.clone());
+        let open = self.opened();
         let taken = self.pieces.clone();
         let pieces = stream::repeat_with(move || {
             let _ = &open;
@@ -93,28 +101,28 @@ impl Rogue {
     }
 }
 
-fn header(name: &str, value: impl Into<Bytes>) -> Header {
+pub(crate) fn header(name: &str, value: impl Into<Bytes>) -> Header {
     Header {
         name: name.to_owned(),
         value: value.into(),
     }
 }
 
-fn head(status: u32, headers: Vec<Header>) -> HttpResponse {
+pub(crate) fn head(status: u32, headers: Vec<Header>) -> HttpResponse {
     HttpResponse {
         head: Some(HttpResponseHead { status, headers }),
         ..HttpResponse::default()
     }
 }
 
-fn data(data: impl Into<Bytes>) -> HttpResponse {
+pub(crate) fn data(data: impl Into<Bytes>) -> HttpResponse {
     HttpResponse {
         data: data.into(),
         ..HttpResponse::default()
     }
 }
 
-fn end() -> HttpResponse {
+pub(crate) fn end() -> HttpResponse {
     HttpResponse {
         end: true,
         ..HttpResponse::default()
@@ -130,7 +138,7 @@ fn whole(status: u32, headers: Vec<Header>, data: impl Into<Bytes>) -> Answers<H
     })])
 }
 
-fn answers(messages: Vec<Result<HttpResponse, Status>>) -> Answers<HttpResponse> {
+pub(crate) fn answers(messages: Vec<Result<HttpResponse, Status>>) -> Answers<HttpResponse> {
     stream::iter(messages).boxed()
 }
 
@@ -153,6 +161,7 @@ fn seen(first: &HttpRequest) -> Value {
         "requestId": context.request_id,
         "timeout": context.timeout.as_ref().map(|timeout| timeout.seconds),
         "whole": first.end,
+        "protocol": head.protocol,
     })
 }
 
@@ -273,6 +282,12 @@ impl Plugin for Rogue {
         };
         let target = first.head.as_ref().unwrap().path_and_query.clone();
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        if path.starts_with("/socket") && first.head.as_ref().unwrap().protocol == "websocket" {
+            return self
+                .socket(path, query, rest)
+                .map(Response::new)
+                .ok_or_else(|| Status::not_found("no such socket"));
+        }
         let query = query.to_owned();
         Ok(Response::new(match path {
             "/seen" => whole(200, vec![], seen(&first).to_string()),

@@ -19,16 +19,17 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{LIMIT, Scene};
 
-struct Served {
-    scene: Scene,
-    address: std::net::SocketAddr,
-    certificate: CertificateDer<'static>,
-    end: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+pub(crate) struct Served {
+    pub(crate) scene: Scene,
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) pem: String,
+    pub(crate) end: oneshot::Sender<()>,
+    pub(crate) task: JoinHandle<()>,
 }
 
 enum Client {
@@ -62,7 +63,7 @@ impl Client {
 }
 
 impl Served {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let scene = Scene::new().await;
         let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -83,12 +84,14 @@ impl Served {
             scene,
             address,
             certificate: cert.der().clone(),
+            pem: cert.pem(),
             end,
             task,
         }
     }
 
-    async fn client(&self, version: Version) -> Client {
+    /// A connection on which nothing is said yet.
+    pub(crate) async fn connection(&self, version: Version) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -100,8 +103,12 @@ impl Served {
         config.alpn_protocols = vec![if two { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
         let tcp = TcpStream::connect(self.address).await.unwrap();
         let name = "localhost".try_into().unwrap();
-        let io = TokioIo::new(TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap());
-        if two {
+        TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
+    }
+
+    async fn client(&self, version: Version) -> Client {
+        let io = TokioIo::new(self.connection(version).await);
+        if version == Version::HTTP_2 {
             let (client, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
             tokio::spawn(connection);
             Client::Two(client)

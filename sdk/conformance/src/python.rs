@@ -1,4 +1,4 @@
-//! Python with grpcio, and the protocol's modules generated for it: made once, and kept by what they were made from.
+//! Python with grpcio and websockets, and the protocol's modules generated for it: made once, and kept by what they were made from.
 
 use std::{
     env, fs, io,
@@ -27,7 +27,7 @@ pub enum PythonError {
     Subject(#[from] SubjectError),
 }
 
-/// An interpreter with grpcio, and the folder of generated modules.
+/// An interpreter with the packages of `requirements.txt`, and the folder of generated modules.
 #[derive(Clone, Debug)]
 pub struct Python {
     interpreter: PathBuf,
@@ -58,6 +58,18 @@ impl Python {
             interpreter: done.join("venv/bin/python"),
             modules: done.join("modules"),
         })
+    }
+
+    /// Runs `program` to its end, and gives what it says.
+    pub async fn run(&self, program: &Path, arguments: &[&str]) -> Result<String, PythonError> {
+        let mut command = Command::new(&self.interpreter);
+        command.arg(program).args(arguments).env("PYTHONDONTWRITEBYTECODE", "1");
+        let name = program.display().to_string();
+        let ran = tokio::task::spawn_blocking(move || run(&mut command)).await;
+        ran.map_err(|error| PythonError::Run {
+            program: name,
+            source: io::Error::other(error),
+        })?
     }
 
     /// Runs the plugin in `program`, which takes `--address` and `--folder`.

@@ -6,6 +6,8 @@ mod generated {
     include!("generated/kite.plugin.v1.rs");
 }
 
+pub mod web_socket;
+
 pub use generated::*;
 
 use sha2::{Digest, Sha256};

@@ -105,6 +105,7 @@ mod telemetry;
 pub mod testing;
 mod tool;
 mod web_files;
+mod web_socket;
 
 // So that an author's code has the very versions that the SDK speaks in its signatures.
 pub use axum;
@@ -114,6 +115,7 @@ pub use hooks::{ApplySettings, ClusterChange, ClusterEvent, ClusterEvents, Shutd
 pub use kite::{CallError, Cluster, Kite, KubeClient, KubeClientError, NoSettings, NotServed, OtherPlugin, Settings};
 pub use kite_api::validator::ValidatorError;
 pub use kite_api::{PluginName, name::NameError};
+pub use kite_proto::web_socket::{FrameError, Message};
 pub use kube;
 pub use manifest::ManifestError;
 pub use middleware::{Intercepted, Middleware, Verdict};
@@ -133,3 +135,4 @@ pub use tool::{Refused, Structured, Tool, ToolAnswer, ToolContext, ToolError};
 pub use tower::BoxError;
 pub use tracing;
 pub use web_files::WebFiles;
+pub use web_socket::{NoWebSocket, WebSocket, WebSocketError, WebSocketReceiver, WebSocketSender, WebSocketUpgrade};

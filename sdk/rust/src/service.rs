@@ -9,6 +9,7 @@ mod intercept;
 mod reply;
 mod request;
 mod resources;
+mod socket;
 mod status;
 mod tools;
 
@@ -71,7 +72,7 @@ impl Plugin for Service {
     }
 
     async fn http(&self, request: Request<Streaming<HttpRequest>>) -> Result<Response<Answers<HttpResponse>>, Status> {
-        http::exchange(self.routes.clone(), request.into_inner())
+        http::exchange(self.routes.clone(), request.into_inner(), self.serving.subscribe())
             .await
             .map(Response::new)
     }

@@ -40,6 +40,8 @@ pub enum AnswerError {
     Length,
     #[error("failed to take the Location")]
     Location(#[source] LocationError),
+    #[error("failed to find the subprotocol among those that the caller offered")]
+    Protocol,
     #[error("failed to read the body")]
     Body(#[source] BodyError),
 }

@@ -1,7 +1,7 @@
 //! The routes: below `/api/v1/plugins/hello` at the gateway.
 
 use kite_plugin_sdk::{
-    Caller, KubeClient,
+    Caller, KubeClient, Message, WebSocket, WebSocketUpgrade,
     axum::{
         Json, Router,
         body::Body,
@@ -21,6 +21,7 @@ pub(crate) fn routes() -> Router {
         .route("/hello", get(hello))
         .route("/pods", get(own_pods))
         .route("/echo", post(echo))
+        .route("/socket", get(socket))
 }
 
 /// Greets whoever asks.
@@ -42,6 +43,23 @@ async fn echo(headers: HeaderMap, body: Body) -> Response {
         response.headers_mut().insert(CONTENT_TYPE, kind.clone());
     }
     response
+}
+
+/// A WebSocket on which messages come back as they went.
+async fn socket(upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(echo_messages)
+}
+
+async fn echo_messages(mut socket: WebSocket) {
+    while let Some(Ok(message)) = socket.recv().await {
+        let echoed = match message {
+            Message::Text(_) | Message::Binary(_) => socket.send(message).await,
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(()),
+        };
+        if echoed.is_err() {
+            return;
+        }
+    }
 }
 
 impl IntoResponse for PodsError {

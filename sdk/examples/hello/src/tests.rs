@@ -120,3 +120,9 @@ async fn notes_are_made_listed_and_removed() {
     assert_eq!(refused.code, Code::InvalidArgument);
     client.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_socket_is_a_web_socket_only() {
+    let client = testing::start(Hello).await;
+    assert_eq!(client.get("/socket").await.status, StatusCode::UPGRADE_REQUIRED);
+}

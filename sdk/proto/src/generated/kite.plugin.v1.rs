@@ -1011,9 +1011,11 @@ pub mod plugin_client {
         /// Server-sent events are an ordinary response of text/event-stream that stays open; each piece is passed on as it comes.
         ///
         /// WebSocket (RFC 6455) is asked for by HttpRequestHead.protocol "websocket". A response of 101 accepts it, and from then on both sides
-        /// send `frame` and nothing else, until each has sent a CLOSE, the last that it sends, with `end`. Any other status refuses
-        /// it and is an ordinary response. Framing, masking and UTF-8 are checked by the gateway; a frame that is no frame is never
-        /// passed on.
+        /// send `frame` and nothing else, until each has sent a CLOSE, the last that it sends, with `end`. Whoever gets a CLOSE answers it with
+        /// one. Any other status refuses the WebSocket and is an ordinary response. Masks, lengths, reserved bits and UTF-8 are the gateway's to
+        /// check: what breaks RFC 6455 is never passed on, and the plugin gets a CLOSE with the code that the caller got. The gateway answers
+        /// its caller's pings itself; a PING of the plugin's goes to the caller, and the caller's PONG to the plugin. A message has at most 1 MiB
+        /// in all its frames. A stream that ends without a CLOSE is a connection that was lost: to the caller 1011.
         pub async fn http(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::HttpRequest>,
@@ -1298,9 +1300,11 @@ pub mod plugin_server {
         /// Server-sent events are an ordinary response of text/event-stream that stays open; each piece is passed on as it comes.
         ///
         /// WebSocket (RFC 6455) is asked for by HttpRequestHead.protocol "websocket". A response of 101 accepts it, and from then on both sides
-        /// send `frame` and nothing else, until each has sent a CLOSE, the last that it sends, with `end`. Any other status refuses
-        /// it and is an ordinary response. Framing, masking and UTF-8 are checked by the gateway; a frame that is no frame is never
-        /// passed on.
+        /// send `frame` and nothing else, until each has sent a CLOSE, the last that it sends, with `end`. Whoever gets a CLOSE answers it with
+        /// one. Any other status refuses the WebSocket and is an ordinary response. Masks, lengths, reserved bits and UTF-8 are the gateway's to
+        /// check: what breaks RFC 6455 is never passed on, and the plugin gets a CLOSE with the code that the caller got. The gateway answers
+        /// its caller's pings itself; a PING of the plugin's goes to the caller, and the caller's PONG to the plugin. A message has at most 1 MiB
+        /// in all its frames. A stream that ends without a CLOSE is a connection that was lost: to the caller 1011.
         async fn http(
             &self,
             request: tonic::Request<tonic::Streaming<super::HttpRequest>>,

@@ -19,7 +19,10 @@ use super::{
     headers::{self, HeaderError},
     status,
 };
-use crate::caller::{Context, ContextError};
+use crate::{
+    caller::{Context, ContextError},
+    web_socket::Wanted,
+};
 
 /// Messages of a body that wait for the handler; a caller who sends faster is held back.
 const WAITING: usize = 4;
@@ -35,6 +38,14 @@ pub(super) enum RequestError {
     Context(#[from] ContextError),
     #[error("the method is not valid")]
     Method,
+    #[error("the protocol is not known")]
+    Protocol,
+    #[error("a WebSocket is a stream of its own")]
+    Exchange,
+    #[error("the first message of a WebSocket has more than a head")]
+    MoreThanHead,
+    #[error("a message has a frame of a WebSocket, and none was asked for")]
+    Frame,
     #[error("the path is not valid")]
     Path,
     #[error(transparent)]
@@ -73,7 +84,24 @@ pub(super) fn head(head: Option<HttpRequestHead>) -> Result<(Request<()>, Contex
         request.extensions_mut().insert(caller.clone());
     }
     request.extensions_mut().insert(context.request_id.clone());
+    match head.protocol.as_str() {
+        "" => {}
+        "websocket" if request.method() == Method::GET => {
+            request.extensions_mut().insert(Wanted);
+        }
+        "websocket" => return Err(RequestError::Method),
+        _ => return Err(RequestError::Protocol),
+    }
     Ok((request, context))
+}
+
+/// The rest of a first message from which the head was taken, and which has no more if a WebSocket is asked for.
+pub(super) fn head_alone(first: &HttpRequest) -> Result<(), RequestError> {
+    if *first == HttpRequest::default() {
+        Ok(())
+    } else {
+        Err(RequestError::MoreThanHead)
+    }
 }
 
 /// The body that begins with `data` in the first message, and goes on in `rest` unless that was all.
@@ -118,6 +146,9 @@ fn frames(message: HttpRequest) -> Result<Frames, RequestError> {
     if message.head.is_some() {
         return Err(RequestError::SecondHead);
     }
+    if message.frame.is_some() {
+        return Err(RequestError::Frame);
+    }
     if message.data.len() > MAX_CHUNK {
         return Err(RequestError::Chunk);
     }
@@ -159,7 +190,7 @@ async fn pump(
 }
 
 /// Reads what is left, for a while. Dropping the stream then ends the exchange.
-async fn drain(mut rest: Streaming<HttpRequest>) {
+pub(super) async fn drain(mut rest: Streaming<HttpRequest>) {
     let read = async { while let Ok(Some(_)) = rest.message().await {} };
     if tokio::time::timeout(DRAIN, read).await.is_err() {
         tracing::debug!("the rest of a request was not read to its end");
@@ -208,6 +239,15 @@ mod tests {
             spoilt(|head| head.method = "G T".into()),
             RequestError::Method
         ));
+        assert!(matches!(
+            spoilt(|head| head.protocol = "connect-udp".into()),
+            RequestError::Protocol
+        ));
+        let posted = |head: &mut HttpRequestHead| {
+            head.protocol = "websocket".into();
+            head.method = "POST".into();
+        };
+        assert!(matches!(spoilt(posted), RequestError::Method));
         for path in ["", "a", "*", "http://other/a", "/a b"] {
             assert!(
                 matches!(spoilt(|head| head.path_and_query = path.into()), RequestError::Path),
@@ -238,6 +278,11 @@ mod tests {
             ..HttpRequest::default()
         };
         assert!(matches!(refused(message), RequestError::SecondHead));
+        let message = HttpRequest {
+            frame: Some(kite_proto::WebSocketFrame::default()),
+            ..HttpRequest::default()
+        };
+        assert!(matches!(refused(message), RequestError::Frame));
         let message = HttpRequest {
             data: vec![0; MAX_CHUNK + 1].into(),
             ..HttpRequest::default()

@@ -19,6 +19,8 @@ mod resources;
 #[cfg(test)]
 mod tools;
 #[cfg(test)]
+mod web_socket;
+#[cfg(test)]
 mod world;
 
 use kite_plugin_sdk::{Certificates, Config, PluginName, ServeError, serve_with};

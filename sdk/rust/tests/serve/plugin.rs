@@ -4,13 +4,13 @@ use std::{convert::Infallible, sync::Arc};
 
 use futures::{StreamExt as _, stream};
 use kite_plugin_sdk::{
-    Caller, Plugin, Refused, RequestId, Structured, Tool, ToolContext, ToolError,
+    Caller, Message, Plugin, Refused, RequestId, Structured, Tool, ToolContext, ToolError, WebSocket, WebSocketUpgrade,
     axum::{
         Router,
         body::{Body, Bytes},
-        extract::Path,
+        extract::{Path, State},
         http::{HeaderMap, HeaderName, StatusCode},
-        response::IntoResponse,
+        response::{IntoResponse, Response},
         routing::{get, post},
     },
     schemars::JsonSchema,
@@ -88,6 +88,8 @@ impl Plugin for TestPlugin {
             .route("/ignore", post(|| async { "done" }))
             .route("/panic", get(panics))
             .route("/broken", get(|| async { Body::from_stream(broken()) }))
+            .route("/socket", get(socket))
+            .route("/slow-socket", get(slow_socket).with_state(beside.clone()))
             .route("/slow", get(move || slow(beside)))
             .route("/repeat", get(repeat))
             .route("/hold", post(hold))
@@ -158,6 +160,33 @@ async fn repeat(headers: HeaderMap) -> (HeaderMap, Body) {
     }
     let empty = stream::empty::<Result<Bytes, Infallible>>().boxed();
     (answer, Body::from_stream(empty))
+}
+
+async fn socket(upgrade: WebSocketUpgrade) -> Response {
+    upgrade.protocols(["echo"]).on_upgrade(echo)
+}
+
+/// Sends messages back, but for those that say what else is to be done.
+async fn echo(mut socket: WebSocket) {
+    while let Some(Ok(message)) = socket.recv().await {
+        let done = match &message {
+            Message::Text(text) if text == "end" => return,
+            Message::Text(text) if text == "panic" => panic!("on purpose"),
+            Message::Text(text) if text == "close" => socket.send(Message::Close(Some((4001, "own".to_owned())))).await,
+            _ => socket.send(message).await,
+        };
+        if done.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads nothing of its WebSocket, and does not let go of it either.
+async fn slow_socket(State(beside): State<Beside>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(|socket| async {
+        slow(beside).await;
+        drop(socket);
+    })
 }
 
 async fn slow(beside: Beside) -> String {

@@ -14,7 +14,11 @@ use tokio::{
 use tonic::Status;
 
 use super::{Exchange, Live, MAX_DATA, Out};
-use crate::service::{http, reply, request, status};
+use crate::service::{
+    http, reply,
+    request::{self, RequestError},
+    status,
+};
 
 /// What the message around a reply takes.
 const ENVELOPE: usize = 32;
@@ -64,6 +68,9 @@ impl Reply {
     }
 
     async fn run(&self, routes: Router, begin: ExchangeBegin) -> Ended {
+        if begin.head.as_ref().is_some_and(|head| !head.protocol.is_empty()) {
+            return Ended::Failed(status::invalid(&RequestError::Exchange));
+        }
         let (head, context) = match request::head(begin.head) {
             Ok(head) => head,
             Err(error) => return Ended::Failed(status::invalid(&error)),

@@ -1,0 +1,176 @@
+//! A WebSocket with a plugin. There is never a raw tunnel: what passes is whole messages, which are checked.
+
+mod bridge;
+mod handshake;
+
+use std::{
+    mem,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures::Stream;
+use http::{Method, Response};
+use kite_proto::{HttpRequest, HttpRequestHead, HttpResponse};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tonic::{Status, Streaming};
+
+use self::bridge::{Answers, Bridge};
+pub use self::handshake::{Handshake, HandshakeError};
+use super::{
+    AnswerError, Asked, Base, Ended, ForwardError, Forwarded, Kept, Limits, MAX_MESSAGE, PluginName, ResponseBody,
+    context, response, target,
+};
+use crate::{
+    request_id::RequestId,
+    upstream::{self, Connected, InFlight},
+};
+
+/// Messages for a plugin that wait to be sent; a caller who sends faster is held back.
+const WAITING: usize = 4;
+const SWITCHING_PROTOCOLS: u32 = 101;
+
+/// A WebSocket of which the plugin has not been told.
+pub struct Opening<'a> {
+    plugin: &'a PluginName,
+    below: &'a str,
+    id: &'a RequestId,
+    limits: Limits,
+    head: HttpRequestHead,
+    handshake: Handshake,
+}
+
+impl<'a> Opening<'a> {
+    pub fn new(forwarded: Forwarded<'a>, mut handshake: Handshake) -> Self {
+        let head = HttpRequestHead {
+            // It stays open as long as it likes.
+            context: Some(context(forwarded.caller, forwarded.id, None)),
+            method: Method::GET.as_str().to_owned(),
+            path_and_query: target(forwarded.below, handshake.query.as_deref()),
+            headers: mem::take(&mut handshake.headers),
+            protocol: "websocket".to_owned(),
+        };
+        Self {
+            plugin: forwarded.plugin,
+            below: forwarded.below,
+            id: forwarded.id,
+            limits: forwarded.limits,
+            head,
+            handshake,
+        }
+    }
+
+    /// Asks the plugin, and gives its answer: a WebSocket that goes on by itself, or an ordinary one.
+    pub async fn on(self, connected: Connected) -> Result<Response<ResponseBody>, Ended<Self>> {
+        let (requests, later) = mpsc::channel(WAITING);
+        let messages = Requests {
+            head: Some(self.head.clone()),
+            later,
+        };
+        let mut client = connected.client.max_decoding_message_size(MAX_MESSAGE);
+        let answered = async {
+            let mut answers = client.http(messages).await?.into_inner();
+            Ok::<_, Status>((answers.message().await?, answers))
+        };
+        let (first, rest) = match timeout(self.limits.plugin, answered).await {
+            Ok(Ok(begun)) => begun,
+            Ok(Err(status)) if upstream::is_unsent(&status) => {
+                return Err(Ended::Unsent(Box::new(self), Box::new(status)));
+            }
+            Ok(Err(status)) => return Err(Ended::Failed(ForwardError::call(Box::new(status)))),
+            Err(_) => return Err(Ended::Failed(ForwardError::Timeout)),
+        };
+        let answer = match first {
+            Some(first) if is_consent(&first) => self.accept(first, rest, requests, connected.in_flight),
+            first => self.refuse(first, rest, &requests, connected.in_flight),
+        };
+        answer.map_err(|error| Ended::Failed(ForwardError::Answer(error)))
+    }
+
+    fn accept(
+        self,
+        mut first: HttpResponse,
+        rest: Streaming<HttpResponse>,
+        requests: mpsc::Sender<HttpRequest>,
+        in_flight: InFlight,
+    ) -> Result<Response<ResponseBody>, AnswerError> {
+        let given = first.head.take().unwrap_or_default().headers;
+        let response = self.handshake.accepted(given)?;
+        let bridge = Bridge {
+            id: self.id.clone(),
+            requests,
+            answers: Answers::new(first, rest),
+            lease: self.handshake.lease,
+        };
+        let upgrade = self.handshake.upgrade;
+        tokio::spawn(async move {
+            // Fails if the caller goes before it has the answer; then the plugin's stream is dropped.
+            if let Ok(upgraded) = upgrade.await {
+                bridge.run(upgraded).await;
+            }
+            drop(in_flight);
+        });
+        Ok(response)
+    }
+
+    /// The ordinary answer of a plugin that wants no WebSocket. The connection stays what it was.
+    fn refuse(
+        self,
+        first: Option<HttpResponse>,
+        rest: Streaming<HttpResponse>,
+        requests: &mpsc::Sender<HttpRequest>,
+        in_flight: InFlight,
+    ) -> Result<Response<ResponseBody>, AnswerError> {
+        let end = HttpRequest {
+            end: true,
+            ..HttpRequest::default()
+        };
+        // There is room: nothing was sent but the head.
+        let _ = requests.try_send(end);
+        let asked = Asked {
+            plugin: self.plugin,
+            method: &Method::GET,
+            base: Base {
+                path: self.below,
+                query: self.handshake.query.as_deref(),
+            },
+        };
+        let kept = Kept {
+            id: self.id.clone(),
+            _in_flight: in_flight,
+            _stop: oneshot::channel().0,
+        };
+        response::build(asked, first, rest, kept)
+    }
+}
+
+/// The messages to a plugin.
+struct Requests {
+    /// Taken by the first message.
+    head: Option<HttpRequestHead>,
+    later: mpsc::Receiver<HttpRequest>,
+}
+
+impl Stream for Requests {
+    type Item = HttpRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<HttpRequest>> {
+        match self.head.take() {
+            Some(head) => Poll::Ready(Some(HttpRequest {
+                head: Some(head),
+                ..HttpRequest::default()
+            })),
+            None => self.later.poll_recv(cx),
+        }
+    }
+}
+
+fn is_consent(first: &HttpResponse) -> bool {
+    first
+        .head
+        .as_ref()
+        .is_some_and(|head| head.status == SWITCHING_PROTOCOLS)
+}
