@@ -6,15 +6,8 @@
     reason = "a test fails by panicking"
 )]
 
-use std::sync::Arc;
-
-use kite_e2e::testing::{Gateway, START, exported};
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
-use tokio_rustls::TlsConnector;
+use kite_e2e::testing::{Gateway, START};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Sends one request line as it is, without a client library that would tidy it up, and returns the status.
 async fn raw(target: &str) -> u16 {
@@ -24,22 +17,8 @@ async fn raw(target: &str) -> u16 {
 }
 
 async fn exchange(target: &str) -> u16 {
-    // Makes the provider of cryptography known.
     let gateway = Gateway::from_env();
-    let url = reqwest::Url::parse(&exported("KITE_URL")).unwrap();
-    let host = url.host_str().unwrap().to_owned();
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(exported("KITE_CA")).unwrap() {
-        roots.add(certificate.unwrap()).unwrap();
-    }
-    let tls = rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let tcp = TcpStream::connect((host.as_str(), url.port_or_known_default().unwrap()))
-        .await
-        .unwrap();
-    let name = ServerName::try_from(host.clone()).unwrap();
-    let mut stream = TlsConnector::from(Arc::new(tls)).connect(name, tcp).await.unwrap();
+    let (host, mut stream) = gateway.connect().await;
     let token = gateway.admin();
     let request =
         format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n");

@@ -1,15 +1,14 @@
 //! A WebSocket of a plugin, through the gateway, as its callers use it.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use futures::{SinkExt as _, StreamExt as _};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kite_conformance::python::Python;
 use kite_e2e::testing::{Gateway, SOON, START, eventually, exported, scope};
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Error, Message, client::IntoClientRequest as _, protocol::CloseFrame},
@@ -17,28 +16,9 @@ use tokio_tungstenite::{
 
 type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
-fn url() -> reqwest::Url {
-    reqwest::Url::parse(&exported("KITE_URL")).unwrap()
-}
-
 /// A WebSocket with `plugin`'s `/socket`, or the status of the refusal.
 async fn open(token: Option<&str>, plugin: &str) -> Result<Socket, u16> {
-    // Makes the provider of cryptography known.
-    let _gateway = Gateway::from_env();
-    let url = url();
-    let host = url.host_str().unwrap().to_owned();
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(exported("KITE_CA")).unwrap() {
-        roots.add(certificate.unwrap()).unwrap();
-    }
-    let tls = rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let tcp = TcpStream::connect((host.as_str(), url.port_or_known_default().unwrap()))
-        .await
-        .unwrap();
-    let name = ServerName::try_from(host.clone()).unwrap();
-    let connection = TlsConnector::from(Arc::new(tls)).connect(name, tcp).await.unwrap();
+    let (host, connection) = Gateway::from_env().connect().await;
     let mut request = format!("wss://{host}/api/v1/plugins/{plugin}/socket")
         .into_client_request()
         .unwrap();

@@ -22,14 +22,13 @@ use k8s_openapi::api::{
 };
 use kite_api::{
     boundary::{self, Bound, Places},
-    error_chain, labels,
+    error_chain,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::ListParams,
     runtime::{
         WatchStreamExt,
-        events::{Event, EventType, Recorder, Reporter},
         reflector::{self, Store},
         watcher::{self, watcher},
     },
@@ -38,13 +37,16 @@ use serde::de::DeserializeOwned;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Namespaces, health::Health};
+use crate::{
+    Namespaces,
+    controller::events::{self, Notice},
+    first_of,
+    health::Health,
+};
 
 /// How often it is asked whether policies can be read at all, and how long that may take.
 const EVERY: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Most policies that a line names.
-const MOST_NAMED: usize = 8;
 /// Reason of the event on a binding that gives others more than `view` in the plugins' namespace.
 const REACHES_PLUGINS: &str = "ReachesPlugins";
 
@@ -67,7 +69,7 @@ impl Boundary {
         let mut text = match known.faults.as_deref() {
             None => String::from("boundary: the policies cannot be read, so nothing is known of them\n"),
             Some([]) => String::from("boundary: the policies are installed and bound\n"),
-            Some(faults) => format!("boundary: NOT WHOLE: {}\n", listed(faults)),
+            Some(faults) => format!("boundary: NOT WHOLE: {}\n", first_of::names(faults)),
         };
         if known.bindings > 0 {
             let _ = writeln!(
@@ -82,15 +84,6 @@ impl Boundary {
     fn lock(&self) -> MutexGuard<'_, Known> {
         // It is replaced as a whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The first of the faults, and how many more there are.
-fn listed(faults: &[String]) -> String {
-    let first = faults.get(..MOST_NAMED).unwrap_or(faults).join(", ");
-    match faults.len().saturating_sub(MOST_NAMED) {
-        0 => first,
-        more => format!("{first} and {more} more"),
     }
 }
 
@@ -282,19 +275,8 @@ async fn tell(client: &Client, told: &mut BTreeSet<String>, reaching: Vec<Reachi
             note = binding.note,
             "others have more than view in the plugins' namespace"
         );
-        let event = Event {
-            type_: EventType::Warning,
-            reason: String::from(REACHES_PLUGINS),
-            note: Some(binding.note),
-            action: String::from("Watch"),
-            secondary: None,
-        };
-        let reporter = Reporter {
-            controller: labels::OPERATOR.to_owned(),
-            instance: None,
-        };
-        let recorder = Recorder::new(client.clone(), reporter);
-        match recorder.publish(&event, &binding.reference).await {
+        let notice = Notice::warning(REACHES_PLUGINS, binding.note);
+        match events::tell(client, &binding.reference, &notice, "Watch").await {
             Ok(()) => drop(told.insert(uid)),
             // It is tried again when there is something else to tell, or to look at.
             Err(error) => tracing::warn!(
@@ -311,7 +293,7 @@ fn report(known: &Known) {
     match known.faults.as_deref() {
         Some([]) => tracing::info!("the policies of the boundary are installed and bound"),
         Some(faults) => tracing::error!(
-            faults = listed(faults),
+            faults = first_of::names(faults),
             "the boundary is not whole: who may write KitePlugins may gain rights; install the chart again"
         ),
         None => tracing::warn!("nothing is known of the policies of the boundary"),

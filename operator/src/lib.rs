@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod boundary;
 pub mod controller;
+pub mod first_of;
 pub mod health;
 pub mod identity;
 pub mod metrics;

@@ -1,9 +1,12 @@
 //! The gateway as its callers see it.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::SocketAddr, sync::Arc};
 
-use reqwest::{Certificate, Client, Method, RequestBuilder, header::HeaderMap};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Url, header::HeaderMap};
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{START, exported};
 
@@ -100,6 +103,30 @@ impl Gateway {
     /// The token of the cluster admin.
     pub fn admin(&self) -> &str {
         &self.admin
+    }
+
+    /// A connection on which what a test writes goes out as it is, and the host that it leads to.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[expect(clippy::expect_used, reason = "a test without its connection can only fail")]
+    pub async fn connect(&self) -> (String, TlsStream<TcpStream>) {
+        let url = Url::parse(&self.url).expect("the gateway's address");
+        let host = url.host_str().expect("a host").to_owned();
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(exported("KITE_CA")).expect("the gateway's CA") {
+            roots.add(certificate.expect("PEM")).expect("a certificate");
+        }
+        let tls = rustls::ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let port = url.port_or_known_default().expect("a port");
+        let tcp = TcpStream::connect((host.as_str(), port))
+            .await
+            .expect("the gateway listens");
+        let name = ServerName::try_from(host.clone()).expect("a name");
+        let connected = TlsConnector::from(Arc::new(tls)).connect(name, tcp).await;
+        (host, connected.expect("TLS"))
     }
 
     /// A request to a path below `/api/v1/plugins/`.

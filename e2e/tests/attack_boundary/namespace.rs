@@ -28,15 +28,10 @@ fn pod_spec() -> Value {
 
 /// Makes an object of a kind that makes pods.
 fn workload(name: &'static str, group: &str, resource: &str, kind: &str, spec: &Value) -> Try {
-    let (prefix, version) = if group.is_empty() {
-        ("api/v1", "v1")
+    let (path, version) = if group.is_empty() {
+        (String::from("/api/v1"), "v1")
     } else {
-        ("apis", group)
-    };
-    let path = if group.is_empty() {
-        format!("/{prefix}")
-    } else {
-        format!("/{prefix}/{group}")
+        (format!("/apis/{group}"), group)
     };
     Try {
         name,

@@ -22,8 +22,9 @@ use kube::{
 
 use super::{
     object::{self, Object},
-    status::{first_of, needed_by},
+    status::needed_by,
 };
+use crate::first_of;
 
 /// Most bytes of an event's note, by the API.
 const MAX_NOTE: usize = 1024;
@@ -46,6 +47,11 @@ pub struct Notice {
 }
 
 impl Notice {
+    /// Something that somebody should see to.
+    pub fn warning(reason: &'static str, note: String) -> Self {
+        Self::new(reason, true, note)
+    }
+
     fn new(reason: &'static str, is_warning: bool, mut note: String) -> Self {
         note.truncate(note.floor_char_boundary(MAX_NOTE));
         Self {
@@ -191,7 +197,7 @@ pub fn gone(bereft: &[PluginName]) -> Option<Notice> {
         let names: Vec<&str> = bereft.iter().map(PluginName::as_str).collect();
         let note = format!(
             "it was deleted, and other plugins need it: {}; apply it again, or take it out of their spec.dependencies",
-            first_of(&names)
+            first_of::names(&names)
         );
         Notice::new(reasons::NEEDED_BY_OTHERS, true, note)
     })
@@ -207,33 +213,13 @@ pub async fn publish(client: &Client, object: &Object, notices: impl IntoIterato
         ..ObjectReference::default()
     };
     for notice in notices {
-        let event = Event {
-            type_: if notice.is_warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
-            },
-            reason: notice.reason.to_owned(),
-            note: Some(notice.note.clone()),
-            action: String::from("Reconcile"),
-            secondary: None,
-        };
-        // A new recorder each time: one that is kept counts events of one reason as repetitions of the first, whose note it
-        // keeps, and these differ in their notes.
-        let reporter = Reporter {
-            controller: labels::OPERATOR.to_owned(),
-            instance: None,
-        };
         tracing::info!(
             plugin = object::name(object),
             reason = notice.reason,
             note = notice.note,
             "told"
         );
-        if let Err(error) = Recorder::new(client.clone(), reporter)
-            .publish(&event, &reference)
-            .await
-        {
+        if let Err(error) = tell(client, &reference, &notice, "Reconcile").await {
             tracing::warn!(
                 plugin = object::name(object),
                 reason = notice.reason,
@@ -242,6 +228,33 @@ pub async fn publish(client: &Client, object: &Object, notices: impl IntoIterato
             );
         }
     }
+}
+
+/// Tells `notice` on an object, of which it came to be known by `action`.
+pub async fn tell(
+    client: &Client,
+    reference: &ObjectReference,
+    notice: &Notice,
+    action: &str,
+) -> Result<(), kube::Error> {
+    let event = Event {
+        type_: if notice.is_warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
+        reason: notice.reason.to_owned(),
+        note: Some(notice.note.clone()),
+        action: action.to_owned(),
+        secondary: None,
+    };
+    // A new recorder each time: one that is kept counts events of one reason as repetitions of the first, whose note it
+    // keeps, and these differ in their notes.
+    let reporter = Reporter {
+        controller: labels::OPERATOR.to_owned(),
+        instance: None,
+    };
+    Recorder::new(client.clone(), reporter).publish(&event, reference).await
 }
 
 #[cfg(test)]

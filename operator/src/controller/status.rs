@@ -23,7 +23,7 @@ use self::{
     workload::Workload,
 };
 pub use self::{
-    facts::{first_of, needed_by},
+    facts::needed_by,
     write::{StatusError, record, recorded, tell},
 };
 use super::{apply::Applied, build::REVISION, describe::Verdict, findings::Findings};

@@ -60,26 +60,18 @@ impl<S: Sync> OptionalFromRequestParts<S> for Caller {
 
 /// The id that names a call in every log, the gateway's and the audit log included. Empty if the host gave none.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct RequestId {
-    id: String,
-    /// Beside it, because both come with a request in one message and go with it wherever it goes.
-    cluster: Cluster,
-}
+pub struct RequestId(String);
 
 impl RequestId {
     /// The id as text: printable ASCII.
     pub fn as_str(&self) -> &str {
-        &self.id
-    }
-
-    pub(crate) fn cluster(&self) -> &Cluster {
-        &self.cluster
+        &self.0
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.id)
+        f.write_str(&self.0)
     }
 }
 
@@ -109,6 +101,7 @@ pub(crate) enum ContextError {
 pub(crate) struct Context {
     pub(crate) caller: Option<Caller>,
     pub(crate) request_id: RequestId,
+    pub(crate) cluster: Cluster,
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -143,10 +136,8 @@ impl TryFrom<Option<CallContext>> for Context {
         });
         Ok(Self {
             caller,
-            request_id: RequestId {
-                id,
-                cluster: Cluster(context.cluster),
-            },
+            request_id: RequestId(id),
+            cluster: Cluster(context.cluster),
             timeout,
         })
     }

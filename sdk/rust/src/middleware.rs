@@ -29,7 +29,7 @@ impl Intercepted {
 
     /// The cluster that the request is about.
     pub fn cluster(&self) -> &Cluster {
-        self.context.request_id.cluster()
+        &self.context.cluster
     }
 
     /// The id that names the request in every log.

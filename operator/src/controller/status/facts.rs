@@ -8,10 +8,7 @@ use kite_api::{
 };
 
 use super::condition::{Fact, Truth};
-use crate::controller::findings::Findings;
-
-/// Most plugins, or namespaces, that are named.
-const MOST_NAMED: usize = 8;
+use crate::{controller::findings::Findings, first_of};
 
 /// Whether all is there that the plugin needs: other plugins, and the versions that it runs with.
 pub(super) fn dependencies(findings: &Findings) -> Fact {
@@ -42,7 +39,7 @@ pub(super) fn permissions(findings: &Findings) -> Fact {
         let message = format!(
             "not given, because the API server refuses it in any object that is applied now: {}; correct it, or take it out; \
              what is given: {}",
-            listed(&findings.refused),
+            first_of::sentences(&findings.refused),
             findings.grant,
         );
         return fact(Truth::False, reasons::REFUSED, &message);
@@ -66,26 +63,7 @@ pub(super) fn permissions(findings: &Findings) -> Fact {
 /// Namespaces, as many as a message should name.
 fn namespaces(names: &[String]) -> String {
     let kind = if names.len() == 1 { "namespace" } else { "namespaces" };
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    format!("{kind} {}", first_of(&names))
-}
-
-/// The first of the sentences, and how many more there are.
-fn listed(sentences: &[String]) -> String {
-    let first = sentences.get(..MOST_NAMED).unwrap_or(sentences).join("; ");
-    match sentences.len().saturating_sub(MOST_NAMED) {
-        0 => first,
-        more => format!("{first}; and {more} more"),
-    }
-}
-
-/// The first of the names, and how many more there are.
-pub fn first_of(names: &[&str]) -> String {
-    let first = names.get(..MOST_NAMED).unwrap_or(names).join(", ");
-    match names.len().saturating_sub(MOST_NAMED) {
-        0 => first,
-        more => format!("{first} and {more} more"),
-    }
+    format!("{kind} {}", first_of::names(names))
 }
 
 /// Whether the settings are what the schema says.
@@ -148,8 +126,8 @@ pub fn needed_by(standing: &Standing) -> Option<String> {
         _ => "its version is out of that range",
     };
     let tell = |it: &NeededBy| format!("{} (requires {}; {})", it.name, it.requirement, why(it.problem));
-    let mut told: Vec<String> = standing.needed_by.iter().take(MOST_NAMED).map(tell).collect();
-    let more = standing.needed_by.len().saturating_sub(MOST_NAMED);
+    let mut told: Vec<String> = standing.needed_by.iter().take(first_of::MOST).map(tell).collect();
+    let more = standing.needed_by.len().saturating_sub(first_of::MOST);
     if more > 0 {
         told.push(format!("and {more} more"));
     }

@@ -4,8 +4,6 @@ use std::{convert::Infallible, fmt};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 
-use crate::RequestId;
-
 /// The cluster that a call is about. Without a name it is the home cluster, in which the plugin runs.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Cluster(pub(crate) String);
@@ -32,7 +30,6 @@ impl<S: Sync> FromRequestParts<S> for Cluster {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let id = parts.extensions.get::<RequestId>();
-        Ok(id.map(RequestId::cluster).cloned().unwrap_or_default())
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
     }
 }

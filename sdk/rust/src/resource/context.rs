@@ -28,7 +28,7 @@ impl ResourceContext {
 
     /// The cluster that the call is about.
     pub fn cluster(&self) -> &Cluster {
-        self.context.request_id.cluster()
+        &self.context.cluster
     }
 
     /// What the SDK holds for the plugin.

@@ -2,7 +2,6 @@
 
 use axum::{Extension, middleware::from_fn_with_state};
 use kite_api::PluginName;
-use kite_proto::Supports;
 use tokio::sync::watch;
 
 use super::ServeError;
@@ -28,10 +27,7 @@ pub(super) fn assemble(
         files: plugin.web_files(),
         remote_entry: manifest.remote_entry,
         permissions: manifest.permissions,
-        supports: Supports {
-            exchange: true,
-            ..hooks.supports()
-        },
+        supports: hooks.supports(),
     };
     let accepted = definitions::check(&name, offered)?;
     kite.metrics().register(|registry| plugin.metrics(registry));

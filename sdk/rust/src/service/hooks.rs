@@ -48,7 +48,8 @@ impl Hooks {
 
     pub(crate) fn supports(&self) -> Supports {
         Supports {
-            exchange: false,
+            // The SDK's own, whatever the author has.
+            exchange: true,
             intercept: self.middleware.is_some(),
             cluster_events: self.cluster_events.is_some(),
             settings: self.settings.is_some(),

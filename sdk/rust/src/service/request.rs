@@ -84,6 +84,7 @@ pub(super) fn head(head: Option<HttpRequestHead>) -> Result<(Request<()>, Contex
         request.extensions_mut().insert(caller.clone());
     }
     request.extensions_mut().insert(context.request_id.clone());
+    request.extensions_mut().insert(context.cluster.clone());
     match head.protocol.as_str() {
         "" => {}
         "websocket" if request.method() == Method::GET => {

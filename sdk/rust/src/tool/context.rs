@@ -38,7 +38,7 @@ impl ToolContext {
 
     /// The cluster that the call is about.
     pub fn cluster(&self) -> &Cluster {
-        self.context.request_id.cluster()
+        &self.context.cluster
     }
 
     /// What the SDK holds for the plugin, for tasks that outlive the call.
