@@ -16,8 +16,6 @@ pub fn without_effect(spec: &KitePluginSpec) -> WithoutEffect {
     let not_yet_built = [
         (!spec.image_pull_secrets.is_empty()).then_some("imagePullSecrets"),
         spec.priority.map(|_| "priority"),
-        (!spec.routes.is_empty()).then_some("routes"),
-        (!spec.tools.is_empty()).then_some("tools"),
         (!spec.resource_types.is_empty()).then_some("resourceTypes"),
         spec.middleware.as_ref().map(|_| "middleware"),
         spec.rate_limit.as_ref().map(|_| "rateLimit"),
@@ -53,7 +51,7 @@ mod tests {
     use crate::plugin::crd;
 
     /// Fields on which this version acts, or that ask for nothing.
-    const IN_EFFECT: [&str; 13] = [
+    const IN_EFFECT: [&str; 15] = [
         "author",
         "calls",
         "compatibility",
@@ -65,7 +63,9 @@ mod tests {
         "permissions",
         "replicas",
         "resources",
+        "routes",
         "settingsSchema",
+        "tools",
         "version",
     ];
 

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod labels;
 pub mod name;
 pub mod object_names;
+pub mod path_pattern;
 pub mod plugin;
 pub mod requirement;
 pub mod rights;

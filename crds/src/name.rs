@@ -45,6 +45,15 @@ pub fn is_label(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
+/// Whether `text` can be the name of an object: what it leaves out no object of a built-in kind has, as in the schema of
+/// `resourceNames`.
+pub fn is_object_name(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b".:_@-".contains(&b);
+    (1..=253).contains(&text.len())
+        && text.bytes().all(inner)
+        && text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
+}
+
 /// The name of a plugin: an RFC 1123 label of at most [`MAX_PLUGIN_NAME`] characters that no route of the gateway takes.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PluginName(String);

@@ -7,9 +7,9 @@
 mod cover;
 #[cfg(test)]
 mod fixtures;
+mod grant;
 mod note;
 mod open;
-mod path;
 #[cfg(test)]
 mod properties;
 mod rule;
@@ -18,10 +18,11 @@ mod tests;
 mod trust;
 mod words;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use serde::Serialize;
 
+pub use self::grant::grants;
 use self::rule::Rule;
 use crate::plugin::{KitePluginSpec, Verb};
 
@@ -48,6 +49,20 @@ pub enum Place {
     /// Every namespace, and what has none.
     Cluster,
     Namespace(String),
+}
+
+/// What may be done, and nothing of what it opens: "list pods in namespace shop".
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb.as_str(), words::kind(&self.group, &self.resource))?;
+        if let Some(name) = &self.name {
+            write!(f, " \"{}\"", words::plain(name))?;
+        }
+        match &self.place {
+            Place::Cluster => f.write_str(" in the whole cluster"),
+            Place::Namespace(name) => write!(f, " in namespace {}", words::plain(name)),
+        }
+    }
 }
 
 /// A sentence about some rights.

@@ -1,6 +1,7 @@
 //! Which plugins there are and where they run: the trait, and the immutable table that it hands out.
 
 mod fold;
+mod guards;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +11,10 @@ use std::{
 
 use kite_api::{Phase, PluginName, ToolName};
 
-pub use self::fold::{Broken, fold};
+pub use self::{
+    fold::{Broken, fold},
+    guards::{GuardedRoute, Guards, Matched},
+};
 
 /// Knows which plugins there are.
 pub trait Directory: Send + Sync + 'static {
@@ -37,6 +41,8 @@ pub struct Entry {
     pub active: Option<Active>,
     /// The tools that the active revision offers.
     pub tools: BTreeSet<ToolName>,
+    /// What it requires of its callers.
+    pub guards: Guards,
 }
 
 impl Entry {

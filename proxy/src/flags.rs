@@ -1,8 +1,13 @@
 //! What the gateway can be told on its command line or by environment variables.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
+
+use crate::recent::Lifetimes;
+
+/// Whoever was just given a right should not wait for it.
+const REFUSAL: Duration = Duration::from_secs(2);
 
 /// Authenticates, authorizes and proxies to the plugins of a Kubernetes dashboard.
 #[derive(Clone, Debug, Parser)]
@@ -23,4 +28,26 @@ pub struct Flags {
     /// Namespace in which the plugins run.
     #[arg(long, env = "KITE_PLUGINS_NAMESPACE", default_value = "kite-plugins")]
     pub plugins_namespace: String,
+
+    /// For how many seconds a decision of the API server holds without asking again: who a token is of, and what a caller may
+    /// do. So long does a right go on that was withdrawn. A refusal holds for two at most.
+    #[arg(long, env = "KITE_DECISION_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(0..=60))]
+    pub decision_seconds: u16,
+
+    /// For how many seconds a decision holds while the API server does not answer. Callers who were not decided about since
+    /// get 503.
+    #[arg(long, env = "KITE_OUTAGE_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(0..=600))]
+    pub outage_seconds: u16,
+}
+
+impl Flags {
+    /// For how long decisions of the API server hold.
+    pub fn lifetimes(&self) -> Lifetimes {
+        let yes = Duration::from_secs(self.decision_seconds.into());
+        Lifetimes {
+            yes,
+            no: yes.min(REFUSAL),
+            outage: Duration::from_secs(self.outage_seconds.into()),
+        }
+    }
 }

@@ -5,6 +5,7 @@ pub mod flags;
 pub mod kubernetes;
 pub mod pipeline;
 pub mod problem;
+pub mod recent;
 pub mod request_id;
 pub mod serve;
 pub mod start;

@@ -7,10 +7,14 @@ pub mod headers;
 pub mod list;
 pub mod location;
 pub mod path;
+pub mod requires;
 pub mod route;
 pub mod tool;
+mod unambiguous;
+pub mod whole_body;
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,7 +25,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
-use kite_api::{PluginName, ToolReference, Verb};
+use kite_api::{PluginName, ToolReference, Verb, rights::Right};
 use serde::Serialize;
 
 use self::{
@@ -29,6 +33,7 @@ use self::{
     authorize::{Access, Authorizer, Part},
     forward::{BodyError, Ended, Exchange, ForwardError, Forwarded, Handshake, Limits, Opening},
     path::NormalPath,
+    requires::RequiresError,
     route::Route,
     tool::ToolError,
 };
@@ -102,8 +107,8 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         match route {
             Route::Plugins => self.plugins(&caller).await,
             Route::Manifests => Ok(json::<[(); 0]>(&[])),
-            Route::Tool { name } => self.tool(name, caller, verb, request, id).await,
-            Route::Plugin { name, below } => self.plugin(name, below, caller, verb, request, id).await,
+            Route::Tool { name } => self.tool(name, &caller, verb, request, id).await,
+            Route::Plugin { name, below } => self.plugin(name, below, &caller, verb, request, id).await,
             Route::Health | Route::Ready | Route::Unknown | Route::Outside => Err(Refusal::NoRoute),
         }
     }
@@ -113,7 +118,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         &self,
         name: &str,
         below: &str,
-        caller: Caller,
+        caller: &Caller,
         verb: Verb,
         request: Request<RequestBody>,
         id: &RequestId,
@@ -121,15 +126,21 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         // 4. The syntax of the name, before it becomes part of a question to the API server.
         let plugin = PluginName::parse(name).map_err(Refusal::Name)?;
         // 5. The caller's right on that name, existing or not: nobody learns of plugins that they may not use.
-        self.authorize(&caller, Part::Proxy, verb, &plugin).await?;
         let upgrade = is_upgrade(&request);
-        if upgrade {
-            // A connection that is upgraded can change what it likes, whatever its method says.
-            self.authorize(&caller, Part::Proxy, Verb::Create, &plugin).await?;
+        // A connection that is upgraded can change what it likes, whatever its method says.
+        let verbs = if upgrade { vec![verb, Verb::Create] } else { vec![verb] };
+        for verb in &verbs {
+            self.authorize(caller, Part::Proxy, *verb, &plugin).await?;
         }
         // 6. The plugin, now that its existence is no secret, and whether it takes traffic.
         let table = self.table()?;
-        let (_, active) = serving(&table, &plugin)?;
+        let (entry, active) = serving(&table, &plugin)?;
+        // 7. What the plugin's object requires of those who use this path, by the path that the plugin will see.
+        let matched = entry.guards.routes(below);
+        let (rights, request) = requires::of_route(&matched, &verbs, request, self.body_timeout)
+            .await
+            .map_err(Refusal::Requires)?;
+        self.hold(entry, caller, &rights).await?;
         let forwarded = Forwarded {
             plugin: &plugin,
             below,
@@ -143,9 +154,9 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         if upgrade {
             return self.open(forwarded, request, active).await;
         }
-        // 7. A pod that is what the operator recorded. Until here nothing of the request has begun.
+        // 8. A pod that is what the operator recorded. Until here nothing of the request has begun.
         let connected = self.connect(&plugin, active).await?;
-        // 8. The exchange itself, with the path that was authorized.
+        // 9. The exchange itself, with the path that was authorized.
         let answer = match Exchange::new(forwarded, request).on(connected).await {
             // The pod ended just now. Whatever the method: nothing of the request has begun.
             Err(Ended::Unsent(exchange, _)) => exchange.on(self.connect(&plugin, active).await?).await,
@@ -170,13 +181,13 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     async fn tool(
         &self,
         name: &str,
-        caller: Caller,
+        caller: &Caller,
         verb: Verb,
         request: Request<RequestBody>,
         id: &RequestId,
     ) -> Answer {
         let ToolReference { plugin, tool } = ToolReference::parse(name).map_err(Refusal::Name)?;
-        self.authorize(&caller, Part::Tools, verb, &plugin).await?;
+        self.authorize(caller, Part::Tools, verb, &plugin).await?;
         let table = self.table()?;
         let (entry, active) = serving(&table, &plugin)?;
         if !entry.tools.contains(&tool) {
@@ -184,6 +195,8 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         }
         let arguments = tool::arguments(request.into_body(), self.body_timeout);
         let arguments = arguments.await.map_err(Refusal::Arguments)?;
+        let rights = requires::of_tool(entry.guards.tool(&tool), &arguments).map_err(Refusal::Requires)?;
+        self.hold(entry, caller, &rights).await?;
         let limit = self.answer_timeout;
         let call = tool::request(&tool, arguments, caller, id, limit);
         let connected = self.connect(&plugin, active).await?;
@@ -210,7 +223,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         Ok(json(&serde_json::json!({"status": "ok"})))
     }
 
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
         let token = BearerToken::of(headers).map_err(Refusal::Credential)?;
         let caller = self
             .authenticator
@@ -221,7 +234,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     }
 
     async fn authorize(&self, caller: &Caller, part: Part, verb: Verb, plugin: &PluginName) -> Result<(), Refusal> {
-        let access = Access { part, verb, plugin };
+        let access = Access::Plugin { part, verb, plugin };
         let allowed = self
             .authorizer
             .allows(caller, access)
@@ -232,6 +245,23 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         } else {
             Err(Refusal::Forbidden { verb })
         }
+    }
+
+    /// Whether the plugin was granted these rights and the caller has them, so that nobody does by a plugin what they may not do
+    /// themselves.
+    async fn hold(&self, entry: &Entry, caller: &Caller, rights: &BTreeSet<Right>) -> Result<(), Refusal> {
+        for right in rights {
+            if !entry.guards.grants(right) {
+                return Err(Refusal::Requires(RequiresError::NotGranted(right.clone())));
+            }
+        }
+        for right in rights {
+            let allowed = self.authorizer.allows(caller, Access::Cluster(right)).await;
+            if !allowed.map_err(Refusal::Authorize)? {
+                return Err(Refusal::Requires(RequiresError::NotHeld(right.clone())));
+            }
+        }
+        Ok(())
     }
 
     fn table(&self) -> Result<Arc<Table>, Refusal> {

@@ -14,7 +14,9 @@ use crate::{
         forward::{ExchangeFailure, ForwardError, HandshakeError},
         full,
         path::PathError,
+        requires::RequiresError,
         tool::{ArgumentsError, CallFailure, ToolError},
+        whole_body::WholeBodyError,
     },
     request_id::RequestId,
     upstream::EndpointError,
@@ -71,6 +73,8 @@ pub enum Refusal {
     Authorize(#[source] AuthorizeError),
     #[error("failed to find the caller's right to {}", verb.as_str())]
     Forbidden { verb: Verb },
+    #[error("failed to find what the plugin requires of its callers")]
+    Requires(#[source] RequiresError),
     #[error("failed to find the gateway ready")]
     NotReady,
     #[error("failed to find the plugin")]
@@ -184,10 +188,18 @@ impl Refusal {
             Self::NoTool => (S::NOT_FOUND, "no-such-tool", "There is no such tool"),
             Self::NotLoaded => (S::SERVICE_UNAVAILABLE, "not-loaded", "The plugin is not loaded"),
             Self::NoEndpoint { .. } => (S::SERVICE_UNAVAILABLE, "no-endpoint", "No pod of the plugin can be reached"),
-            Self::Arguments(ArgumentsError::TooLarge) => (S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
-            Self::Arguments(ArgumentsError::Read(_)) => (S::BAD_REQUEST, "broken-body", "The body broke off"),
-            Self::Arguments(ArgumentsError::Timeout) | Self::Forward(ForwardError::Silent) => SILENT,
-            Self::Arguments(ArgumentsError::NotObject | ArgumentsError::Parse(_) | ArgumentsError::Refused(_)) => (S::BAD_REQUEST, "invalid-body", "The body is malformed"),
+            Self::Requires(RequiresError::QueryTwice(_) | RequiresError::Query) => (S::BAD_REQUEST, "ambiguous-query", "The query can be read in more than one way"),
+            Self::Requires(RequiresError::MediaType) => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON"),
+            Self::Requires(RequiresError::NotText(_) | RequiresError::Namespace(_) | RequiresError::Name(_)) => (S::BAD_REQUEST, "invalid-parameter", "A parameter is malformed"),
+            Self::Requires(RequiresError::NotGranted(_)) => (S::FORBIDDEN, "plugin-lacks-right", "The plugin was not granted a right that it requires"),
+            Self::Requires(RequiresError::NotHeld(_)) => (S::FORBIDDEN, "caller-lacks-right", "The caller lacks a right that the plugin requires"),
+            Self::Arguments(ArgumentsError::Body(error)) | Self::Requires(RequiresError::Body(error)) => match error {
+                WholeBodyError::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
+                WholeBodyError::Read(_) => (S::BAD_REQUEST, "broken-body", "The body broke off"),
+                WholeBodyError::Timeout => SILENT,
+            },
+            Self::Forward(ForwardError::Silent) => SILENT,
+            Self::Arguments(ArgumentsError::NotObject | ArgumentsError::Parse(_) | ArgumentsError::Refused(_)) | Self::Requires(RequiresError::Json(_)) => (S::BAD_REQUEST, "invalid-body", "The body is malformed"),
             Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => TIMEOUT,
             Self::Forward(ForwardError::Call(failure, _)) => match failure {
                 ExchangeFailure::Busy => BUSY,
@@ -216,6 +228,7 @@ impl Refusal {
             Self::Credential(error) => return error.to_string().into(),
             Self::Name(error) => return error.to_string().into(),
             Self::Arguments(error) => return error_chain(error).into(),
+            Self::Requires(error) => return error_chain(error).into(),
             Self::Handshake(error) => return error_chain(error).into(),
             Self::Method { allow } => return format!("the route takes {allow}").into(),
             Self::Authenticate(_) => "the Kubernetes API could not be asked who calls: try again",

@@ -23,6 +23,7 @@ use crate::{
     flags::Flags,
     kubernetes::{SubjectAccessReviews, TokenReviews, Watched, watch},
     pipeline::Gateway,
+    recent::{RandomError, RecentDecisions, RecentIdentities},
     serve,
     tls::{self, TlsError},
     upstream::Upstream,
@@ -47,6 +48,8 @@ pub enum StartError {
     Client(#[source] TlsError),
     #[error("failed to find the Kubernetes API")]
     Kubernetes(#[source] kube::Error),
+    #[error("failed to make a key")]
+    Random(#[source] RandomError),
     #[error("failed to listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
     #[error("failed to wait for signals")]
@@ -76,6 +79,7 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
     tls::client(&flags.client_dir).await.map_err(StartError::Client)?;
     let client = kube::Client::try_default().await.map_err(StartError::Kubernetes)?;
 
+    let lifetimes = flags.lifetimes();
     let upstream = Arc::new(Upstream::new(flags.client_dir));
     let directory = Watched::default();
     let (watched, kept) = (directory.clone(), Arc::clone(&upstream));
@@ -83,9 +87,10 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
     tokio::spawn(async move { watch(watching, &namespace, watched, |table| kept.keep_only(table)).await });
 
     let ending = Arc::new(AtomicBool::new(false));
+    let identities = RecentIdentities::new(TokenReviews::new(client.clone()), lifetimes);
     let gateway = Arc::new(Gateway {
-        authenticator: TokenReviews::new(client.clone()),
-        authorizer: SubjectAccessReviews::new(client),
+        authenticator: identities.map_err(StartError::Random)?,
+        authorizer: RecentDecisions::new(SubjectAccessReviews::new(client), lifetimes),
         directory,
         upstream,
         answer_timeout: ANSWER_TIMEOUT,

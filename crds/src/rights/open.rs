@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{path, rule, words};
-use crate::plugin::{
-    KitePluginSpec, Verb,
-    access::{ResourceType, Route, RouteRequirement, Tool, ToolRequirement, TypeRequirement},
+use super::{rule, words};
+use crate::{
+    path_pattern,
+    plugin::{
+        KitePluginSpec, Verb,
+        access::{ResourceType, Route, RouteRequirement, Tool, ToolRequirement, TypeRequirement},
+    },
 };
 
 const WHO: &str = "any caller who may use the plugin";
@@ -100,7 +103,7 @@ fn lent<D: Door>(can: &str, names: &[&str]) -> Option<String> {
 
 /// What the lists do not name: a plugin may serve more than they do.
 fn unnamed(spec: &KitePluginSpec) -> String {
-    let is_whole = spec.routes.iter().any(|route| path::covers(&route.path, "/**"));
+    let is_whole = spec.routes.iter().any(|route| path_pattern::covers(&route.path, "/**"));
     let kinds = if is_whole {
         "tool and resource type"
     } else {
@@ -139,7 +142,7 @@ impl Door for Route {
     }
 
     fn counting<'a>(spec: &'a KitePluginSpec, path: &str) -> Option<&'a Self> {
-        path::most_specific(&spec.routes, |route| &route.path, path)
+        path_pattern::most_specific(&spec.routes, |route| &route.path, path)
     }
 }
 

@@ -1,7 +1,10 @@
 //! What is entrusted to a plugin beside rights: viewers' browser sessions, and requests to plugins.
 
-use super::{path, words};
-use crate::plugin::{Frontend, KitePluginSpec};
+use super::words;
+use crate::{
+    path_pattern,
+    plugin::{Frontend, KitePluginSpec},
+};
 
 const SESSION: &str = "in the browser session of everyone who opens the dashboard";
 
@@ -12,7 +15,7 @@ pub(super) fn all(spec: &KitePluginSpec) -> Vec<String> {
     let origins = told("its pages may reach", &added(origins(&nothing), origins(spec), reaches));
     let paths = told(
         "it sees, and may answer, requests to",
-        &added(paths(&nothing), paths(spec), path::covers),
+        &added(paths(&nothing), paths(spec), path_pattern::covers),
     );
     [pages, origins, paths].into_iter().flatten().collect()
 }
@@ -33,8 +36,8 @@ pub(super) fn changed(old: &KitePluginSpec, new: &KitePluginSpec) -> Vec<String>
         // There are no pages any more that could reach anything.
         None => Vec::new(),
     };
-    let seen = added(paths(old), paths(new), path::covers);
-    let unseen = added(paths(new), paths(old), path::covers);
+    let seen = added(paths(old), paths(new), path_pattern::covers);
+    let unseen = added(paths(new), paths(old), path_pattern::covers);
     [
         pages,
         told("its pages may now reach", &reached),

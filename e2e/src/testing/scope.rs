@@ -7,7 +7,7 @@ use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicySpec},
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::{Namespace, Pod, ServiceAccount},
-    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject},
+    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject},
 };
 use kite_api::{KitePlugin, KitePluginSpec, KitePluginStatus, Phase};
 use kube::{
@@ -180,7 +180,30 @@ impl Scope {
         self.user(suffix, &[&name]).await
     }
 
-    async fn bind(&self, binding: &str, role: &str, account: &str) {
+    /// Gives the user `suffix` these rules in one namespace of the test's own, with which they go.
+    pub async fn allow_in(&self, suffix: &str, namespace: &str, rules: Vec<PolicyRule>) {
+        let name = format!("{}{suffix}", self.name);
+        let role = Role {
+            metadata: self.metadata(&name),
+            rules: Some(rules),
+        };
+        let binding = RoleBinding {
+            metadata: self.metadata(&name),
+            role_ref: RoleRef {
+                api_group: "rbac.authorization.k8s.io".into(),
+                kind: "Role".into(),
+                name: name.clone(),
+            },
+            subjects: Some(vec![account(&name)]),
+        };
+        let api: Api<Role> = Api::namespaced(self.client.clone(), namespace);
+        api.create(&PostParams::default(), &role).await.expect("a role");
+        let bindings: Api<RoleBinding> = Api::namespaced(self.client.clone(), namespace);
+        let bound = bindings.create(&PostParams::default(), &binding).await;
+        bound.expect("a binding");
+    }
+
+    async fn bind(&self, binding: &str, role: &str, user: &str) {
         let binding = ClusterRoleBinding {
             metadata: self.metadata(binding),
             role_ref: RoleRef {
@@ -188,12 +211,7 @@ impl Scope {
                 kind: "ClusterRole".into(),
                 name: role.into(),
             },
-            subjects: Some(vec![Subject {
-                kind: "ServiceAccount".into(),
-                name: account.into(),
-                namespace: Some(HOME.into()),
-                api_group: None,
-            }]),
+            subjects: Some(vec![account(user)]),
         };
         let bindings: Api<ClusterRoleBinding> = Api::all(self.client.clone());
         bindings
@@ -325,5 +343,14 @@ impl Scope {
             }
         })
         .await;
+    }
+}
+
+fn account(name: &str) -> Subject {
+    Subject {
+        kind: "ServiceAccount".into(),
+        name: name.into(),
+        namespace: Some(HOME.into()),
+        api_group: None,
     }
 }

@@ -270,7 +270,7 @@ fn settings_and_what_has_no_effect_are_told() {
         let fields = json!({
             "settings": {"currency": "gold"},
             "settingsSchema": {"properties": {"currency": {"enum": ["EUR", "USD"]}}},
-            "routes": [{"path": "/a"}],
+            "env": [{"name": "A", "value": "a"}],
             "frontend": {"remoteEntry": "a.js", "injections": [{"slot": "moon", "module": "./A"}]},
         });
         w.apply("told", fields).await;
@@ -283,7 +283,7 @@ fn settings_and_what_has_no_effect_are_told() {
         );
         assert!(conditions(&told).contains(&String::from("InEffect=False NotYetBuilt")));
         let effect = message(&told, "InEffect");
-        assert!(effect.contains("spec.routes") && effect.contains("moon"), "{effect}");
+        assert!(effect.contains("spec.env") && effect.contains("moon"), "{effect}");
     });
 }
 

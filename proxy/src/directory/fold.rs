@@ -10,7 +10,7 @@ use kite_api::{
     KitePlugin, KitePluginStatus, Phase, PluginName, ToolName, ToolReference, conditions, name::NameError, object_names,
 };
 
-use super::{Active, DefinitionsHash, Entry, Table};
+use super::{Active, DefinitionsHash, Entry, Guards, Table};
 
 /// Label on an `EndpointSlice`: the Service that it belongs to.
 const SERVICE: &str = "kubernetes.io/service-name";
@@ -32,8 +32,10 @@ pub enum Broken {
     Address { service: String, address: String },
 }
 
-/// All plugins that can be read, with their endpoints, and what could not be read. A broken object costs nobody else.
+/// All plugins that can be read, with their endpoints in `plugins_namespace`, and what could not be read. A broken object costs
+/// nobody else.
 pub fn fold<'a>(
+    plugins_namespace: &str,
     plugins: impl IntoIterator<Item = &'a KitePlugin>,
     slices: impl IntoIterator<Item = &'a EndpointSlice>,
 ) -> (Table, Vec<Broken>) {
@@ -44,7 +46,8 @@ pub fn fold<'a>(
         let name = plugin.metadata.name.as_deref().unwrap_or_default();
         match PluginName::parse(name) {
             Ok(name) => {
-                let entry = entry(&name, plugin, &ready, &mut broken);
+                let guards = Guards::of(&plugin.spec, plugins_namespace);
+                let entry = entry(&name, plugin, guards, &ready, &mut broken);
                 table.insert(name, entry);
             }
             Err(source) => broken.push(Broken::Plugin {
@@ -89,7 +92,7 @@ fn ready_addresses<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>, brok
     ready
 }
 
-fn entry(name: &PluginName, plugin: &KitePlugin, ready: &Ready<'_>, broken: &mut Vec<Broken>) -> Entry {
+fn entry(name: &PluginName, plugin: &KitePlugin, guards: Guards, ready: &Ready<'_>, broken: &mut Vec<Broken>) -> Entry {
     let absent = KitePluginStatus::default();
     let status = plugin.status.as_ref().unwrap_or(&absent);
     let phase = status.phase.unwrap_or_default();
@@ -105,6 +108,7 @@ fn entry(name: &PluginName, plugin: &KitePlugin, ready: &Ready<'_>, broken: &mut
             .iter()
             .filter_map(|tool| own_tool(name, &tool.name, broken))
             .collect(),
+        guards,
     }
 }
 
@@ -197,7 +201,7 @@ mod tests {
     }
 
     fn hello(plugin: &KitePlugin) -> (Entry, Vec<Broken>) {
-        let (mut table, broken) = fold([plugin], &slices());
+        let (mut table, broken) = fold("kite-plugins", [plugin], &slices());
         (table.remove(&PluginName::parse("hello").unwrap()).unwrap(), broken)
     }
 
@@ -215,6 +219,7 @@ mod tests {
                 endpoints: vec!["10.0.0.1:9443".parse().unwrap(), "10.0.0.2:9443".parse().unwrap()],
             }),
             tools: BTreeSet::from([ToolName::parse("hello").unwrap()]),
+            guards: Guards::of(&plugin(|_| ()).spec, "kite-plugins"),
         };
         assert_eq!((entry, broken), (expected, vec![]));
     }
@@ -261,7 +266,7 @@ mod tests {
             ]);
         });
         let address = slice("kite-plugin-hello-2", &json!([{"addresses": ["pod.example"]}]));
-        let (table, broken) = fold([&odd, &tools], slices().iter().chain([&address]));
+        let (table, broken) = fold("kite-plugins", [&odd, &tools], slices().iter().chain([&address]));
         let name = PluginName::parse("hello").unwrap();
         assert_eq!(table.len(), 1);
         assert_eq!(table[&name].tools, BTreeSet::from([ToolName::parse("good").unwrap()]));

@@ -1,5 +1,7 @@
 //! Who calls, by `TokenReview`.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
 use kite_api::identity::GATEWAY_AUDIENCE;
 use kube::{Api, Client, api::PostParams};
@@ -18,11 +20,11 @@ impl TokenReviews {
 }
 
 impl Authenticator for TokenReviews {
-    async fn authenticate(&self, token: &BearerToken) -> Result<Option<Caller>, AuthenticateError> {
+    async fn authenticate(&self, token: &BearerToken) -> Result<Option<Arc<Caller>>, AuthenticateError> {
         // Which audience is the API server's own nobody else knows, so that one review cannot ask for both.
         for audience in [None, Some(GATEWAY_AUDIENCE)] {
             if let Some(caller) = self.review(token, audience).await? {
-                return Ok(Some(caller));
+                return Ok(Some(Arc::new(caller)));
             }
         }
         Ok(None)
@@ -43,7 +45,7 @@ impl TokenReviews {
         let answer = reviewed(self.0.create(&PostParams::default(), &review)).await;
         let status = answer.and_then(|review| review.status.ok_or(ReviewError::NoStatus));
         Ok(caller(
-            status.map_err(|error| AuthenticateError(error.into()))?,
+            status.map_err(|error| AuthenticateError(Arc::new(error)))?,
             audience,
         ))
     }
@@ -57,12 +59,12 @@ fn caller(status: TokenReviewStatus, audience: Option<&str>) -> Option<Caller> {
         return None;
     }
     let user = status.user.filter(|_| status.authenticated == Some(true))?;
-    Some(Caller {
-        name: user.username.filter(|name| !name.is_empty())?,
-        uid: user.uid.unwrap_or_default(),
-        groups: user.groups.unwrap_or_default(),
-        extra: user.extra.unwrap_or_default(),
-    })
+    Some(Caller::new(
+        user.username.filter(|name| !name.is_empty())?,
+        user.uid.unwrap_or_default(),
+        user.groups.unwrap_or_default(),
+        user.extra.unwrap_or_default(),
+    ))
 }
 
 #[cfg(test)]
@@ -89,12 +91,12 @@ mod tests {
 
     #[test]
     fn the_caller_is_the_whole_user() {
-        let expected = Caller {
-            name: "jane".to_owned(),
-            uid: "u-1".to_owned(),
-            groups: vec!["dev".to_owned()],
-            extra: [("scopes".to_owned(), vec!["a".to_owned()])].into(),
-        };
+        let expected = Caller::new(
+            "jane".to_owned(),
+            "u-1".to_owned(),
+            vec!["dev".to_owned()],
+            [("scopes".to_owned(), vec!["a".to_owned()])].into(),
+        );
         assert_eq!(caller(status(|_| ()), None), Some(expected.clone()));
         let for_us = status(|status| status.audiences = Some(vec!["kite-gateway".to_owned()]));
         assert_eq!(caller(for_us, Some("kite-gateway")), Some(expected));

@@ -1,15 +1,20 @@
 //! What callers may do, by `SubjectAccessReview`.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
 };
-use kite_api::KitePlugin;
+use kite_api::{
+    KitePlugin, PluginName, Verb,
+    rights::{Place, Right},
+};
 use kube::{Api, Client, Resource as _, api::PostParams};
 
 use super::{ReviewError, reviewed};
 use crate::pipeline::{
     authenticate::Caller,
-    authorize::{Access, AuthorizeError, Authorizer},
+    authorize::{Access, AuthorizeError, Authorizer, Part},
 };
 
 /// Asks the API server about each right.
@@ -29,26 +34,54 @@ impl Authorizer for SubjectAccessReviews {
         };
         let answer = reviewed(self.0.create(&PostParams::default(), &review)).await;
         let status = answer.and_then(|review| review.status.ok_or(ReviewError::NoStatus));
-        Ok(allowed(&status.map_err(|error| AuthorizeError(error.into()))?))
+        Ok(allowed(&status.map_err(|error| AuthorizeError(Arc::new(error)))?))
     }
 }
 
 fn spec(caller: &Caller, access: Access<'_>) -> SubjectAccessReviewSpec {
     SubjectAccessReviewSpec {
-        user: Some(caller.name.clone()),
-        uid: Some(caller.uid.clone()),
-        groups: Some(caller.groups.clone()),
-        extra: Some(caller.extra.clone()),
-        resource_attributes: Some(ResourceAttributes {
-            group: Some(KitePlugin::group(&()).into_owned()),
-            version: Some(KitePlugin::version(&()).into_owned()),
-            resource: Some(KitePlugin::plural(&()).into_owned()),
-            subresource: access.part.subresource().map(str::to_owned),
-            name: Some(access.plugin.as_str().to_owned()),
-            verb: Some(access.verb.as_str().to_owned()),
-            ..ResourceAttributes::default()
+        user: Some(caller.name().to_owned()),
+        uid: Some(caller.uid().to_owned()),
+        groups: Some(caller.groups().to_vec()),
+        extra: Some(caller.extra().clone()),
+        resource_attributes: Some(match access {
+            Access::Plugin { part, verb, plugin } => on_plugin(part, verb, plugin),
+            Access::Cluster(right) => in_cluster(right),
         }),
         non_resource_attributes: None,
+    }
+}
+
+fn on_plugin(part: Part, verb: Verb, plugin: &PluginName) -> ResourceAttributes {
+    ResourceAttributes {
+        group: Some(KitePlugin::group(&()).into_owned()),
+        version: Some(KitePlugin::version(&()).into_owned()),
+        resource: Some(KitePlugin::plural(&()).into_owned()),
+        subresource: part.subresource().map(str::to_owned),
+        name: Some(plugin.as_str().to_owned()),
+        verb: Some(verb.as_str().to_owned()),
+        ..ResourceAttributes::default()
+    }
+}
+
+/// Of whatever version of the group: rights do not tell versions apart. No namespace is all of them, and no name every object.
+fn in_cluster(right: &Right) -> ResourceAttributes {
+    let (resource, subresource) = match right.resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+        None => (right.resource.as_str(), None),
+    };
+    ResourceAttributes {
+        group: Some(right.group.clone()),
+        version: Some("*".to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource,
+        namespace: match &right.place {
+            Place::Namespace(name) => Some(name.clone()),
+            Place::Cluster => None,
+        },
+        name: right.name.clone(),
+        verb: Some(right.verb.as_str().to_owned()),
+        ..ResourceAttributes::default()
     }
 }
 
@@ -58,29 +91,27 @@ fn allowed(status: &SubjectAccessReviewStatus) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use kite_api::{PluginName, Verb};
     use serde_json::json;
 
     use super::*;
-    use crate::pipeline::authorize::Part;
+
+    fn jane() -> Caller {
+        Caller::new(
+            "jane".to_owned(),
+            "u-1".to_owned(),
+            vec!["dev".to_owned()],
+            [("scopes".to_owned(), vec!["a".to_owned()])].into(),
+        )
+    }
 
     #[test]
     fn the_whole_caller_and_the_right_are_asked_about() {
-        let caller = Caller {
-            name: "jane".to_owned(),
-            uid: "u-1".to_owned(),
-            groups: vec!["dev".to_owned()],
-            extra: [("scopes".to_owned(), vec!["a".to_owned()])].into(),
-        };
         let plugin = PluginName::parse("hello").unwrap();
-        let asked = spec(
-            &caller,
-            Access {
-                part: Part::Proxy,
-                verb: Verb::Create,
-                plugin: &plugin,
-            },
-        );
+        let access = Access::Plugin {
+            part: Part::Proxy,
+            verb: Verb::Create,
+            plugin: &plugin,
+        };
         let expected = json!({
             "user": "jane",
             "uid": "u-1",
@@ -95,7 +126,33 @@ mod tests {
                 "verb": "create",
             },
         });
-        assert_eq!(serde_json::to_value(asked).unwrap(), expected);
+        assert_eq!(serde_json::to_value(spec(&jane(), access)).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_right_of_the_cluster_is_asked_about_as_the_api_server_knows_it() {
+        let asked = |right: &Right| serde_json::to_value(in_cluster(right)).unwrap();
+        let log = Right {
+            group: String::new(),
+            resource: "pods/log".to_owned(),
+            verb: Verb::Get,
+            place: Place::Namespace("shop".to_owned()),
+            name: Some("a".to_owned()),
+        };
+        let expected = json!({
+            "group": "", "version": "*", "resource": "pods", "subresource": "log",
+            "namespace": "shop", "name": "a", "verb": "get",
+        });
+        assert_eq!(asked(&log), expected);
+        let all = Right {
+            group: "apps".to_owned(),
+            resource: "deployments".to_owned(),
+            verb: Verb::List,
+            place: Place::Cluster,
+            name: None,
+        };
+        let expected = json!({"group": "apps", "version": "*", "resource": "deployments", "verb": "list"});
+        assert_eq!(asked(&all), expected);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub async fn watch(client: Client, namespace: &str, watched: Watched, changed: i
     while let Some(kind) = events.next().await {
         listed.saw(kind);
         if listed.all() {
-            let table = Arc::new(table(&plugins, &slices));
+            let table = Arc::new(table(namespace, &plugins, &slices));
             watched.0.store(Some(Arc::clone(&table)));
             changed(&table);
         }
@@ -99,7 +99,7 @@ fn settled<K>(events: impl Stream<Item = watcher::Result<Event<K>>>, kind: Kind)
     })
 }
 
-fn table(plugins: &Store<Guarded>, slices: &Store<EndpointSlice>) -> Table {
+fn table(namespace: &str, plugins: &Store<Guarded>, slices: &Store<EndpointSlice>) -> Table {
     let (plugins, slices) = (plugins.state(), slices.state());
     let readable = plugins.iter().filter_map(|plugin| match &plugin.0 {
         Ok(plugin) => Some(plugin),
@@ -108,7 +108,7 @@ fn table(plugins: &Store<Guarded>, slices: &Store<EndpointSlice>) -> Table {
             None
         }
     });
-    let (table, broken) = fold(readable, slices.iter().map(AsRef::as_ref));
+    let (table, broken) = fold(namespace, readable, slices.iter().map(AsRef::as_ref));
     for broken in broken {
         tracing::warn!(error = error_chain(&broken), "part of an object skipped");
     }
@@ -148,7 +148,7 @@ mod tests {
     fn an_object_that_cannot_be_read_costs_only_itself() {
         let plugins = store([plugin("good", &json!(2)), plugin("broken", &json!("many"))]);
         let (slices, _) = reflector::store::<EndpointSlice>();
-        let table = table(&plugins, &slices);
+        let table = table("kite-plugins", &plugins, &slices);
         assert_eq!(table.keys().map(PluginName::as_str).collect::<Vec<_>>(), ["good"]);
     }
 

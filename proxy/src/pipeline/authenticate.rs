@@ -1,10 +1,10 @@
 //! Who calls: finding the credential in a request, and the trait that knows whose it is.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use http::{HeaderMap, header};
-
-use crate::BoxError;
+use sha2::{Digest as _, Sha256};
+use tokio::time::error::Elapsed;
 
 /// Most bytes of the Authorization header: more than any token of a known issuer, less than all headers together may have.
 const MAX_AUTHORIZATION: usize = 16 * 1024;
@@ -15,22 +15,93 @@ pub trait Authenticator: Send + Sync + 'static {
     fn authenticate(
         &self,
         token: &BearerToken,
-    ) -> impl Future<Output = Result<Option<Caller>, AuthenticateError>> + Send;
+    ) -> impl Future<Output = Result<Option<Arc<Caller>>, AuthenticateError>> + Send;
 }
 
 /// Who calls, in the terms of Kubernetes' `UserInfo`.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Caller {
-    pub name: String,
-    pub uid: String,
-    pub groups: Vec<String>,
-    pub extra: BTreeMap<String, Vec<String>>,
+    name: String,
+    uid: String,
+    groups: Vec<String>,
+    extra: BTreeMap<String, Vec<String>>,
+    identity: Identity,
 }
 
-/// Why nobody could say whose credential it is.
-#[derive(Debug, thiserror::Error)]
+/// Tells callers apart: the same for two of whom every field is the same, and for no others.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Identity([u8; 32]);
+
+impl Caller {
+    pub fn new(name: String, uid: String, groups: Vec<String>, extra: BTreeMap<String, Vec<String>>) -> Self {
+        let identity = Identity::of(&name, &uid, &groups, &extra);
+        Self {
+            name,
+            uid,
+            groups,
+            extra,
+            identity,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    pub fn extra(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.extra
+    }
+
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+}
+
+impl Identity {
+    /// Each text goes with its length, and each list with its own, so that no two callers make the same bytes.
+    fn of(name: &str, uid: &str, groups: &[String], extra: &BTreeMap<String, Vec<String>>) -> Self {
+        let mut hash = Sha256::new();
+        let number = |hash: &mut Sha256, number: usize| hash.update((number as u64).to_be_bytes());
+        let text = |hash: &mut Sha256, text: &str| {
+            number(hash, text.len());
+            hash.update(text);
+        };
+        let list = |hash: &mut Sha256, list: &[String]| {
+            number(hash, list.len());
+            for item in list {
+                text(hash, item);
+            }
+        };
+        text(&mut hash, name);
+        text(&mut hash, uid);
+        list(&mut hash, groups);
+        number(&mut hash, extra.len());
+        for (key, values) in extra {
+            text(&mut hash, key);
+            list(&mut hash, values);
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+/// Why nobody could say whose credential it is. Shared by all who waited for the same answer.
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("failed to review the token")]
-pub struct AuthenticateError(#[source] pub BoxError);
+pub struct AuthenticateError(#[source] pub Arc<dyn std::error::Error + Send + Sync>);
+
+impl From<Elapsed> for AuthenticateError {
+    fn from(late: Elapsed) -> Self {
+        Self(Arc::new(late))
+    }
+}
 
 /// Why a request has no credential.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -123,6 +194,32 @@ mod tests {
         for (values, reason) in cases {
             assert_eq!(of(values).unwrap_err(), reason, "{values:?}");
         }
+    }
+
+    #[test]
+    fn callers_of_whom_anything_differs_are_told_apart() {
+        let caller = |name: &str, uid: &str, groups: &[&str], extra: &[(&str, &[&str])]| {
+            let texts = |all: &[&str]| all.iter().map(|&text| text.to_owned()).collect();
+            let extra = extra.iter().map(|(key, values)| ((*key).to_owned(), texts(values)));
+            Caller::new(name.to_owned(), uid.to_owned(), texts(groups), extra.collect()).identity()
+        };
+        let all = [
+            caller("a", "", &[], &[]),
+            caller("", "a", &[], &[]),
+            caller("", "", &["a"], &[]),
+            caller("", "", &["a", ""], &[]),
+            caller("", "", &["", "a"], &[]),
+            caller("", "", &[], &[("a", &[])]),
+            caller("", "", &[], &[("a", &[""])]),
+            caller("", "", &[], &[("", &["a"])]),
+            caller("", "", &["a"], &[("a", &[])]),
+            caller("", "", &["ab"], &[]),
+            caller("", "", &["a", "b"], &[]),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            assert_eq!(all.iter().position(|other| other == one), Some(index));
+        }
+        assert_eq!(caller("a", "b", &["c"], &[]), caller("a", "b", &["c"], &[]));
     }
 
     #[test]

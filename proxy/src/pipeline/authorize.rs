@@ -1,9 +1,11 @@
-//! What a caller may do with a plugin, and the trait that knows it.
+//! What a caller may do, and the trait that knows it.
 
-use kite_api::{PluginName, Verb};
+use std::sync::Arc;
+
+use kite_api::{PluginName, Verb, rights::Right};
+use tokio::time::error::Elapsed;
 
 use super::authenticate::Caller;
-use crate::BoxError;
 
 /// Says what a caller may do.
 pub trait Authorizer: Send + Sync + 'static {
@@ -11,16 +13,21 @@ pub trait Authorizer: Send + Sync + 'static {
     fn allows(&self, caller: &Caller, access: Access<'_>) -> impl Future<Output = Result<bool, AuthorizeError>> + Send;
 }
 
-/// A right on one plugin, whether there is such a plugin or not.
+/// A right that a caller may have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Access<'a> {
-    pub part: Part,
-    pub verb: Verb,
-    pub plugin: &'a PluginName,
+pub enum Access<'a> {
+    /// One on a plugin, whether there is such a plugin or not.
+    Plugin {
+        part: Part,
+        verb: Verb,
+        plugin: &'a PluginName,
+    },
+    /// One of the cluster's own, such as a plugin asks of its callers.
+    Cluster(&'a Right),
 }
 
 /// What of a plugin a right is about.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Part {
     /// The object itself, `kiteplugins`.
     Object,
@@ -41,7 +48,13 @@ impl Part {
     }
 }
 
-/// Why nobody could say what the caller may do.
-#[derive(Debug, thiserror::Error)]
+/// Why nobody could say what the caller may do. Shared by all who waited for the same answer.
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("failed to review the caller's access")]
-pub struct AuthorizeError(#[source] pub BoxError);
+pub struct AuthorizeError(#[source] pub Arc<dyn std::error::Error + Send + Sync>);
+
+impl From<Elapsed> for AuthorizeError {
+    fn from(late: Elapsed) -> Self {
+        Self(Arc::new(late))
+    }
+}

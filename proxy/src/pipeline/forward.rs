@@ -89,11 +89,12 @@ impl ForwardError {
 }
 
 /// What of a request the plugin is told beside the caller's own words.
+#[derive(Clone, Copy)]
 pub struct Forwarded<'a> {
     pub plugin: &'a PluginName,
     /// The path below the plugin's root, out of the normal path that was authorized.
     pub below: &'a str,
-    pub caller: Caller,
+    pub caller: &'a Caller,
     pub id: &'a RequestId,
     pub limits: Limits,
 }
@@ -199,16 +200,18 @@ fn target(below: &str, query: Option<&str>) -> String {
 }
 
 /// On whose behalf a plugin is called, and how long the whole call may take.
-pub(super) fn context(caller: Caller, id: &RequestId, limit: Option<Duration>) -> CallContext {
+pub(super) fn context(caller: &Caller, id: &RequestId, limit: Option<Duration>) -> CallContext {
+    let extra = caller.extra().iter();
     CallContext {
         user: Some(User {
-            name: caller.name,
-            uid: caller.uid,
-            groups: caller.groups,
-            extra: caller
-                .extra
-                .into_iter()
-                .map(|(key, values)| UserExtra { key, values })
+            name: caller.name().to_owned(),
+            uid: caller.uid().to_owned(),
+            groups: caller.groups().to_vec(),
+            extra: extra
+                .map(|(key, values)| UserExtra {
+                    key: key.clone(),
+                    values: values.clone(),
+                })
                 .collect(),
         }),
         request_id: id.as_str().to_owned(),

@@ -45,7 +45,7 @@ async fn sees(authorizer: &impl Authorizer, caller: &Caller, plugin: &PluginName
         if authorizer
             .allows(
                 caller,
-                Access {
+                Access::Plugin {
                     part,
                     verb: Verb::Get,
                     plugin,

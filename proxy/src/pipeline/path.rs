@@ -65,7 +65,7 @@ impl NormalPath {
 }
 
 /// Every percent sign begins an escape.
-fn check_escapes(segment: &str) -> Result<(), PathError> {
+pub(super) fn check_escapes(segment: &str) -> Result<(), PathError> {
     let mut bytes = segment.bytes();
     while let Some(byte) = bytes.next() {
         let is_hex = |byte: Option<u8>| byte.is_some_and(|b| b.is_ascii_hexdigit());

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Mutex};
 
-use kite_api::{Phase, ToolName};
+use kite_api::{Phase, ToolName, rights::Place};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    directory::DefinitionsHash,
+    directory::{DefinitionsHash, Guards},
     pipeline::{authenticate::AuthenticateError, authorize::AuthorizeError},
 };
 
@@ -19,30 +19,41 @@ struct Fake {
 }
 
 impl Authenticator for Arc<Fake> {
-    async fn authenticate(&self, token: &BearerToken) -> Result<Option<Caller>, AuthenticateError> {
+    async fn authenticate(&self, token: &BearerToken) -> Result<Option<Arc<Caller>>, AuthenticateError> {
         self.asked.lock().unwrap().push("who".to_owned());
         match token.secret() {
-            "down" => Err(AuthenticateError("the API server is down".into())),
+            "down" => Err(AuthenticateError(Arc::from(BoxError::from("the API server is down")))),
             "junk" => Ok(None),
-            name => Ok(Some(Caller {
-                name: name.to_owned(),
-                ..Caller::default()
-            })),
+            name => Ok(Some(Arc::new(Caller::new(
+                name.to_owned(),
+                String::new(),
+                Vec::new(),
+                [].into(),
+            )))),
         }
     }
 }
 
 impl Authorizer for Arc<Fake> {
     async fn allows(&self, caller: &Caller, access: Access<'_>) -> Result<bool, AuthorizeError> {
-        let Access { part, verb, plugin } = access;
-        let verb = verb.as_str();
+        let (part, verb, plugin) = match access {
+            Access::Plugin { part, verb, plugin } => (part, verb.as_str(), plugin),
+            Access::Cluster(right) => {
+                self.asked.lock().unwrap().push(right.to_string());
+                return match caller.name() {
+                    "admin" => Ok(true),
+                    "unsure" => Err(AuthorizeError(Arc::from(BoxError::from("the API server is down")))),
+                    _ => Ok(right.place == Place::Namespace("shop".to_owned())),
+                };
+            }
+        };
         self.asked.lock().unwrap().push(format!("{part:?} {verb} {plugin}"));
-        match caller.name.as_str() {
+        match caller.name() {
             "admin" => Ok(true),
             "viewer" => Ok(part == Part::Object),
             "reader" => Ok(part == Part::Proxy && verb == "get"),
-            "user" => Ok(part != Part::Object && plugin.as_str() == "hello"),
-            "unchecked" => Err(AuthorizeError("the API server is down".into())),
+            "user" | "unsure" => Ok(part != Part::Object && plugin.as_str() == "hello"),
+            "unchecked" => Err(AuthorizeError(Arc::from(BoxError::from("the API server is down")))),
             _ => Ok(false),
         }
     }
@@ -54,6 +65,26 @@ impl Directory for Fixed {
     fn table(&self) -> Option<Arc<Table>> {
         self.0.clone()
     }
+}
+
+/// Paths and tools that require pods, which the plugin may list in the namespaces shop and pay, or nodes, which it may not.
+fn guards() -> Guards {
+    let spec = json!({
+        "version": "1.0.0",
+        "image": "a",
+        "permissions": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "create"], "namespaces": ["shop", "pay"]}],
+        "routes": [
+            {"path": "/costs/{namespace}", "requires": [{"resource": "pods", "verb": "list", "namespace": {"path": "namespace"}}]},
+            {"path": "/sum", "requires": [{"resource": "pods", "verb": "list", "namespace": {"query": "namespace"}}]},
+            {"path": "/backups", "requires": [{"resource": "pods", "namespace": {"body": "/namespace"}}]},
+            {"path": "/nodes/**", "requires": [{"resource": "nodes", "verb": "list"}]},
+        ],
+        "tools": [
+            {"name": "costs", "requires": [{"resource": "pods", "verb": "list", "namespace": {"argument": "/namespace"}}]},
+            {"name": "nodes", "requires": [{"resource": "nodes", "verb": "list"}]},
+        ],
+    });
+    Guards::of(&serde_json::from_value(spec).unwrap(), "kite-plugins")
 }
 
 /// hello is loaded without endpoints, off is disabled, young has no revision yet, wrecked has failed.
@@ -68,7 +99,8 @@ fn table() -> Table {
             hash: DefinitionsHash::recorded("sha256:x"),
             endpoints: vec![],
         }),
-        tools: BTreeSet::from([ToolName::parse("greet").unwrap()]),
+        tools: BTreeSet::from(["greet", "costs", "nodes"].map(|tool| ToolName::parse(tool).unwrap())),
+        guards: guards(),
     };
     let off = Entry {
         description: String::new(),
@@ -219,6 +251,27 @@ const ENDS: &[Row] = &[
     ("GET", "/api/v1/plugins/young/", "admin", "", 503, "not-loaded"),
     ("POST", "/api/v1/plugins/tools/plugin_off_greet", "admin", "junk", 503, "not-loaded"),
     ("POST", "/api/v1/plugins/tools/plugin_hello_other", "admin", "junk", 404, "no-such-tool"),
+    // What the plugin requires of its callers: what cannot be read in one way, then the plugin's own grant, then the caller's.
+    ("GET", "/api/v1/plugins/hello/costs/SHOP", "user", "", 400, "invalid-parameter"),
+    ("GET", "/api/v1/plugins/hello/sum?namespace=shop&namespace=pay", "user", "", 400, "ambiguous-query"),
+    ("POST", "/api/v1/plugins/hello/backups", "user", "{}", 415, "unsupported-media-type"),
+    ("GET", "/api/v1/plugins/hello/sum", "admin", "", 403, "plugin-lacks-right"),
+    ("GET", "/api/v1/plugins/hello/sum?namespace=kube-system", "admin", "", 403, "plugin-lacks-right"),
+    ("GET", "/api/v1/plugins/hello/nodes/a", "admin", "", 403, "plugin-lacks-right"),
+    ("GET", "/api/v1/plugins/hello/nodes/", "admin", "", 403, "plugin-lacks-right"),
+    ("GET", "/api/v1/plugins/hello/costs/pay", "user", "", 403, "caller-lacks-right"),
+    ("GET", "/api/v1/plugins/hello/costs/pay/", "user", "", 403, "caller-lacks-right"),
+    ("GET", "/api/v1/plugins/hello/c%6fsts/p%61y", "user", "", 403, "caller-lacks-right"),
+    ("GET", "/api/v1/plugins/hello/costs;x/pay;y", "user", "", 403, "caller-lacks-right"),
+    ("GET", "/api/v1/plugins/hello/costs/shop", "unsure", "", 503, "authorization-unavailable"),
+    ("GET", "/api/v1/plugins/hello/costs/shop", "user", "", 503, "no-endpoint"),
+    ("GET", "/api/v1/plugins/hello/costs/pay", "admin", "", 503, "no-endpoint"),
+    ("GET", "/api/v1/plugins/hello/costs/pay/x", "user", "", 503, "no-endpoint"),
+    ("POST", "/api/v1/plugins/tools/plugin_hello_nodes", "admin", "{}", 403, "plugin-lacks-right"),
+    ("POST", "/api/v1/plugins/tools/plugin_hello_costs", "admin", "{}", 403, "plugin-lacks-right"),
+    ("POST", "/api/v1/plugins/tools/plugin_hello_costs", "user", r#"{"arguments": {"namespace": "pay"}}"#, 403, "caller-lacks-right"),
+    ("POST", "/api/v1/plugins/tools/plugin_hello_costs", "user", r#"{"arguments": {"namespace": 1}}"#, 400, "invalid-parameter"),
+    ("POST", "/api/v1/plugins/tools/plugin_hello_costs", "user", r#"{"arguments": {"namespace": "shop"}}"#, 503, "no-endpoint"),
     // The body comes last.
     ("POST", "/api/v1/plugins/tools/plugin_hello_greet", "user", "junk", 400, "invalid-body"),
     ("POST", "/api/v1/plugins/tools/plugin_hello_greet", "user", "{}", 503, "no-endpoint"),

@@ -94,7 +94,7 @@ struct Answer<'a> {
 }
 
 /// The call of `tool`, which the plugin is told has `limit` left.
-pub fn request(tool: &ToolName, arguments: Bytes, caller: Caller, id: &RequestId, limit: Duration) -> CallToolRequest {
+pub fn request(tool: &ToolName, arguments: Bytes, caller: &Caller, id: &RequestId, limit: Duration) -> CallToolRequest {
     CallToolRequest {
         context: Some(context(caller, id, Some(limit))),
         tool: tool.as_str().to_owned(),

@@ -138,7 +138,7 @@ async fn a_web_socket_of_which_nothing_left_is_opened_by_another_connection() {
     let forwarded = Forwarded {
         plugin: &plugin,
         below: "/socket",
-        caller: Caller::default(),
+        caller: &nobody(),
         id: &id,
         limits: PATIENT,
     };
@@ -170,7 +170,7 @@ async fn a_request_that_never_left_goes_by_another_connection() {
     let forwarded = Forwarded {
         plugin: &plugin,
         below: "/echo",
-        caller: Caller::default(),
+        caller: &nobody(),
         id: &id,
         limits: PATIENT,
     };
@@ -185,7 +185,7 @@ async fn a_request_that_never_left_goes_by_another_connection() {
     let call = tool::request(
         &ToolName::parse("greet").unwrap(),
         Bytes::from("{}"),
-        Caller::default(),
+        &nobody(),
         &id,
         LIMIT,
     );
@@ -322,4 +322,8 @@ async fn an_endpoint_that_agrees_on_nothing_is_given_up() {
     let active = active(&[dead.local_addr().unwrap()]);
     let exhausted = scene.gateway.upstream.connect(&rogue(), &active).await.err().unwrap();
     assert!(matches!(exhausted.last, Some(EndpointError::Timeout)), "{exhausted:?}");
+}
+
+fn nobody() -> Caller {
+    Caller::new(String::new(), String::new(), Vec::new(), [].into())
 }

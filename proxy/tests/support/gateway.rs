@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Full};
 use kite_api::{Phase, PluginName, ToolName};
 use kite_gateway::{
     BoxError,
-    directory::{Active, DefinitionsHash, Directory, Entry, Table},
+    directory::{Active, DefinitionsHash, Directory, Entry, Guards, Table},
     pipeline::{
         Gateway, RequestBody, ResponseBody,
         authenticate::{AuthenticateError, Authenticator, BearerToken, Caller},
@@ -79,13 +79,13 @@ fn issued(ca: &CertifiedIssuer<'static, KeyPair>, name: &str, usage: ExtendedKey
 pub(crate) struct Jane;
 
 impl Authenticator for Jane {
-    async fn authenticate(&self, _: &BearerToken) -> Result<Option<Caller>, AuthenticateError> {
-        Ok(Some(Caller {
-            name: "jane".to_owned(),
-            uid: "u-1".to_owned(),
-            groups: vec!["dev".to_owned(), "ops".to_owned()],
-            extra: [("scopes".to_owned(), vec!["a".to_owned(), "b".to_owned()])].into(),
-        }))
+    async fn authenticate(&self, _: &BearerToken) -> Result<Option<Arc<Caller>>, AuthenticateError> {
+        Ok(Some(Arc::new(Caller::new(
+            "jane".to_owned(),
+            "u-1".to_owned(),
+            vec!["dev".to_owned(), "ops".to_owned()],
+            [("scopes".to_owned(), vec!["a".to_owned(), "b".to_owned()])].into(),
+        ))))
     }
 }
 
@@ -124,6 +124,7 @@ pub(crate) fn table(name: &str, endpoints: &[SocketAddr], definitions: &[u8]) ->
             .iter()
             .map(|tool| ToolName::parse(tool).unwrap())
             .collect::<BTreeSet<_>>(),
+        guards: Guards::default(),
     };
     Table::from([(PluginName::parse(name).unwrap(), entry)])
 }

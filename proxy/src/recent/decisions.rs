@@ -1,0 +1,43 @@
+//! What a caller may do, remembered for seconds.
+
+use kite_api::{PluginName, Verb, rights::Right};
+
+use super::{Lifetimes, Recent};
+use crate::pipeline::{
+    authenticate::{Caller, Identity},
+    authorize::{Access, AuthorizeError, Authorizer, Part},
+};
+
+/// An authorizer whose decisions hold for moments, for the caller whose they are.
+pub struct RecentDecisions<Z> {
+    authorizer: Z,
+    decisions: Recent<(Identity, Asked), bool>,
+}
+
+/// A right, as a key.
+#[derive(Clone, Eq, Hash, PartialEq)]
+enum Asked {
+    Plugin(Part, Verb, PluginName),
+    Cluster(Right),
+}
+
+impl<Z> RecentDecisions<Z> {
+    pub fn new(authorizer: Z, lifetimes: Lifetimes) -> Self {
+        Self {
+            authorizer,
+            decisions: Recent::new(lifetimes, |allowed| *allowed),
+        }
+    }
+}
+
+impl<Z: Authorizer> Authorizer for RecentDecisions<Z> {
+    async fn allows(&self, caller: &Caller, access: Access<'_>) -> Result<bool, AuthorizeError> {
+        let asked = match access {
+            Access::Plugin { part, verb, plugin } => Asked::Plugin(part, verb, plugin.clone()),
+            Access::Cluster(right) => Asked::Cluster(right.clone()),
+        };
+        let key = (caller.identity(), asked);
+        let ask = || self.authorizer.allows(caller, access);
+        self.decisions.answer(key, ask).await
+    }
+}
