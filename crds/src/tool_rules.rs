@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::schema_rules::{self, MAX_SCHEMA, SchemaRuleError};
+use crate::{
+    schema_rules::{MAX_SCHEMA, SchemaRuleError},
+    validator::{Validator, ValidatorError},
+};
 
 /// Most tools of a plugin, as many as an object can name; with their descriptions they fit into a status.
 pub const MAX_TOOLS: usize = 64;
@@ -28,6 +31,8 @@ pub enum ToolRuleError {
     SchemaNotAnObject,
     #[error("its schema cannot be used: {0}")]
     Schema(#[from] SchemaRuleError),
+    #[error("its schema is not a JSON Schema (2020-12): {0}")]
+    NotASchema(String),
 }
 
 /// Checks a tool's description and its input schema, which is JSON.
@@ -58,14 +63,19 @@ pub fn check_title(title: &str) -> Result<(), ToolRuleError> {
     no_hidden_character(title)
 }
 
-/// Checks a schema, which is JSON: of a tool's arguments, its structured content, or a resource type.
+/// Checks a schema, which is JSON: of a tool's arguments, its structured content, or a resource type. It must be one against which
+/// values can be checked at a cost that is bounded, as the gateway does with each call.
 pub fn check_schema(schema: &[u8]) -> Result<(), ToolRuleError> {
     if schema.len() > MAX_SCHEMA {
         return Err(SchemaRuleError::Long(schema.len()).into());
     }
-    match serde_json::from_slice(schema) {
-        Ok(schema @ Value::Object(_)) => Ok(schema_rules::check(&schema)?),
-        _ => Err(ToolRuleError::SchemaNotAnObject),
+    let Ok(schema @ Value::Object(_)) = serde_json::from_slice(schema) else {
+        return Err(ToolRuleError::SchemaNotAnObject);
+    };
+    match Validator::new(&schema) {
+        Ok(_) => Ok(()),
+        Err(ValidatorError::Bounds(error)) => Err(error.into()),
+        Err(ValidatorError::Schema(error)) => Err(ToolRuleError::NotASchema(error)),
     }
 }
 
@@ -137,5 +147,8 @@ mod tests {
         }
         let remote = SchemaRuleError::RemoteReference(String::from("other.json"));
         assert_eq!(schema(r#"{"$ref": "other.json"}"#), remote.into());
+        let endless = SchemaRuleError::Recursive(String::from("#"));
+        assert_eq!(schema(r##"{"properties": {"a": {"$ref": "#"}}}"##), endless.into());
+        assert!(matches!(schema(r#"{"type": "strin"}"#), ToolRuleError::NotASchema(_)));
     }
 }

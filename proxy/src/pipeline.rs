@@ -23,6 +23,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use kite_api::{PluginName, ToolReference, Verb, rights::Right};
@@ -35,7 +36,7 @@ use self::{
     path::NormalPath,
     requires::RequiresError,
     route::Route,
-    tool::ToolError,
+    tool::{Call, ToolError},
 };
 use crate::{
     BoxError,
@@ -91,7 +92,12 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
                 return self.own_state(route);
             }
             Route::Outside => return Err(Refusal::NoRoute),
-            Route::Plugins | Route::Manifests | Route::Tool { .. } | Route::Plugin { .. } | Route::Unknown => {}
+            Route::Plugins
+            | Route::Tools
+            | Route::Manifests
+            | Route::Tool { .. }
+            | Route::Plugin { .. }
+            | Route::Unknown => {}
         }
 
         // 2. Who calls, before anything is said about what there is and what there is not.
@@ -106,6 +112,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             .map_err(|allow| Refusal::Method { allow })?;
         match route {
             Route::Plugins => self.plugins(&caller).await,
+            Route::Tools => self.tools(&caller, request.uri().query()).await,
             Route::Manifests => Ok(json::<[(); 0]>(&[])),
             Route::Tool { name } => self.tool(name, &caller, verb, request, id).await,
             Route::Plugin { name, below } => self.plugin(name, below, &caller, verb, request, id).await,
@@ -193,15 +200,21 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         if !entry.tools.contains(&tool) {
             return Err(Refusal::NoTool);
         }
+        let events = tool::are_accepted(request.headers());
         let arguments = tool::arguments(request.into_body(), self.body_timeout);
         let arguments = arguments.await.map_err(Refusal::Arguments)?;
         let rights = requires::of_tool(entry.guards.tool(&tool), &arguments).map_err(Refusal::Requires)?;
         self.hold(entry, caller, &rights).await?;
-        let limit = self.answer_timeout;
-        let call = tool::request(&tool, arguments, caller, id, limit);
-        let connected = self.connect(&plugin, active).await?;
-        let answer = match tool::call(connected, call.clone(), limit).await {
-            Err(ToolError::Unsent(_)) => tool::call(self.connect(&plugin, active).await?, call, limit).await,
+        let call = Call {
+            tool: &tool,
+            arguments,
+            caller,
+            id,
+            limit: self.answer_timeout,
+            events,
+        };
+        let answer = match call.on(self.connect(&plugin, active).await?).await {
+            Err(ToolError::Unsent(_)) => call.on(self.connect(&plugin, active).await?).await,
             answer => answer,
         };
         answer.map_err(Refusal::Tool)
@@ -213,6 +226,54 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             .await
             .map_err(Refusal::Authorize)?;
         Ok(json(&visible))
+    }
+
+    /// The tools that the caller may call, of all plugins or of one.
+    async fn tools(&self, caller: &Caller, query: Option<&str>) -> Answer {
+        let wanted = tool::list::wanted(query).map_err(Refusal::Name)?;
+        let table = self.table()?;
+        let of_one = |(name, _): &(&PluginName, &Entry)| wanted.as_ref().is_none_or(|wanted| wanted == *name);
+        let asked: Vec<_> = table
+            .iter()
+            .filter(of_one)
+            .map(|(name, entry)| self.tools_of(name, entry, caller))
+            .collect();
+        let mut lists = stream::iter(asked).buffered(list::AT_ONCE);
+        let mut whole = tool::list::List::default();
+        while let Some(items) = lists.next().await {
+            whole.add(items?).map_err(|_| Refusal::ListTooLarge)?;
+        }
+        Ok(json_text(whole.end()))
+    }
+
+    /// The tools of one plugin, each as JSON. Of a plugin that cannot be reached there are none: nobody could call them.
+    async fn tools_of(&self, name: &PluginName, entry: &Entry, caller: &Caller) -> Result<Vec<Vec<u8>>, Refusal> {
+        let Some(active) = entry.serving().filter(|_| !entry.tools.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        match self.authorize(caller, Part::Tools, Verb::Create, name).await {
+            Ok(()) => {}
+            Err(Refusal::Forbidden { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        }
+        let Ok(connected) = self.connect(name, active).await else {
+            return Ok(Vec::new());
+        };
+        let mut items = Vec::new();
+        for tool in &entry.tools {
+            let Some(offered) = connected.offered.tool(tool) else {
+                continue;
+            };
+            match self
+                .hold(entry, caller, &requires::of_every_call(entry.guards.tool(tool)))
+                .await
+            {
+                Ok(()) => items.push(tool::list::item(name, tool, offered)),
+                Err(Refusal::Requires(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(items)
     }
 
     /// What the kubelet asks.
@@ -290,7 +351,12 @@ fn is_upgrade(request: &Request<RequestBody>) -> bool {
 
 /// An answer of the gateway's own, as JSON.
 fn json<T: Serialize + ?Sized>(value: &T) -> Response<ResponseBody> {
-    let mut response = Response::new(full(serde_json::to_vec(value).unwrap_or_default()));
+    json_text(serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// The same of JSON that is written already.
+fn json_text(text: Vec<u8>) -> Response<ResponseBody> {
+    let mut response = Response::new(full(text));
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

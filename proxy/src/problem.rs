@@ -52,6 +52,13 @@ const INVALID: (StatusCode, &str, &str) = (
     "The plugin's answer is not valid",
 );
 
+const REFUSED: (StatusCode, &str, &str) = (
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "arguments-refused",
+    "The tool refuses the arguments",
+);
+const DENIED: (StatusCode, &str, &str) = (StatusCode::FORBIDDEN, "tool-forbidden", "The plugin refuses the caller");
+
 /// Every way in which a request ends without a plugin's answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -81,6 +88,8 @@ pub enum Refusal {
     NoPlugin,
     #[error("failed to find the tool")]
     NoTool,
+    #[error("failed to list all tools within the bound")]
+    ListTooLarge,
     #[error("failed to find a revision that takes traffic")]
     NotLoaded,
     #[error("failed to use any of {tried} endpoints")]
@@ -122,17 +131,8 @@ struct Document<'a> {
 impl Refusal {
     /// The answer that tells the caller, after the log was told.
     pub fn answer(&self, id: &RequestId) -> Response<ResponseBody> {
-        let (kind, detail) = (self.kind(), self.detail());
-        self.log(&kind, id);
-        let document = Document {
-            r#type: format!("{TYPES}{}", kind.slug),
-            title: kind.title,
-            status: kind.status.as_u16(),
-            detail: &detail,
-            request_id: id.as_str(),
-            error: &detail,
-        };
-        let mut response = Response::new(full(serde_json::to_vec(&document).unwrap_or_default()));
+        let kind = self.kind();
+        let mut response = Response::new(full(self.document(id)));
         *response.status_mut() = kind.status;
         let headers = response.headers_mut();
         headers.insert(
@@ -156,6 +156,21 @@ impl Refusal {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         response
+    }
+
+    /// The problem document (RFC 9457, section 3.1), after the log was told.
+    pub fn document(&self, id: &RequestId) -> Vec<u8> {
+        let (kind, detail) = (self.kind(), self.detail());
+        self.log(&kind, id);
+        let document = Document {
+            r#type: format!("{TYPES}{}", kind.slug),
+            title: kind.title,
+            status: kind.status.as_u16(),
+            detail: &detail,
+            request_id: id.as_str(),
+            error: &detail,
+        };
+        serde_json::to_vec(&document).unwrap_or_default()
     }
 
     /// Tells the log what the caller is not told. A caller's own mistakes are of no interest to a cluster's admin.
@@ -185,7 +200,7 @@ impl Refusal {
             Self::Forbidden { .. } => (S::FORBIDDEN, "forbidden", "The caller may not do this"),
             Self::NotReady => (S::SERVICE_UNAVAILABLE, "not-ready", "The gateway is not ready"),
             Self::NoPlugin => (S::NOT_FOUND, "no-such-plugin", "There is no such plugin"),
-            Self::NoTool => (S::NOT_FOUND, "no-such-tool", "There is no such tool"),
+            Self::NoTool | Self::Tool(ToolError::NotOffered) => (S::NOT_FOUND, "no-such-tool", "There is no such tool"),
             Self::NotLoaded => (S::SERVICE_UNAVAILABLE, "not-loaded", "The plugin is not loaded"),
             Self::NoEndpoint { .. } => (S::SERVICE_UNAVAILABLE, "no-endpoint", "No pod of the plugin can be reached"),
             Self::Requires(RequiresError::QueryTwice(_) | RequiresError::Query) => (S::BAD_REQUEST, "ambiguous-query", "The query can be read in more than one way"),
@@ -199,7 +214,7 @@ impl Refusal {
                 WholeBodyError::Timeout => SILENT,
             },
             Self::Forward(ForwardError::Silent) => SILENT,
-            Self::Arguments(ArgumentsError::NotObject | ArgumentsError::Parse(_) | ArgumentsError::Refused(_)) | Self::Requires(RequiresError::Json(_)) => (S::BAD_REQUEST, "invalid-body", "The body is malformed"),
+            Self::Arguments(ArgumentsError::NotObject | ArgumentsError::Parse(_) | ArgumentsError::Refused(_)) | Self::Requires(RequiresError::Json(_)) | Self::Tool(ToolError::Arguments(_)) => (S::BAD_REQUEST, "invalid-body", "The body is malformed"),
             Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => TIMEOUT,
             Self::Forward(ForwardError::Call(failure, _)) => match failure {
                 ExchangeFailure::Busy => BUSY,
@@ -207,11 +222,14 @@ impl Refusal {
                 ExchangeFailure::Failed => FAILED,
             },
             Self::Tool(ToolError::Unsent(_)) => FAILED,
-            Self::Forward(ForwardError::Answer(_)) | Self::Tool(ToolError::NoResult | ToolError::Structured(_)) => INVALID,
+            Self::Forward(ForwardError::Answer(_)) | Self::Tool(ToolError::NoResult | ToolError::Structured(_) | ToolError::Schema(_)) => INVALID,
+            Self::Tool(ToolError::Violations(_)) => REFUSED,
+            Self::Tool(ToolError::NotAllowed(_)) => DENIED,
+            Self::ListTooLarge => (S::BAD_REQUEST, "list-too-large", "The list is too large"),
             Self::Tool(ToolError::Failed(_)) => (S::BAD_GATEWAY, "tool-failed", "The tool failed"),
             Self::Tool(ToolError::Call(failure, _)) => match failure {
-                CallFailure::Refused => (S::UNPROCESSABLE_ENTITY, "arguments-refused", "The tool refuses the arguments"),
-                CallFailure::Forbidden => (S::FORBIDDEN, "tool-forbidden", "The plugin refuses the caller"),
+                CallFailure::Refused => REFUSED,
+                CallFailure::Forbidden => DENIED,
                 CallFailure::NoTool => (S::NOT_FOUND, "no-such-tool", "There is no such tool"),
                 CallFailure::Busy => BUSY,
                 CallFailure::Late => TIMEOUT,
@@ -255,20 +273,28 @@ impl Refusal {
             Self::Forward(ForwardError::Answer(_)) | Self::Tool(ToolError::NoResult | ToolError::Structured(_)) => {
                 "the plugin gave an answer that cannot be passed on"
             }
-            Self::Tool(ToolError::Failed(text)) => bounded(text),
+            Self::Tool(ToolError::Schema(_)) => "the tool's schema cannot be used: its author has to mend it",
+            Self::Tool(ToolError::Arguments(error)) => return error_chain(error).into(),
+            Self::Tool(ToolError::Violations(all)) => return all.join("; ").into(),
+            Self::Tool(ToolError::NotAllowed(reason)) if reason.is_empty() => {
+                "the plugin does not let you call this tool so"
+            }
+            Self::Tool(ToolError::NotAllowed(reason)) => bounded(reason, MAX_TEXT),
+            Self::ListTooLarge => "there are too many tools for one answer: ask for one plugin's, with ?plugin=NAME",
+            Self::Tool(ToolError::Failed(text)) => bounded(text, MAX_TEXT),
             Self::Tool(ToolError::Call(failure, status)) => match failure {
-                CallFailure::Refused | CallFailure::Forbidden => bounded(status.message()),
+                CallFailure::Refused | CallFailure::Forbidden => bounded(status.message(), MAX_TEXT),
                 CallFailure::Busy => AGAIN,
                 CallFailure::NoTool => NO_TOOL,
                 CallFailure::Late => LATE,
                 CallFailure::Failed => "the plugin failed before the tool ended",
             },
-            Self::NoTool => NO_TOOL,
+            Self::NoTool | Self::Tool(ToolError::NotOffered) => NO_TOOL,
         })
     }
 }
 
-/// The first [`MAX_TEXT`] bytes of `text`, cut between characters.
-fn bounded(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or(text)
+/// The first `most` bytes of `text`, cut between characters.
+pub(crate) fn bounded(text: &str, most: usize) -> &str {
+    text.get(..text.floor_char_boundary(most)).unwrap_or(text)
 }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod endpoint;
+mod offered;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,6 +24,7 @@ use self::endpoint::Endpoint;
 pub use self::{
     connection::{EndpointError, SendError, Sender, is_unsent},
     endpoint::{Connected, InFlight},
+    offered::{Offered, OfferedError, OfferedTool},
 };
 use crate::directory::{Active, Table};
 

@@ -15,6 +15,8 @@ mod served;
 mod socket;
 #[path = "support/socket_frames.rs"]
 mod socket_frames;
+#[path = "support/tools.rs"]
+mod tools;
 
 use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
@@ -65,7 +67,7 @@ impl Scene {
     async fn limited(limits: Limits) -> Self {
         let certificates = Certificates::new();
         let (rogue, address) = Rogue::start(&certificates).await;
-        let (gateway, directory) = gateway(&certificates, table("rogue", &[address], DEFINITIONS), limits);
+        let (gateway, directory) = gateway(&certificates, table("rogue", &[address], &DEFINITIONS), limits);
         Self {
             gateway,
             directory,
@@ -318,7 +320,7 @@ async fn only_an_endpoint_with_the_recorded_definitions_is_used() {
         (StatusCode::SERVICE_UNAVAILABLE, "no-endpoint")
     );
     assert_eq!(answer.headers["retry-after"], "1");
-    record(DEFINITIONS);
+    record(&DEFINITIONS);
     for _ in 0..3 {
         assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
     }
@@ -341,11 +343,11 @@ async fn an_endpoint_that_cannot_be_used_is_passed_over() {
     scene
         .directory
         .0
-        .store(table("rogue", &[nobody, scene.address], DEFINITIONS).into());
+        .store(table("rogue", &[nobody, scene.address], &DEFINITIONS).into());
     for _ in 0..4 {
         assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
     }
-    scene.directory.0.store(table("rogue", &[nobody], DEFINITIONS).into());
+    scene.directory.0.store(table("rogue", &[nobody], &DEFINITIONS).into());
     assert_eq!(slug(&scene.get("rogue/seen").await), "no-endpoint");
 }
 
@@ -355,7 +357,7 @@ async fn a_plugin_with_the_certificate_of_another_is_not_believed() {
     scene
         .directory
         .0
-        .store(table("other", &[scene.address], DEFINITIONS).into());
+        .store(table("other", &[scene.address], &DEFINITIONS).into());
     assert_eq!(slug(&scene.get("other/seen").await), "no-endpoint");
     assert_eq!(scene.rogue.described.load(Ordering::SeqCst), 0);
 }
@@ -364,13 +366,13 @@ async fn a_plugin_with_the_certificate_of_another_is_not_believed() {
 async fn an_endpoint_that_is_gone_is_connected_anew_when_it_returns() {
     let scene = Scene::new().await;
     assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
-    scene.gateway.upstream.keep_only(&table("rogue", &[], DEFINITIONS));
+    scene.gateway.upstream.keep_only(&table("rogue", &[], &DEFINITIONS));
     assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
     assert_eq!(scene.rogue.described.load(Ordering::SeqCst), 2);
     scene
         .gateway
         .upstream
-        .keep_only(&table("rogue", &[scene.address], DEFINITIONS));
+        .keep_only(&table("rogue", &[scene.address], &DEFINITIONS));
     assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
     assert_eq!(scene.rogue.described.load(Ordering::SeqCst), 2);
 }

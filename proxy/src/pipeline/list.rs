@@ -11,7 +11,7 @@ use super::{
 use crate::directory::{Entry, Table};
 
 /// How many plugins are asked about at once.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 
 /// One plugin of the list.
 #[derive(Debug, Eq, PartialEq, Serialize)]

@@ -127,6 +127,19 @@ pub fn of_tool(requirements: &[ToolRequirement], arguments: &[u8]) -> Result<BTr
     requirements.iter().map(right).collect()
 }
 
+/// The rights that every call needs, whatever its arguments.
+pub fn of_every_call(requirements: &[ToolRequirement]) -> BTreeSet<Right> {
+    let constant = |requirement: &&ToolRequirement| requirement.namespace.is_none() && requirement.name.is_none();
+    let right = |requirement: &ToolRequirement| Right {
+        group: requirement.group.clone().unwrap_or_default(),
+        resource: requirement.resource.clone(),
+        verb: requirement.verb,
+        place: Place::Cluster,
+        name: None,
+    };
+    requirements.iter().filter(constant).map(right).collect()
+}
+
 fn value(
     source: &RequestSource,
     matched: &Matched<'_>,

@@ -25,6 +25,8 @@ pub enum Route<'a> {
     Plugins,
     /// The plugins' web pages.
     Manifests,
+    /// The tools that the caller may call.
+    Tools,
     /// One tool, by its whole name.
     Tool { name: &'a str },
     /// A plugin's own route, by the path below the plugin's root.
@@ -56,6 +58,7 @@ impl<'a> Route<'a> {
         let (name, below) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
         match (name, below) {
             ("manifests" | "frontends", "" | "/") => Self::Manifests,
+            ("tools", "" | "/") => Self::Tools,
             ("tools", tool) => match tool.strip_prefix('/') {
                 Some(tool) if !tool.is_empty() && !tool.contains('/') => Self::Tool { name: tool },
                 _ => Self::Unknown,
@@ -76,7 +79,7 @@ impl<'a> Route<'a> {
     /// The right that the method needs on this route, or the methods that the route takes.
     pub fn verb(self, method: &Method) -> Result<Verb, &'static str> {
         match self {
-            Self::Health | Self::Ready | Self::Plugins | Self::Manifests => {
+            Self::Health | Self::Ready | Self::Plugins | Self::Tools | Self::Manifests => {
                 if matches!(*method, Method::GET | Method::HEAD) {
                     Ok(Verb::Get)
                 } else {
@@ -125,8 +128,8 @@ mod tests {
             ("/api/v1/plugins/frontends", Route::Manifests),
             ("/api/v1/plugins/frontends/", Route::Manifests),
             ("/api/v1/plugins/manifests/x", Route::Unknown),
-            ("/api/v1/plugins/tools", Route::Unknown),
-            ("/api/v1/plugins/tools/", Route::Unknown),
+            ("/api/v1/plugins/tools", Route::Tools),
+            ("/api/v1/plugins/tools/", Route::Tools),
             ("/api/v1/plugins/tools/x", Route::Tool { name: "x" }),
             ("/api/v1/plugins/tools/x/", Route::Unknown),
             ("/api/v1/plugins/tools/x/y", Route::Unknown),

@@ -1,19 +1,27 @@
 //! One tool call: the caller's arguments in, the tool's result out.
 
 mod arguments;
+mod events;
+pub mod list;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use kite_api::ToolName;
-use kite_proto::{CallToolRequest, CallToolResponse, MAX_RESULT, ToolResult, call_tool_response::Part};
+use kite_api::{ToolName, validator::ValidatorError};
+use kite_proto::{
+    AuthorizeToolRequest, AuthorizeToolResponse, CallContext, CallToolRequest, CallToolResponse, MAX_RESULT,
+    ToolResult, call_tool_response::Part,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, Streaming};
 
-pub use self::arguments::{ArgumentsError, arguments};
+pub use self::{
+    arguments::{ArgumentsError, arguments},
+    events::are_accepted,
+};
 use super::{
     ResponseBody,
     authenticate::Caller,
@@ -22,7 +30,7 @@ use super::{
 };
 use crate::{
     request_id::RequestId,
-    upstream::{self, Connected},
+    upstream::{self, Connected, InFlight},
 };
 
 /// Why a tool has no result.
@@ -39,6 +47,18 @@ pub enum ToolError {
     NoResult,
     #[error("failed to read the structured content as JSON")]
     Structured(#[source] serde_json::Error),
+    #[error("failed to find the tool among those that the plugin offers")]
+    NotOffered,
+    #[error("failed to read the arguments")]
+    Arguments(#[source] serde_json::Error),
+    #[error("failed to use the tool's schema")]
+    Schema(#[source] ValidatorError),
+    /// Each with its place in the arguments.
+    #[error("failed to fit the arguments to the tool's schema")]
+    Violations(Vec<String>),
+    /// The reason is the plugin's own, or empty.
+    #[error("failed to get the plugin's consent")]
+    NotAllowed(String),
     /// The tool ran and failed; the text is its own.
     #[error("failed in the tool itself")]
     Failed(String),
@@ -93,36 +113,126 @@ struct Answer<'a> {
     structured_content: Option<&'a RawValue>,
 }
 
-/// The call of `tool`, which the plugin is told has `limit` left.
-pub fn request(tool: &ToolName, arguments: Bytes, caller: &Caller, id: &RequestId, limit: Duration) -> CallToolRequest {
-    CallToolRequest {
-        context: Some(context(caller, id, Some(limit))),
-        tool: tool.as_str().to_owned(),
-        arguments,
+/// A call of a tool, of which nothing has left the gateway.
+pub struct Call<'a> {
+    pub tool: &'a ToolName,
+    /// A JSON object that nobody can read in more than one way.
+    pub arguments: Bytes,
+    pub caller: &'a Caller,
+    pub id: &'a RequestId,
+    /// How long the whole call may take.
+    pub limit: Duration,
+    /// Whether the caller takes events, by which it learns how far the tool is.
+    pub events: bool,
+}
+
+/// A tool that has said something.
+struct Running {
+    first: Option<Part>,
+    parts: Streaming<CallToolResponse>,
+    deadline: Instant,
+    in_flight: InFlight,
+}
+
+impl Call<'_> {
+    /// Runs the tool, if its arguments fit and the plugin lets this caller, and gives its result as the answer.
+    pub async fn on(&self, connected: Connected) -> Result<Response<ResponseBody>, ToolError> {
+        let tool = connected.offered.tool(self.tool).ok_or(ToolError::NotOffered)?;
+        let arguments = serde_json::from_slice(&self.arguments).map_err(ToolError::Arguments)?;
+        let violations = tool.violations(&arguments).map_err(ToolError::Schema)?;
+        drop(arguments);
+        if !violations.is_empty() {
+            return Err(ToolError::Violations(violations));
+        }
+        let deadline = Instant::now() + self.limit;
+        let mut client = connected.client.max_decoding_message_size(MAX_RESULT);
+        if tool.has_authorizer {
+            let request = AuthorizeToolRequest {
+                context: Some(self.context()),
+                tool: self.tool.as_str().to_owned(),
+                arguments: self.arguments.clone(),
+            };
+            let asked = within(deadline, client.authorize_tool(request)).await;
+            allowed(asked)?;
+        }
+        let request = CallToolRequest {
+            context: Some(self.context()),
+            tool: self.tool.as_str().to_owned(),
+            arguments: self.arguments.clone(),
+        };
+        let began = async {
+            let mut parts = client.call_tool(request).await?.into_inner();
+            Ok((next(&mut parts).await?, parts))
+        };
+        let (first, parts) = within(deadline, began).await?;
+        let running = Running {
+            first,
+            parts,
+            deadline,
+            in_flight: connected.in_flight,
+        };
+        if self.events {
+            Ok(events::answer(running, self.id.clone()))
+        } else {
+            running.result().await
+        }
+    }
+
+    fn context(&self) -> CallContext {
+        context(self.caller, self.id, Some(self.limit))
     }
 }
 
-/// Runs a tool and gives its result as the answer to the caller.
-pub async fn call(
-    connected: Connected,
-    request: CallToolRequest,
-    limit: Duration,
-) -> Result<Response<ResponseBody>, ToolError> {
-    let mut client = connected.client.max_decoding_message_size(MAX_RESULT);
-    let result = async {
-        let mut parts = client.call_tool(request).await?.into_inner();
-        Ok((result(&mut parts).await?, parts))
-    };
-    let (result, parts) = timeout(limit, result)
-        .await
-        .map_err(|_| ToolError::Timeout)?
-        .map_err(failure)?;
-    close(parts, connected.in_flight);
-    let result = result.ok_or(ToolError::NoResult)?;
-    if result.is_error {
-        return Err(ToolError::Failed(result.text));
+impl Running {
+    /// What the tool says next, in time.
+    async fn next(&mut self) -> Result<Option<Part>, ToolError> {
+        match self.first.take() {
+            Some(part) => Ok(Some(part)),
+            None => within(self.deadline, next(&mut self.parts)).await,
+        }
     }
-    Ok(json(&answer(&result)?))
+
+    /// The tool's result. How far the tool has come is of no use to a caller that waits for one answer.
+    async fn result(mut self) -> Result<Response<ResponseBody>, ToolError> {
+        loop {
+            match self.next().await? {
+                Some(Part::Result(result)) => {
+                    close(self.parts, self.in_flight);
+                    return Ok(json(&answer(&result)?));
+                }
+                Some(Part::Progress(_)) => {}
+                None => return Err(ToolError::NoResult),
+            }
+        }
+    }
+}
+
+/// Whether the plugin's authorizer lets the caller. Whatever it answers but yes is a refusal.
+fn allowed(asked: Result<tonic::Response<AuthorizeToolResponse>, ToolError>) -> Result<(), ToolError> {
+    match asked {
+        Ok(answer) if answer.get_ref().allowed => Ok(()),
+        Ok(answer) => Err(ToolError::NotAllowed(answer.into_inner().reason)),
+        Err(ToolError::Call(_, status)) => {
+            tracing::debug!(%status, "the plugin's authorizer failed");
+            Err(ToolError::NotAllowed(String::new()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn within<T>(deadline: Instant, asked: impl Future<Output = Result<T, Status>>) -> Result<T, ToolError> {
+    let answered = timeout_at(deadline, asked).await.map_err(|_| ToolError::Timeout)?;
+    answered.map_err(failure)
+}
+
+/// The next of a tool's messages that says something.
+async fn next(parts: &mut Streaming<CallToolResponse>) -> Result<Option<Part>, Status> {
+    while let Some(message) = parts.message().await? {
+        if message.part.is_some() {
+            return Ok(message.part);
+        }
+    }
+    Ok(None)
 }
 
 fn failure(status: Status) -> ToolError {
@@ -133,17 +243,10 @@ fn failure(status: Status) -> ToolError {
     }
 }
 
-/// The result among a tool's messages. How far the tool has come is of no use to a caller that waits for one answer.
-async fn result(parts: &mut Streaming<CallToolResponse>) -> Result<Option<ToolResult>, Status> {
-    while let Some(message) = parts.message().await? {
-        if let Some(Part::Result(result)) = message.part {
-            return Ok(Some(result));
-        }
-    }
-    Ok(None)
-}
-
 fn answer(result: &ToolResult) -> Result<Answer<'_>, ToolError> {
+    if result.is_error {
+        return Err(ToolError::Failed(result.text.clone()));
+    }
     let content = &result.structured_content;
     let structured = (!content.is_empty()).then(|| serde_json::from_slice(content));
     Ok(Answer {

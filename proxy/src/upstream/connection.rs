@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kite_api::PluginName;
@@ -18,10 +19,8 @@ use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use crate::{
-    directory::DefinitionsHash,
-    tls::{self, TlsError},
-};
+use super::OfferedError;
+use crate::tls::{self, TlsError};
 
 /// For TCP, TLS and HTTP/2 together: inside a cluster this takes milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -63,6 +62,8 @@ pub enum EndpointError {
     DescribeTimeout,
     #[error("failed to find the recorded hash in the plugin's definitions")]
     Definitions,
+    #[error("failed to read the plugin's definitions")]
+    Offered(#[source] OfferedError),
 }
 
 /// Why no answer came to a request.
@@ -99,8 +100,8 @@ impl Sender {
         PluginClient::with_origin(self, origin)
     }
 
-    /// The hash of the definitions that the plugin gives now.
-    pub(super) async fn describe(&self) -> Result<DefinitionsHash, EndpointError> {
+    /// The definitions that the plugin gives now, serialized.
+    pub(super) async fn describe(&self) -> Result<Bytes, EndpointError> {
         let mut client = self.clone().client().max_decoding_message_size(MAX_DESCRIPTION);
         let response = timeout(
             DESCRIBE_TIMEOUT,
@@ -109,7 +110,7 @@ impl Sender {
         .await
         .map_err(|_| EndpointError::DescribeTimeout)?
         .map_err(|status| EndpointError::Describe(Box::new(status)))?;
-        Ok(DefinitionsHash::of(&response.get_ref().definitions))
+        Ok(response.into_inner().definitions)
     }
 }
 

@@ -15,7 +15,10 @@ use kite_api::PluginName;
 use kite_proto::plugin_client::PluginClient;
 use tokio::{sync::Mutex, time::Instant};
 
-use super::connection::{self, EndpointError, Sender};
+use super::{
+    connection::{self, EndpointError, Sender},
+    offered::Offered,
+};
 use crate::directory::DefinitionsHash;
 
 /// How long an endpoint that could not be used is left alone, so that requests do not queue up for a dead pod.
@@ -39,6 +42,7 @@ pub(super) struct Endpoint {
 struct Checked {
     sender: Sender,
     hash: DefinitionsHash,
+    offered: Arc<Offered>,
 }
 
 struct Failure {
@@ -49,6 +53,8 @@ struct Failure {
 /// A connection that may be used for one request.
 pub struct Connected {
     pub client: PluginClient<Sender>,
+    /// What the plugin there offers.
+    pub offered: Arc<Offered>,
     pub in_flight: InFlight,
 }
 
@@ -115,9 +121,9 @@ impl Endpoint {
             return Err(EndpointError::LeftAlone);
         }
         match self.check(wanted, client_dir).await {
-            Ok(sender) => {
+            Ok(checked) => {
                 self.failure.store(None);
-                Ok(self.connected(sender))
+                Ok(self.connected(&checked))
             }
             Err(error) => {
                 self.failure.store(Some(Arc::new(Failure {
@@ -131,27 +137,25 @@ impl Endpoint {
 
     /// The connection that is there already, if the definitions of the plugin there have the hash `wanted`.
     pub(super) fn usable(&self, wanted: &DefinitionsHash) -> Option<Connected> {
-        self.open(wanted).map(|sender| self.connected(sender))
+        self.open(wanted).map(|checked| self.connected(&checked))
     }
 
-    fn open(&self, wanted: &DefinitionsHash) -> Option<Sender> {
-        let current = self.current.load();
-        let checked = current
-            .as_ref()
-            .filter(|checked| checked.hash == *wanted && !checked.sender.is_closed())?;
-        Some(checked.sender.clone())
+    fn open(&self, wanted: &DefinitionsHash) -> Option<Arc<Checked>> {
+        let current = self.current.load_full()?;
+        Some(current).filter(|checked| checked.hash == *wanted && !checked.sender.is_closed())
     }
 
-    fn connected(&self, sender: Sender) -> Connected {
+    fn connected(&self, checked: &Checked) -> Connected {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         Connected {
-            client: sender.client(),
+            client: checked.sender.clone().client(),
+            offered: Arc::clone(&checked.offered),
             in_flight: InFlight(Arc::clone(&self.in_flight)),
         }
     }
 
     /// Connects, unless a connection is open, and asks the plugin what it is.
-    async fn check(&self, wanted: &DefinitionsHash, client_dir: &Path) -> Result<Sender, EndpointError> {
+    async fn check(&self, wanted: &DefinitionsHash, client_dir: &Path) -> Result<Arc<Checked>, EndpointError> {
         let open = self
             .current
             .load()
@@ -162,14 +166,23 @@ impl Endpoint {
             Some(sender) => sender,
             None => connection::open(&self.plugin, self.address, client_dir).await?,
         };
-        let hash = sender.describe().await?;
+        let definitions = sender.describe().await?;
+        let hash = DefinitionsHash::of(&definitions);
         let is_wanted = hash == *wanted;
-        self.current.store(Some(Arc::new(Checked {
-            sender: sender.clone(),
+        // Nothing is read of what nobody has looked at.
+        let offered = if is_wanted {
+            Offered::read(&definitions).map_err(EndpointError::Offered)?
+        } else {
+            Offered::none()
+        };
+        let checked = Arc::new(Checked {
+            sender,
             hash,
-        })));
+            offered: Arc::new(offered),
+        });
+        self.current.store(Some(Arc::clone(&checked)));
         if is_wanted {
-            Ok(sender)
+            Ok(checked)
         } else {
             Err(EndpointError::Definitions)
         }

@@ -19,7 +19,7 @@ use kite_gateway::{
         RequestBody,
         authenticate::Caller,
         forward::{Ended, Exchange, Forwarded, Handshake, Limits, Opening},
-        tool::{self, ToolError},
+        tool::{Call, ToolError},
     },
     request_id::RequestId,
     upstream::{Connected, EndpointError, Upstream},
@@ -42,7 +42,10 @@ fn rogue() -> PluginName {
 }
 
 fn active(addresses: &[std::net::SocketAddr]) -> Active {
-    table("rogue", addresses, DEFINITIONS)[&rogue()].active.clone().unwrap()
+    table("rogue", addresses, &DEFINITIONS)[&rogue()]
+        .active
+        .clone()
+        .unwrap()
 }
 
 /// Somebody who accepts connections and says nothing on them.
@@ -90,7 +93,7 @@ async fn a_pod_that_says_nothing_delays_no_request() {
     let scene = Scene::new().await;
     let dead = silent();
     let addresses = [dead.local_addr().unwrap(), scene.address];
-    scene.directory.0.store(table("rogue", &addresses, DEFINITIONS).into());
+    scene.directory.0.store(table("rogue", &addresses, &DEFINITIONS).into());
     let start = Instant::now();
     let answers = join_all((0..20).map(|_| scene.get("rogue/seen"))).await;
     assert!(answers.iter().all(|answer| answer.status == StatusCode::OK));
@@ -182,20 +185,19 @@ async fn a_request_that_never_left_goes_by_another_connection() {
     let answer = exchange.on(connected).await.ok().unwrap();
     assert_eq!(Whole::of(answer).await.unwrap().body, "once");
 
-    let call = tool::request(
-        &ToolName::parse("greet").unwrap(),
-        Bytes::from("{}"),
-        &nobody(),
-        &id,
-        LIMIT,
-    );
-    let unsent = tool::call(old_too, call.clone(), LIMIT).await;
+    let (tool, caller) = (ToolName::parse("greet").unwrap(), nobody());
+    let call = Call {
+        tool: &tool,
+        arguments: Bytes::from("{}"),
+        caller: &caller,
+        id: &id,
+        limit: LIMIT,
+        events: false,
+    };
+    let unsent = call.on(old_too).await;
     assert!(matches!(unsent, Err(ToolError::Unsent(_))));
     let connected = upstream.connect(&plugin, &second).await.ok().unwrap();
-    assert_eq!(
-        tool::call(connected, call, LIMIT).await.unwrap().status(),
-        StatusCode::OK
-    );
+    assert_eq!(call.on(connected).await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]
@@ -205,7 +207,7 @@ async fn a_pod_that_is_told_to_end_fails_no_request() {
     scene
         .directory
         .0
-        .store(table("rogue", &[scene.address, address], DEFINITIONS).into());
+        .store(table("rogue", &[scene.address, address], &DEFINITIONS).into());
     let (scene, count) = (&scene, 400);
     let posts = (0..count).map(async |number: usize| {
         if number == count / 4 {

@@ -26,6 +26,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsa
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::rogue::TOOLS;
+
 /// The two CAs, and a folder with the gateway's client certificate.
 pub(crate) struct Certificates {
     servers: CertifiedIssuer<'static, KeyPair>,
@@ -107,9 +109,6 @@ impl Directory for Swapped {
 
 /// One plugin at `endpoints`, recorded with `definitions`.
 pub(crate) fn table(name: &str, endpoints: &[SocketAddr], definitions: &[u8]) -> Table {
-    let tools = [
-        "greet", "fail", "silent", "huge", "invalid", "denied", "gone", "busy", "late", "bug", "never",
-    ];
     let entry = Entry {
         version: "1.0.0".to_owned(),
         description: String::new(),
@@ -120,7 +119,7 @@ pub(crate) fn table(name: &str, endpoints: &[SocketAddr], definitions: &[u8]) ->
             hash: DefinitionsHash::of(definitions),
             endpoints: endpoints.to_vec(),
         }),
-        tools: tools
+        tools: TOOLS
             .iter()
             .map(|tool| ToolName::parse(tool).unwrap())
             .collect::<BTreeSet<_>>(),

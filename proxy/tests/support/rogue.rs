@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
@@ -13,11 +13,12 @@ use std::{
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use kite_proto::{
-    CallToolRequest, CallToolResponse, DescribeRequest, DescribeResponse, Header, HttpRequest, HttpResponse,
-    HttpResponseHead, Progress, ToolResult,
+    AuthorizeToolRequest, AuthorizeToolResponse, CallToolRequest, CallToolResponse, Definitions, DescribeRequest,
+    DescribeResponse, Header, HttpRequest, HttpResponse, HttpResponseHead, Progress, Tool, ToolResult,
     call_tool_response::Part,
     plugin_server::{Plugin, PluginServer},
 };
+use prost::Message as _;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -28,8 +29,33 @@ use tonic::{
 
 use super::gateway::Certificates;
 
-/// What the plugin says it offers.
-pub(crate) const DEFINITIONS: &[u8] = b"definitions";
+/// The tools that the plugin has.
+pub(crate) const TOOLS: [&str; 15] = [
+    "bug", "busy", "denied", "fail", "gone", "greet", "guarded", "halfway", "huge", "invalid", "late", "never", "shut",
+    "silent", "strict",
+];
+
+/// What the plugin says it offers: tools that take anything, `strict` which wants a name, and two whose calls are authorized.
+pub(crate) static DEFINITIONS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let strict = r#"{"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}"#;
+    let tool = |name: &str| Tool {
+        name: name.to_owned(),
+        description: format!("Is {name}."),
+        input_schema: if name == "strict" {
+            strict.into()
+        } else {
+            "{\"type\":\"object\"}".into()
+        },
+        read_only: name == "greet",
+        has_authorizer: matches!(name, "guarded" | "shut"),
+        ..Tool::default()
+    };
+    let definitions = Definitions {
+        tools: TOOLS.map(tool).into(),
+        ..Definitions::default()
+    };
+    definitions.encode_to_vec()
+});
 
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -267,7 +293,7 @@ fn invalid(path: &str) -> Option<Answers<HttpResponse>> {
 impl Plugin for Rogue {
     async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
         self.described.fetch_add(1, Ordering::SeqCst);
-        let definitions = Bytes::from_static(DEFINITIONS);
+        let definitions = Bytes::copy_from_slice(&DEFINITIONS);
         Ok(Response::new(DescribeResponse {
             protocol: kite_proto::PROTOCOL,
             definitions,
@@ -318,6 +344,20 @@ impl Plugin for Rogue {
         }))
     }
 
+    async fn authorize_tool(
+        &self,
+        request: Request<AuthorizeToolRequest>,
+    ) -> Result<Response<AuthorizeToolResponse>, Status> {
+        let request = request.into_inner();
+        match request.tool.as_str() {
+            "guarded" => Ok(Response::new(AuthorizeToolResponse {
+                allowed: request.arguments == "{\"name\": \"jane\"}",
+                reason: "only jane".to_owned(),
+            })),
+            _ => Err(Status::internal("bug")),
+        }
+    }
+
     async fn call_tool(
         &self,
         request: Request<CallToolRequest>,
@@ -333,6 +373,14 @@ impl Plugin for Rogue {
         };
         let arguments = String::from_utf8_lossy(&request.arguments).into_owned();
         Ok(Response::new(match request.tool.as_str() {
+            "halfway" => {
+                let progress = Progress {
+                    fraction: 0.5,
+                    message: "half".to_owned(),
+                };
+                stream::iter([part(Part::Progress(progress)), result(arguments, false)]).boxed()
+            }
+            "guarded" | "shut" | "strict" => stream::iter([result(arguments, false)]).boxed(),
             "greet" => stream::iter([part(Part::Progress(Progress::default())), result(arguments, false)]).boxed(),
             "fail" => stream::iter([result("out of cheese".to_owned(), true)]).boxed(),
             "silent" => stream::iter([part(Part::Progress(Progress::default()))]).boxed(),

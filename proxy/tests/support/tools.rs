@@ -1,0 +1,105 @@
+//! Tool calls: what is checked before the plugin is asked, progress, and the list.
+
+use http::{HeaderValue, Method};
+use serde_json::{Value, json};
+
+use super::{Scene, gateway::request, rogue::TOOLS, slug};
+
+#[tokio::test]
+async fn arguments_are_compared_with_the_tools_schema_before_the_plugin_sees_them() {
+    let scene = Scene::new().await;
+    let good = scene.tool("strict", r#"{"arguments": {"name": "x"}}"#).await;
+    assert_eq!(good.status, 200);
+    for (body, place) in [("{}", "name"), (r#"{"arguments": {"name": 1}}"#, "/name: ")] {
+        let answer = scene.tool("strict", body).await;
+        assert_eq!(
+            (answer.status.as_u16(), slug(&answer).as_str()),
+            (422, "arguments-refused")
+        );
+        assert!(answer.json()["detail"].as_str().unwrap().contains(place), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_may_refuse_a_call_for_reasons_of_its_own() {
+    let scene = Scene::new().await;
+    let consent = scene.tool("guarded", r#"{"arguments": {"name": "jane"}}"#).await;
+    assert_eq!(consent.status, 200);
+    for (tool, reason) in [
+        ("guarded", "only jane"),
+        ("shut", "the plugin does not let you call this tool so"),
+    ] {
+        let answer = scene.tool(tool, "{}").await;
+        assert_eq!(
+            (answer.status.as_u16(), slug(&answer).as_str()),
+            (403, "tool-forbidden"),
+            "{tool}"
+        );
+        assert_eq!(answer.json()["detail"], reason);
+    }
+}
+
+/// The names of the events, and what each has.
+fn events(text: &[u8]) -> Vec<(&str, Value)> {
+    let text = std::str::from_utf8(text).unwrap();
+    let parts = text.split("\n\n").filter(|part| !part.is_empty());
+    let read = |part| {
+        let (name, data) = str::split_once(part, "\ndata: ").unwrap();
+        (
+            name.strip_prefix("event: ").unwrap(),
+            serde_json::from_str(data).unwrap(),
+        )
+    };
+    parts.map(read).collect()
+}
+
+#[tokio::test]
+async fn a_caller_who_takes_events_learns_how_far_the_tool_is() {
+    let scene = Scene::new().await;
+    let call = async |tool: &str| {
+        let mut request = request(Method::POST, &format!("tools/plugin_rogue_{tool}"), "{}");
+        let accept = HeaderValue::from_static("application/json, text/event-stream");
+        request.headers_mut().insert("accept", accept);
+        scene.whole(request).await.unwrap()
+    };
+    let halfway = call("halfway").await;
+    assert_eq!(halfway.headers["content-type"], "text/event-stream");
+    let expected = [
+        ("progress", json!({"progress": 0.5, "message": "half"})),
+        ("result", json!({"result": "{}", "structuredContent": {"a": 1}})),
+    ];
+    assert_eq!(events(&halfway.body), expected);
+    for (tool, problem) in [("fail", "tool-failed"), ("silent", "plugin-answer-invalid")] {
+        let answer = call(tool).await;
+        assert_eq!(answer.status, 200);
+        let events = events(&answer.body);
+        let (name, document) = events.last().unwrap();
+        assert_eq!(*name, "error");
+        assert!(document["type"].as_str().unwrap().ends_with(problem), "{document}");
+    }
+    // What is known before the tool said anything has a status of its own.
+    assert_eq!(call("busy").await.status, 503);
+}
+
+#[tokio::test]
+async fn the_list_of_tools_has_what_a_caller_needs_to_call_them() {
+    let scene = Scene::new().await;
+    let list = scene.get("tools").await.json();
+    let names: Vec<_> = list.as_array().unwrap().iter().map(|tool| &tool["name"]).collect();
+    assert_eq!(names.len(), TOOLS.len());
+    let greet = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|tool| tool["name"] == "plugin_rogue_greet");
+    let expected = json!({
+        "name": "plugin_rogue_greet",
+        "plugin": "rogue",
+        "description": "Is greet.",
+        "inputSchema": {"type": "object"},
+        "annotations": {"readOnlyHint": true, "destructiveHint": false, "idempotentHint": false},
+    });
+    assert_eq!(greet, Some(&expected));
+    assert_eq!(scene.get("tools?plugin=other").await.json(), json!([]));
+    assert_eq!(scene.get("tools?plugin=Bad_Name").await.status, 400);
+}
