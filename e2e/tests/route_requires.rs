@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test without its objects tests nothing")]
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
+use kite_api::Phase;
 use kite_e2e::testing::{Answer, Gateway, SOON, Scope, eventually, scope, send};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -43,7 +44,8 @@ impl Scene {
         let change = |spec: &mut kite_api::KitePluginSpec| {
             (spec.permissions, spec.routes, spec.tools) = (of(permissions), of(routes), of(tools));
         };
-        let plugin = scope.loaded_plugin("", change).await;
+        let plugin = scope.make_plugin("", change).await;
+        scope.wait_for_phase(&plugin, Phase::Loaded).await;
         let both = ["kiteplugins/proxy", "kiteplugins/tools"];
         let user = scope.user_with("", vec![rule("kite.dev", &both, "*")]).await;
         scope.allow_in("", &mine, vec![rule("", &["pods"], "list")]).await;

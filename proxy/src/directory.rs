@@ -55,6 +55,8 @@ impl Entry {
 /// The revision that takes traffic.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Active {
+    /// Its number.
+    pub revision: i64,
     /// Hash of the definitions that each of its pods must give.
     pub hash: DefinitionsHash,
     /// Its ready pods, sorted.

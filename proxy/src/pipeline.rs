@@ -6,10 +6,12 @@ pub mod forward;
 pub mod headers;
 pub mod list;
 pub mod location;
+pub mod origin;
 pub mod path;
 pub mod requires;
 pub mod route;
 pub mod tool;
+pub mod trace;
 mod unambiguous;
 pub mod whole_body;
 
@@ -24,7 +26,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use kite_api::{PluginName, ToolReference, Verb, rights::Right};
 use serde::Serialize;
@@ -33,10 +35,12 @@ use self::{
     authenticate::{Authenticator, BearerToken, Caller, CredentialError},
     authorize::{Access, Authorizer, Part},
     forward::{BodyError, Ended, Exchange, ForwardError, Forwarded, Handshake, Limits, Opening},
+    origin::Origin,
     path::NormalPath,
     requires::RequiresError,
     route::Route,
     tool::{Call, ToolError},
+    trace::Trace,
 };
 use crate::{
     BoxError,
@@ -45,6 +49,11 @@ use crate::{
     request_id::{self, RequestId},
     upstream::{Connected, Upstream},
 };
+
+/// Says of which plugin an answer is.
+pub const PLUGIN: HeaderName = HeaderName::from_static("x-kite-plugin");
+/// Says of which revision of the plugin an answer is.
+pub const REVISION: HeaderName = HeaderName::from_static("x-kite-revision");
 
 /// The body of a request, of whatever server read it.
 pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -71,15 +80,20 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     /// Answers one request, whatever becomes of it.
     pub async fn answer(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
         let id = RequestId::of(request.headers());
-        let mut response = match self.pass(request, &id).await {
+        let mut served = None;
+        let mut response = match self.pass(request, &id, &mut served).await {
             Ok(response) => response,
             Err(refusal) => refusal.answer(&id),
         };
-        response.headers_mut().insert(request_id::HEADER, id.header());
+        let headers = response.headers_mut();
+        headers.insert(request_id::HEADER, id.header());
+        if let Some(served) = served {
+            served.tell(headers);
+        }
         response
     }
 
-    async fn pass(&self, request: Request<RequestBody>, id: &RequestId) -> Answer {
+    async fn pass(&self, request: Request<RequestBody>, id: &RequestId, served: &mut Option<Served>) -> Answer {
         // 1. The path, before all else: every later step and the plugin itself must mean the same by it.
         let path = NormalPath::parse(request.uri().path()).map_err(Refusal::Path)?;
         let route = Route::of(&path);
@@ -114,8 +128,22 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             Route::Plugins => self.plugins(&caller).await,
             Route::Tools => self.tools(&caller, request.uri().query()).await,
             Route::Manifests => Ok(json::<[(); 0]>(&[])),
-            Route::Tool { name } => self.tool(name, &caller, verb, request, id).await,
-            Route::Plugin { name, below } => self.plugin(name, below, &caller, verb, request, id).await,
+            Route::Tool { name } => {
+                let origin = Origin {
+                    caller: &caller,
+                    id,
+                    trace: &Trace::of(request.headers()),
+                };
+                self.tool(name, origin, verb, request, served).await
+            }
+            Route::Plugin { name, below } => {
+                let origin = Origin {
+                    caller: &caller,
+                    id,
+                    trace: &Trace::of(request.headers()),
+                };
+                self.plugin(name, below, origin, verb, request, served).await
+            }
             Route::Health | Route::Ready | Route::Unknown | Route::Outside => Err(Refusal::NoRoute),
         }
     }
@@ -125,11 +153,12 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         &self,
         name: &str,
         below: &str,
-        caller: &Caller,
+        origin: Origin<'_>,
         verb: Verb,
         request: Request<RequestBody>,
-        id: &RequestId,
+        served: &mut Option<Served>,
     ) -> Answer {
+        let caller = origin.caller;
         // 4. The syntax of the name, before it becomes part of a question to the API server.
         let plugin = PluginName::parse(name).map_err(Refusal::Name)?;
         // 5. The caller's right on that name, existing or not: nobody learns of plugins that they may not use.
@@ -142,6 +171,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         // 6. The plugin, now that its existence is no secret, and whether it takes traffic.
         let table = self.table()?;
         let (entry, active) = serving(&table, &plugin)?;
+        *served = Some(Served::of(&plugin, active));
         // 7. What the plugin's object requires of those who use this path, by the path that the plugin will see.
         let matched = entry.guards.routes(below);
         let (rights, request) = requires::of_route(&matched, &verbs, request, self.body_timeout)
@@ -151,8 +181,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let forwarded = Forwarded {
             plugin: &plugin,
             below,
-            caller,
-            id,
+            origin,
             limits: Limits {
                 plugin: self.answer_timeout,
                 caller: self.body_timeout,
@@ -188,15 +217,17 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     async fn tool(
         &self,
         name: &str,
-        caller: &Caller,
+        origin: Origin<'_>,
         verb: Verb,
         request: Request<RequestBody>,
-        id: &RequestId,
+        served: &mut Option<Served>,
     ) -> Answer {
+        let caller = origin.caller;
         let ToolReference { plugin, tool } = ToolReference::parse(name).map_err(Refusal::Name)?;
         self.authorize(caller, Part::Tools, verb, &plugin).await?;
         let table = self.table()?;
         let (entry, active) = serving(&table, &plugin)?;
+        *served = Some(Served::of(&plugin, active));
         if !entry.tools.contains(&tool) {
             return Err(Refusal::NoTool);
         }
@@ -208,8 +239,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let call = Call {
             tool: &tool,
             arguments,
-            caller,
-            id,
+            origin,
             limit: self.answer_timeout,
             events,
         };
@@ -335,6 +365,27 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             tried: exhausted.tried,
             last: exhausted.last,
         })
+    }
+}
+
+/// Which plugin and revision an answer is of, or would have been.
+struct Served {
+    plugin: HeaderValue,
+    revision: HeaderValue,
+}
+
+impl Served {
+    fn of(plugin: &PluginName, active: &Active) -> Self {
+        Self {
+            // A label, which every field value can have.
+            plugin: HeaderValue::from_str(plugin.as_str()).unwrap_or(HeaderValue::from_static("-")),
+            revision: HeaderValue::from(active.revision),
+        }
+    }
+
+    fn tell(self, headers: &mut HeaderMap) {
+        headers.insert(PLUGIN, self.plugin);
+        headers.insert(REVISION, self.revision);
     }
 }
 

@@ -47,6 +47,7 @@ const PATIENT: Limits = Limits {
     plugin: Duration::from_secs(30),
     caller: Duration::from_secs(30),
 };
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 /// For a time that has to pass.
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -103,6 +104,8 @@ async fn the_plugin_sees_the_normal_path_the_caller_and_none_of_the_credentials(
     let mut request = request(Method::POST, "rogue/%73een?a=%2e%2e&b", "hi");
     for (name, value) in [
         ("x-request-id", "r-1"),
+        ("traceparent", TRACE),
+        ("tracestate", "a=1"),
         ("x-twice", "1"),
         ("x-twice", "2"),
         ("cookie", "a=b"),
@@ -118,7 +121,8 @@ async fn the_plugin_sees_the_normal_path_the_caller_and_none_of_the_credentials(
     let expected = json!({
         "method": "POST",
         "path": "/seen?a=%2e%2e&b",
-        "headers": [["x-twice", "1"], ["x-twice", "2"]],
+        "headers": [["x-twice", "1"], ["x-twice", "2"], ["traceparent", TRACE], ["tracestate", "a=1"]],
+        "trace": [TRACE, "a=1"],
         "user": {"name": "jane", "uid": "u-1", "groups": ["dev", "ops"]},
         "extra": [["scopes", ["a", "b"]]],
         "requestId": "r-1",
@@ -128,6 +132,10 @@ async fn the_plugin_sees_the_normal_path_the_caller_and_none_of_the_credentials(
     });
     assert_eq!((answer.status, answer.json()), (StatusCode::OK, expected));
     assert_eq!(answer.headers["x-request-id"], "r-1");
+    assert_eq!(
+        (&answer.headers["x-kite-plugin"], &answer.headers["x-kite-revision"]),
+        (&"rogue".parse().unwrap(), &7.into())
+    );
     assert_eq!(
         scene.get("rogue").await.status,
         StatusCode::NOT_FOUND,

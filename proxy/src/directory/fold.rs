@@ -127,6 +127,7 @@ fn active(name: &PluginName, status: &KitePluginStatus, ready: &Ready<'_>) -> Op
     let service = object_names::revision(name, revision.number);
     let addresses = ready.get(service.as_str()).into_iter().flatten();
     Some(Active {
+        revision: revision.number,
         hash,
         endpoints: addresses.map(|ip| SocketAddr::new(*ip, kite_proto::PORT)).collect(),
     })
@@ -215,6 +216,7 @@ mod tests {
             phase: Phase::Loaded,
             trouble: None,
             active: Some(Active {
+                revision: 2,
                 hash: DefinitionsHash::recorded("sha256:new"),
                 endpoints: vec!["10.0.0.1:9443".parse().unwrap(), "10.0.0.2:9443".parse().unwrap()],
             }),

@@ -108,9 +108,11 @@ fn without_slash(path: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::btree_set, prelude::*};
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::pipeline::path::NormalPath;
 
     fn guards(routes: &Value) -> Guards {
         let spec = json!({"version": "1.0.0", "image": "a", "routes": routes});
@@ -153,6 +155,65 @@ mod tests {
             ("/a/b/c", &["rest"]),
         ] {
             assert_eq!(asked(&guards, path), resources, "{path}");
+        }
+    }
+
+    /// How plugins' routers read a path: as it is, without a slash at its end, without what follows a semicolon, without both.
+    const READERS: [fn(&str) -> String; 4] = [
+        str::to_owned,
+        |path| {
+            path.strip_suffix('/')
+                .filter(|path| !path.is_empty())
+                .unwrap_or(path)
+                .to_owned()
+        },
+        plain,
+        |path| READERS[1](&plain(path)),
+    ];
+
+    fn plain(path: &str) -> String {
+        path.split('/')
+            .map(|segment| segment.split(';').next().unwrap())
+            .collect::<Vec<_>>()
+            .join("/")
+    }
+
+    /// The router of axum, and so of plugins in Rust, with the same patterns. None where it does not take two of them together.
+    fn router(patterns: &[String]) -> Option<matchit::Router<String>> {
+        let mut router = matchit::Router::new();
+        for pattern in patterns {
+            let parts = pattern.split('/').enumerate().map(|(index, segment)| match segment {
+                "**" => "{*rest}".to_owned(),
+                "*" => format!("{{any{index}}}"),
+                segment if segment.starts_with('{') => format!("{{any{index}}}"),
+                segment => segment.to_owned(),
+            });
+            let route = parts.collect::<Vec<_>>().join("/");
+            router.insert(route, pattern.clone()).ok()?;
+        }
+        Some(router)
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_reaches_a_route_without_what_it_requires(
+            patterns in btree_set("(/(a|b|c|\\{x\\}|\\*)){1,3}|(/(a|b|\\{x\\})){0,2}/\\*\\*|/", 1..8),
+            raw in "(/(a|b|c|%61|%62|;|a;b|%7Bx%7D|\\*|\\{x\\}|%2a|d|%3b)){0,4}/?",
+        ) {
+            let patterns: Vec<String> = patterns.into_iter().collect();
+            let Some(router) = router(&patterns) else { return Ok(()) };
+            let Ok(path) = NormalPath::parse(&raw) else { return Ok(()) };
+            let routes = patterns.iter().enumerate();
+            let routes = routes.map(|(index, path)| json!({"path": path, "requires": [{"resource": format!("r{index}")}]}));
+            let guards = guards(&routes.collect());
+            let asked = asked(&guards, path.as_str());
+            for read in READERS {
+                let read = read(path.as_str());
+                if let Ok(found) = router.at(&read) {
+                    let index = patterns.iter().position(|pattern| pattern == found.value).unwrap();
+                    prop_assert!(asked.contains(&format!("r{index}")), "{} is {} to {:?}, but {:?}", path.as_str(), found.value, read, asked);
+                }
+            }
         }
     }
 }

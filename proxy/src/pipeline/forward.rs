@@ -13,7 +13,7 @@ use std::{
 use futures::StreamExt as _;
 use http::{Method, Request};
 use kite_api::PluginName;
-use kite_proto::{CallContext, HttpRequestHead, MAX_CHUNK, MAX_HEAD, User, UserExtra};
+use kite_proto::{HttpRequestHead, MAX_CHUNK, MAX_HEAD};
 use tokio::{sync::oneshot, time::timeout};
 use tonic::{Code, Status, Streaming};
 
@@ -27,7 +27,7 @@ pub use self::{
     turn::Limits,
     web_socket::{Handshake, HandshakeError, Opening},
 };
-use super::{RequestBody, ResponseBody, authenticate::Caller, headers, location::Base};
+use super::{RequestBody, ResponseBody, location::Base, origin::Origin};
 use crate::{request_id::RequestId, upstream::Connected};
 
 /// Most bytes of one message of an answer: a piece of body, and head or trailers beside it.
@@ -94,8 +94,7 @@ pub struct Forwarded<'a> {
     pub plugin: &'a PluginName,
     /// The path below the plugin's root, out of the normal path that was authorized.
     pub below: &'a str,
-    pub caller: &'a Caller,
-    pub id: &'a RequestId,
+    pub origin: Origin<'a>,
     pub limits: Limits,
 }
 
@@ -133,16 +132,16 @@ impl<'a> Exchange<'a> {
         let query = parts.uri.query().map(ToOwned::to_owned);
         let head = HttpRequestHead {
             // Only the answer's beginning has a limit, which is kept here: its body may stream as long as it likes.
-            context: Some(context(forwarded.caller, forwarded.id, None)),
+            context: Some(forwarded.origin.context(None)),
             method: parts.method.as_str().to_owned(),
             path_and_query: target(forwarded.below, query.as_deref()),
-            headers: headers::to_plugin(&parts.headers),
+            headers: forwarded.origin.headers(&parts.headers),
             ..HttpRequestHead::default()
         };
         Self {
             plugin: forwarded.plugin,
             below: forwarded.below,
-            id: forwarded.id,
+            id: forwarded.origin.id,
             limits: forwarded.limits,
             method: parts.method,
             query,
@@ -196,27 +195,6 @@ fn target(below: &str, query: Option<&str>) -> String {
     match query {
         Some(query) => format!("{below}?{query}"),
         None => below.to_owned(),
-    }
-}
-
-/// On whose behalf a plugin is called, and how long the whole call may take.
-pub(super) fn context(caller: &Caller, id: &RequestId, limit: Option<Duration>) -> CallContext {
-    let extra = caller.extra().iter();
-    CallContext {
-        user: Some(User {
-            name: caller.name().to_owned(),
-            uid: caller.uid().to_owned(),
-            groups: caller.groups().to_vec(),
-            extra: extra
-                .map(|(key, values)| UserExtra {
-                    key: key.clone(),
-                    values: values.clone(),
-                })
-                .collect(),
-        }),
-        request_id: id.as_str().to_owned(),
-        timeout: limit.and_then(|limit| prost_types::Duration::try_from(limit).ok()),
-        ..CallContext::default()
     }
 }
 

@@ -15,16 +15,18 @@ const HOP_BY_HOP: [&str; 6] = [
     "upgrade",
 ];
 
-/// Of the caller's: credentials; what the gateway has dealt with itself (expectation, trailer announcement, id, and
+/// Of the caller's: credentials; what the gateway has dealt with itself (expectation, trailer announcement, id, trace, and
 /// host, which names the gateway and not the plugin and has another form in each version of HTTP); everything by which
 /// somebody could claim to be somebody else, because a caller's identity travels in `CallContext` alone; and what
 /// frameworks take for the method or the path instead of those that were authorized.
-const FROM_CALLER: [&str; 13] = [
+const FROM_CALLER: [&str; 15] = [
     "authorization",
     "cookie",
     "expect",
     "forwarded",
     "host",
+    "traceparent",
+    "tracestate",
     "trailer",
     "x-http-method",
     "x-http-method-override",
@@ -224,6 +226,8 @@ mod tests {
             "x_forwarded_host",
             "X-Real-Ip",
             "Host",
+            "traceparent",
+            "tracestate",
             "X-HTTP-Method-Override",
             "x_http_method_override",
             "X-HTTP-Method",

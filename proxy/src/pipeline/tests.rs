@@ -96,6 +96,7 @@ fn table() -> Table {
         phase: Phase::Loaded,
         trouble: None,
         active: Some(Active {
+            revision: 7,
             hash: DefinitionsHash::recorded("sha256:x"),
             endpoints: vec![],
         }),

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::Response;
 use kite_api::{ToolName, validator::ValidatorError};
 use kite_proto::{
-    AuthorizeToolRequest, AuthorizeToolResponse, CallContext, CallToolRequest, CallToolResponse, MAX_RESULT,
-    ToolResult, call_tool_response::Part,
+    AuthorizeToolRequest, AuthorizeToolResponse, CallToolRequest, CallToolResponse, MAX_RESULT, ToolResult,
+    call_tool_response::Part,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -22,16 +22,8 @@ pub use self::{
     arguments::{ArgumentsError, arguments},
     events::are_accepted,
 };
-use super::{
-    ResponseBody,
-    authenticate::Caller,
-    forward::{close, context},
-    json,
-};
-use crate::{
-    request_id::RequestId,
-    upstream::{self, Connected, InFlight},
-};
+use super::{ResponseBody, forward::close, json, origin::Origin};
+use crate::upstream::{self, Connected, InFlight};
 
 /// Why a tool has no result.
 #[derive(Debug, thiserror::Error)]
@@ -118,8 +110,7 @@ pub struct Call<'a> {
     pub tool: &'a ToolName,
     /// A JSON object that nobody can read in more than one way.
     pub arguments: Bytes,
-    pub caller: &'a Caller,
-    pub id: &'a RequestId,
+    pub origin: Origin<'a>,
     /// How long the whole call may take.
     pub limit: Duration,
     /// Whether the caller takes events, by which it learns how far the tool is.
@@ -148,7 +139,7 @@ impl Call<'_> {
         let mut client = connected.client.max_decoding_message_size(MAX_RESULT);
         if tool.has_authorizer {
             let request = AuthorizeToolRequest {
-                context: Some(self.context()),
+                context: Some(self.origin.context(Some(self.limit))),
                 tool: self.tool.as_str().to_owned(),
                 arguments: self.arguments.clone(),
             };
@@ -156,7 +147,7 @@ impl Call<'_> {
             allowed(asked)?;
         }
         let request = CallToolRequest {
-            context: Some(self.context()),
+            context: Some(self.origin.context(Some(self.limit))),
             tool: self.tool.as_str().to_owned(),
             arguments: self.arguments.clone(),
         };
@@ -172,14 +163,10 @@ impl Call<'_> {
             in_flight: connected.in_flight,
         };
         if self.events {
-            Ok(events::answer(running, self.id.clone()))
+            Ok(events::answer(running, self.origin.id.clone()))
         } else {
             running.result().await
         }
-    }
-
-    fn context(&self) -> CallContext {
-        context(self.caller, self.id, Some(self.limit))
     }
 }
 

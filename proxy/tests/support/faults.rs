@@ -19,7 +19,9 @@ use kite_gateway::{
         RequestBody,
         authenticate::Caller,
         forward::{Ended, Exchange, Forwarded, Handshake, Limits, Opening},
+        origin::Origin,
         tool::{Call, ToolError},
+        trace::Trace,
     },
     request_id::RequestId,
     upstream::{Connected, EndpointError, Upstream},
@@ -137,12 +139,16 @@ async fn a_web_socket_of_which_nothing_left_is_opened_by_another_connection() {
     let upgrade = hyper::upgrade::on(&mut request);
     request.extensions_mut().insert(upgrade);
 
-    let id = RequestId::of(&HeaderMap::new());
+    let (id, caller, trace) = (RequestId::of(&HeaderMap::new()), nobody(), Trace::of(&HeaderMap::new()));
+    let origin = Origin {
+        caller: &caller,
+        id: &id,
+        trace: &trace,
+    };
     let forwarded = Forwarded {
         plugin: &plugin,
         below: "/socket",
-        caller: &nobody(),
-        id: &id,
+        origin,
         limits: PATIENT,
     };
     let opening = Opening::new(forwarded, Handshake::of(request).unwrap());
@@ -169,12 +175,16 @@ async fn a_request_that_never_left_goes_by_another_connection() {
     let (_second, address) = Rogue::start(&scene.certificates).await;
     let second = active(&[address]);
 
-    let id = RequestId::of(&HeaderMap::new());
+    let (id, caller, trace) = (RequestId::of(&HeaderMap::new()), nobody(), Trace::of(&HeaderMap::new()));
+    let origin = Origin {
+        caller: &caller,
+        id: &id,
+        trace: &trace,
+    };
     let forwarded = Forwarded {
         plugin: &plugin,
         below: "/echo",
-        caller: &nobody(),
-        id: &id,
+        origin,
         limits: PATIENT,
     };
     let exchange = Exchange::new(forwarded, request(Method::POST, "rogue/echo", "once"));
@@ -185,12 +195,11 @@ async fn a_request_that_never_left_goes_by_another_connection() {
     let answer = exchange.on(connected).await.ok().unwrap();
     assert_eq!(Whole::of(answer).await.unwrap().body, "once");
 
-    let (tool, caller) = (ToolName::parse("greet").unwrap(), nobody());
+    let tool = ToolName::parse("greet").unwrap();
     let call = Call {
         tool: &tool,
         arguments: Bytes::from("{}"),
-        caller: &caller,
-        id: &id,
+        origin,
         limit: LIMIT,
         events: false,
     };

@@ -116,6 +116,7 @@ pub(crate) fn table(name: &str, endpoints: &[SocketAddr], definitions: &[u8]) ->
         phase: Phase::Loaded,
         trouble: None,
         active: Some(Active {
+            revision: 7,
             hash: DefinitionsHash::of(definitions),
             endpoints: endpoints.to_vec(),
         }),

@@ -185,6 +185,7 @@ fn seen(first: &HttpRequest) -> Value {
         "user": {"name": user.name, "uid": user.uid, "groups": user.groups},
         "extra": user.extra.iter().map(|e| json!([e.key, e.values])).collect::<Vec<_>>(),
         "requestId": context.request_id,
+        "trace": [context.traceparent, context.tracestate],
         "timeout": context.timeout.as_ref().map(|timeout| timeout.seconds),
         "whole": first.end,
         "protocol": head.protocol,

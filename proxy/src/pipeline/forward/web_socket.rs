@@ -22,7 +22,7 @@ use self::bridge::{Answers, Bridge};
 pub use self::handshake::{Handshake, HandshakeError};
 use super::{
     AnswerError, Asked, Base, Ended, ForwardError, Forwarded, Kept, Limits, MAX_MESSAGE, PluginName, ResponseBody,
-    context, response, target,
+    response, target,
 };
 use crate::{
     request_id::RequestId,
@@ -47,16 +47,16 @@ impl<'a> Opening<'a> {
     pub fn new(forwarded: Forwarded<'a>, mut handshake: Handshake) -> Self {
         let head = HttpRequestHead {
             // It stays open as long as it likes.
-            context: Some(context(forwarded.caller, forwarded.id, None)),
+            context: Some(forwarded.origin.context(None)),
             method: Method::GET.as_str().to_owned(),
             path_and_query: target(forwarded.below, handshake.query.as_deref()),
-            headers: mem::take(&mut handshake.headers),
+            headers: forwarded.origin.traced(mem::take(&mut handshake.headers)),
             protocol: "websocket".to_owned(),
         };
         Self {
             plugin: forwarded.plugin,
             below: forwarded.below,
-            id: forwarded.id,
+            id: forwarded.origin.id,
             limits: forwarded.limits,
             head,
             handshake,
