@@ -31,8 +31,8 @@ pub use python::{PythonImageError, PythonSpec, build_python};
 use search::SearchPath;
 use serde::Serialize;
 
-pub use self::elf::ElfError;
 use self::elf::Elf;
+pub use self::elf::ElfError;
 
 /// User and group that an image's process runs as.
 const USER: &str = "65532:65532";
@@ -252,7 +252,10 @@ struct Process<'a> {
 fn assemble(process: Process<'_>, architecture: Arch, layers: Vec<Layer>) -> Result<Image, ImageError> {
     let labels = HashMap::from([
         ("org.opencontainers.image.title".to_owned(), process.title.to_owned()),
-        ("org.opencontainers.image.version".to_owned(), process.version.to_owned()),
+        (
+            "org.opencontainers.image.version".to_owned(),
+            process.version.to_owned(),
+        ),
     ]);
     let mut environment = vec![format!("SSL_CERT_FILE={CA_CERTIFICATES}")];
     environment.extend(process.environment);

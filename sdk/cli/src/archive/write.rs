@@ -28,7 +28,9 @@ pub(crate) enum WriteError {
     Index(#[source] OciSpecError),
     #[error("failed to serialize the image's index")]
     Serialize(#[source] Box<ImageError>),
-    #[error("failed to take the file {path}: its path has more than {MAX_PATH} bytes, or cannot be parted in a name of 100 bytes at most and folders of 155")]
+    #[error(
+        "failed to take the file {path}: its path has more than {MAX_PATH} bytes, or cannot be parted in a name of 100 bytes at most and folders of 155"
+    )]
     Path { path: PathBuf, source: io::Error },
     #[error("failed to write the archive")]
     Archive(#[source] io::Error),
@@ -39,7 +41,10 @@ pub(crate) fn write(package: &Package) -> Result<Vec<u8>, WriteError> {
     let index = index(package)?;
     let layout = format!(r#"{{"imageLayoutVersion":"{LAYOUT_VERSION}"}}"#);
     let mut contents = BTreeMap::from([
-        (manifest::FILE.to_owned(), Bytes::copy_from_slice(package.document.as_bytes())),
+        (
+            manifest::FILE.to_owned(),
+            Bytes::copy_from_slice(package.document.as_bytes()),
+        ),
         (LAYOUT.to_owned(), Bytes::from(layout)),
         (INDEX.to_owned(), index),
     ]);
@@ -78,7 +83,10 @@ fn check_path(path: &Path) -> Result<(), WriteError> {
 
 fn index(package: &Package) -> Result<Bytes, WriteError> {
     let image = &package.image;
-    let name = ("org.opencontainers.image.ref.name".to_owned(), package.manifest.version.to_string());
+    let name = (
+        "org.opencontainers.image.ref.name".to_owned(),
+        package.manifest.version.to_string(),
+    );
     let descriptor: Descriptor = DescriptorBuilder::default()
         .media_type(MediaType::ImageManifest)
         .size(image.manifest.len() as u64)

@@ -165,7 +165,11 @@ fn write(package: &Package, path: &Path, printer: &mut Printer<'_>) -> Result<()
         source,
     })?;
     let digest = layer::digest(&bytes);
-    printer.talk(&format!("Wrote {} bytes to {}, {digest}\n", bytes.len(), path.display()));
+    printer.talk(&format!(
+        "Wrote {} bytes to {}, {digest}\n",
+        bytes.len(),
+        path.display()
+    ));
     Ok(())
 }
 

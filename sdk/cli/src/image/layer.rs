@@ -49,7 +49,13 @@ pub(crate) fn write(files: &BTreeMap<PathBuf, File>, paths: Paths) -> io::Result
 
     let folders: BTreeSet<&Path> = files.keys().flat_map(|path| path.ancestors().skip(1)).collect();
     for folder in folders.into_iter().filter(|folder| folder.parent().is_some()) {
-        append(&mut archive, paths, header(paths, EntryType::Directory, 0o755, 0), folder, &[])?;
+        append(
+            &mut archive,
+            paths,
+            header(paths, EntryType::Directory, 0o755, 0),
+            folder,
+            &[],
+        )?;
     }
     for (path, file) in files {
         let header = header(paths, EntryType::Regular, file.mode, file.content.len() as u64);

@@ -18,7 +18,12 @@ use super::{
 const GLIBC: &str = "libc.so.6";
 /// What glibc opens by name, without asking for it in any ELF file: when a thread ends itself, and when a host's or a
 /// user's name is looked up.
-const OPENED_BY_GLIBC: [&str; 4] = ["libgcc_s.so.1", "libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2"];
+const OPENED_BY_GLIBC: [&str; 4] = [
+    "libgcc_s.so.1",
+    "libnss_dns.so.2",
+    "libnss_files.so.2",
+    "libresolv.so.2",
+];
 
 /// Why the libraries of a binary could not be gathered.
 #[derive(Debug, thiserror::Error)]
@@ -329,7 +334,10 @@ mod tests {
         let (path, mut elf) = own();
         elf.interpreter = None;
         let search = SearchPath::of_host(&elf.architecture);
-        assert_eq!(closure(&path, elf, &[], &search).unwrap(), (BTreeMap::new(), Vec::new()));
+        assert_eq!(
+            closure(&path, elf, &[], &search).unwrap(),
+            (BTreeMap::new(), Vec::new())
+        );
     }
 
     #[test]

@@ -185,10 +185,7 @@ mod tests {
     #[tokio::test]
     async fn the_binary_is_chosen_by_the_first_rule_that_fits() {
         let all = ["a", "b", "own"];
-        assert_eq!(
-            chosen(&all, "default-run = \"a\"", Some("b")).await.unwrap(),
-            "a"
-        );
+        assert_eq!(chosen(&all, "default-run = \"a\"", Some("b")).await.unwrap(), "a");
         assert_eq!(chosen(&all, "", Some("b")).await.unwrap(), "b");
         assert_eq!(chosen(&all, "", Some("c")).await.unwrap(), "own");
         assert_eq!(chosen(&["a"], "", Some("c")).await.unwrap(), "a");

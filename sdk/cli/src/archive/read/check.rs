@@ -77,7 +77,10 @@ impl Gathered {
             Part::Blob(name) => {
                 let found = layer::digest(&content);
                 if found.digest() != name {
-                    return Err(ArchiveError::Digest { path: path.whole, found });
+                    return Err(ArchiveError::Digest {
+                        path: path.whole,
+                        found,
+                    });
                 }
                 self.blobs.insert(name.to_owned(), content);
             }
@@ -128,7 +131,11 @@ impl Gathered {
         let path = format!("{BLOBS}/{}", blob.digest.digest());
         let manifest: ImageManifest = json(&blob.data, &path)?;
         let config = self.blob(manifest.config(), &[MediaType::ImageConfig], MAX_DESCRIPTION)?;
-        let kinds = [MediaType::ImageLayer, MediaType::ImageLayerGzip, MediaType::ImageLayerZstd];
+        let kinds = [
+            MediaType::ImageLayer,
+            MediaType::ImageLayerGzip,
+            MediaType::ImageLayerZstd,
+        ];
         let layers = manifest.layers().iter();
         let layers: Result<_, _> = layers.map(|described| self.blob(described, &kinds, u64::MAX)).collect();
         Ok(Image::of_parts(layers?, config, blob.data))
@@ -150,7 +157,11 @@ impl Gathered {
         let found = data.len() as u64;
         if found != described.size() {
             let expected = described.size();
-            return Err(ArchiveError::Size { digest, expected, found });
+            return Err(ArchiveError::Size {
+                digest,
+                expected,
+                found,
+            });
         }
         if found > limit {
             return Err(ArchiveError::FileTooLarge { path: path(), limit });
@@ -174,5 +185,7 @@ fn json<T: DeserializeOwned>(content: &[u8], path: &str) -> Result<T, ArchiveErr
 fn names(manifest: &Manifest, digest: &Digest) -> bool {
     let spec = manifest.spec();
     let image = spec.get("image").and_then(Value::as_str).unwrap_or_default();
-    image.rsplit_once('@').is_some_and(|(_, named)| named == digest.to_string())
+    image
+        .rsplit_once('@')
+        .is_some_and(|(_, named)| named == digest.to_string())
 }

@@ -38,7 +38,11 @@ impl<R: Read> Read for Bounded<R> {
             // The end at the very limit is none of too much.
             let more = self.inner.read(&mut [0])?;
             self.is_exhausted |= more > 0;
-            return if more > 0 { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(0) };
+            return if more > 0 {
+                Err(io::ErrorKind::FileTooLarge.into())
+            } else {
+                Ok(0)
+            };
         }
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         let read = self.inner.read(buffer.get_mut(..most).unwrap_or_default())?;
@@ -101,7 +105,11 @@ fn path<R: Read>(entry: &Entry<'_, R>) -> Result<(String, bool), ArchiveError> {
     };
     let text = std::str::from_utf8(&bytes).map_err(|_| ArchiveError::Path(shown()))?;
     // A folder may be written with a slash behind it.
-    let text = if is_file { text } else { text.strip_suffix('/').unwrap_or(text) };
+    let text = if is_file {
+        text
+    } else {
+        text.strip_suffix('/').unwrap_or(text)
+    };
     if !is_plain(text) {
         return Err(ArchiveError::Path(shown()));
     }

@@ -42,7 +42,10 @@ pub(super) async fn image(
         Built::Binary(path) => path,
         Built::Python(project) => &project.folder,
     };
-    printer.talk(&format!("Building the image of {title} {version} from {}\n", from.display()));
+    printer.talk(&format!(
+        "Building the image of {title} {version} from {}\n",
+        from.display()
+    ));
     let build = move || match program {
         Built::Binary(binary) => {
             let spec = ImageSpec {

@@ -36,11 +36,7 @@ fn with_tag(text: &str, reference: Reference, manifest: &Manifest) -> Reference 
         return reference;
     }
     let tag = manifest.version.to_string().replace('+', "_");
-    Reference::with_tag(
-        reference.registry().to_owned(),
-        reference.repository().to_owned(),
-        tag,
-    )
+    Reference::with_tag(reference.registry().to_owned(), reference.repository().to_owned(), tag)
 }
 
 /// How the document names the image.

@@ -70,7 +70,9 @@ impl Selection {
             }
             Self::Project => {
                 let is_left = entry.depth() == 1
-                    && (UNWANTED_OF_PROJECT.contains(&&*name) || name.ends_with(".tar.gz") || name.ends_with(".egg-info"));
+                    && (UNWANTED_OF_PROJECT.contains(&&*name)
+                        || name.ends_with(".tar.gz")
+                        || name.ends_with(".egg-info"));
                 entry.depth() == 0 || !(name.starts_with('.') || name == "node_modules" || is_left)
             }
         }
@@ -214,7 +216,13 @@ mod tests {
         ];
         assert_eq!(
             taken(&files, Selection::Project),
-            ["own/build/a.py", "own/tests/data.py", "plugin.py", "plugin.yaml", "web/dist/a.js"]
+            [
+                "own/build/a.py",
+                "own/tests/data.py",
+                "plugin.py",
+                "plugin.yaml",
+                "web/dist/a.js"
+            ]
         );
     }
 
@@ -224,7 +232,10 @@ mod tests {
         symlink("/etc/passwd", folder.path().join("a.py")).unwrap();
         let read = |selection| read(folder.path(), Path::new("/place"), selection);
         let passwd = fs::read("/etc/passwd").unwrap();
-        assert_eq!(read(Selection::Library).unwrap()[Path::new("/place/a.py")].content, passwd);
+        assert_eq!(
+            read(Selection::Library).unwrap()[Path::new("/place/a.py")].content,
+            passwd
+        );
         assert!(matches!(
             read(Selection::Project),
             Err(PythonImageError::NoFile(path)) if path.ends_with("a.py")

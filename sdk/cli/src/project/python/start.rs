@@ -53,7 +53,9 @@ fn function(value: &str) -> Option<Start> {
     let is_name = |text: &str| {
         text.split('.').all(|part| {
             let mut characters = part.chars();
-            characters.next().is_some_and(|first| first == '_' || first.is_alphabetic())
+            characters
+                .next()
+                .is_some_and(|first| first == '_' || first.is_alphabetic())
                 && characters.all(|other| other == '_' || other.is_alphanumeric())
         })
     };
