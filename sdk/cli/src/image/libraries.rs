@@ -116,16 +116,24 @@ impl Asking {
     }
 }
 
-/// The files that `binary` and its `modules` need, by their paths in the image, and what the modules lack. A static
-/// binary needs none.
+/// What a binary and its modules need.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Needed {
+    /// By their paths in the image.
+    pub(super) files: BTreeMap<PathBuf, Vec<u8>>,
+    /// What the modules lack.
+    pub(super) unfound: Vec<Unfound>,
+}
+
+/// What `binary` and its `modules` need. A static binary needs nothing.
 pub(super) fn closure(
     binary: &Path,
     elf: Elf,
     modules: &[Module],
     search: &SearchPath,
-) -> Result<(BTreeMap<PathBuf, Vec<u8>>, Vec<Unfound>), LibraryError> {
+) -> Result<Needed, LibraryError> {
     let Some(interpreter) = elf.interpreter.clone() else {
-        return Ok((BTreeMap::new(), Vec::new()));
+        return Ok(Needed::default());
     };
     let loader = fs::read(&interpreter).map_err(|source| LibraryError::ReadLoader {
         path: interpreter.clone(),
@@ -159,7 +167,8 @@ pub(super) fn closure(
 
     let mut files: BTreeMap<_, _> = place(closure.found, &search.built_in).collect();
     files.insert(interpreter, loader);
-    Ok((files, closure.unfound))
+    let unfound = closure.unfound;
+    Ok(Needed { files, unfound })
 }
 
 /// What becomes of a library that is not found.
@@ -318,7 +327,7 @@ mod tests {
         let (path, elf) = own();
         let interpreter = elf.interpreter.clone().unwrap();
         let search = SearchPath::of_host(&elf.architecture);
-        let (files, _) = closure(&path, elf, &[], &search).unwrap();
+        let files = closure(&path, elf, &[], &search).unwrap().files;
         assert!(files.contains_key(&interpreter));
         let c_library = files.keys().find(|path| path.ends_with(GLIBC)).unwrap();
         assert!(
@@ -334,10 +343,7 @@ mod tests {
         let (path, mut elf) = own();
         elf.interpreter = None;
         let search = SearchPath::of_host(&elf.architecture);
-        assert_eq!(
-            closure(&path, elf, &[], &search).unwrap(),
-            (BTreeMap::new(), Vec::new())
-        );
+        assert_eq!(closure(&path, elf, &[], &search).unwrap(), Needed::default());
     }
 
     #[test]
