@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     commands::{
+        build::{self, BuildArgs},
         can_i_apply::{self, CanIApplyArgs},
         package::{self, PackageArgs},
     },
@@ -29,6 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Build(BuildArgs),
     Package(PackageArgs),
     #[command(name = CAN_I_APPLY)]
     CanIApply(CanIApplyArgs),
@@ -63,6 +65,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, printer: &mut Pr
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match Cli::try_parse_from(&arguments) {
         Ok(Cli { command }) => match command {
+            Command::Build(args) => build::run(args, printer).await,
             Command::Package(args) => package::run(args, printer).await,
             Command::CanIApply(args) => can_i_apply::run(args, printer).await,
         },

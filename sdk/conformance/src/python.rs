@@ -60,6 +60,11 @@ impl Python {
         })
     }
 
+    /// The folder of the modules that are generated for the protocol: a package called `kite`.
+    pub fn modules(&self) -> &Path {
+        &self.modules
+    }
+
     /// Runs `program` to its end, and gives what it says.
     pub async fn run(&self, program: &Path, arguments: &[&str]) -> Result<String, PythonError> {
         let mut command = Command::new(&self.interpreter);

@@ -7,6 +7,8 @@ mod can_i_apply;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
+mod project;
+#[cfg(test)]
 mod push;
 #[cfg(test)]
 mod registry;
