@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 use crate::{
     commands::{
         can_i_apply::{self, CanIApplyArgs},
+        init::{self, InitArgs},
         package::{self, PackageArgs},
     },
     printer::Printer,
@@ -29,6 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Init(InitArgs),
     Package(PackageArgs),
     #[command(name = CAN_I_APPLY)]
     CanIApply(CanIApplyArgs),
@@ -63,6 +65,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, printer: &mut Pr
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match Cli::try_parse_from(&arguments) {
         Ok(Cli { command }) => match command {
+            Command::Init(args) => init::run(args, printer).await,
             Command::Package(args) => package::run(args, printer).await,
             Command::CanIApply(args) => can_i_apply::run(args, printer).await,
         },

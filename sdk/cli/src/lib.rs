@@ -5,3 +5,4 @@ mod commands;
 pub mod image;
 pub mod manifest;
 pub mod printer;
+pub mod scaffold;

@@ -60,6 +60,11 @@ impl Python {
         })
     }
 
+    /// The folder of the modules that protoc makes of the protocol.
+    pub fn modules(&self) -> &Path {
+        &self.modules
+    }
+
     /// Runs `program` to its end, and gives what it says.
     pub async fn run(&self, program: &Path, arguments: &[&str]) -> Result<String, PythonError> {
         let mut command = Command::new(&self.interpreter);
