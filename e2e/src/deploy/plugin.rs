@@ -31,7 +31,7 @@ pub fn package(registry: &Registry) -> Result<String, DeployError> {
         .arg(example)
         .arg("--binary")
         .arg(binary("hello")?);
-    command.arg("--image").arg(format!("{}/kite/hello", registry.host));
+    command.arg("--push").arg(format!("{}/kite/hello", registry.host));
     if registry.plain_http {
         command.arg("--plain-http");
     }

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     commands::{
+        build::{self, BuildArgs},
         can_i_apply::{self, CanIApplyArgs},
         init::{self, InitArgs},
         package::{self, PackageArgs},
@@ -31,6 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Init(InitArgs),
+    Build(BuildArgs),
     Package(PackageArgs),
     #[command(name = CAN_I_APPLY)]
     CanIApply(CanIApplyArgs),
@@ -66,6 +68,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, printer: &mut Pr
     match Cli::try_parse_from(&arguments) {
         Ok(Cli { command }) => match command {
             Command::Init(args) => init::run(args, printer).await,
+            Command::Build(args) => build::run(args, printer).await,
             Command::Package(args) => package::run(args, printer).await,
             Command::CanIApply(args) => can_i_apply::run(args, printer).await,
         },

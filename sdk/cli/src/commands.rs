@@ -1,5 +1,6 @@
 //! One file per command: typed arguments and a printer in, an exit status out.
 
+pub(crate) mod build;
 pub(crate) mod can_i_apply;
 pub(crate) mod init;
 pub(crate) mod package;

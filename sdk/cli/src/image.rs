@@ -1,10 +1,11 @@
-//! OCI images of plugins, written without a container engine: a binary, the libraries that it needs, and no more.
+//! OCI images of plugins, written without a container engine: a program, the libraries that it needs, and no more.
 
 mod credentials;
 mod elf;
-mod layer;
+pub(crate) mod layer;
 mod libraries;
 mod push;
+mod python;
 mod search;
 
 use std::{
@@ -14,8 +15,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use layer::{File, Layer};
-pub use libraries::LibraryError;
+use layer::{File, Layer, Paths};
+pub use libraries::{LibraryError, Unfound};
 pub use oci_client::Reference;
 pub use oci_spec::image::{Arch, Digest};
 use oci_spec::{
@@ -26,9 +27,11 @@ use oci_spec::{
     },
 };
 pub use push::{Obstacle, PushError, PushOptions, push};
+pub use python::{PythonImageError, PythonSpec, build_python};
 use search::SearchPath;
 use serde::Serialize;
 
+use self::elf::Elf;
 pub use self::elf::ElfError;
 
 /// User and group that an image's process runs as.
@@ -84,6 +87,16 @@ pub struct Image {
 }
 
 impl Image {
+    /// An image of its parts, in the order of its manifest.
+    pub(crate) fn of_parts(layers: Vec<Blob>, config: Blob, manifest: Bytes) -> Self {
+        Self {
+            layers,
+            config,
+            digest: layer::digest(&manifest),
+            manifest,
+        }
+    }
+
     /// The digest of the manifest, by which the image is pulled.
     pub fn digest(&self) -> &Digest {
         &self.digest
@@ -113,6 +126,8 @@ pub enum ImageError {
     Architecture { path: PathBuf, found: Arch, host: Arch },
     #[error("failed to gather the libraries of the binary")]
     Libraries(#[from] LibraryError),
+    #[error("failed to gather what the plugin in Python needs")]
+    Python(#[from] PythonImageError),
     #[error("failed to find this machine's CA certificates in any of: {}", HOST_CA_CERTIFICATES.join(", "))]
     FindCaCertificates,
     #[error("failed to read the CA certificates in {path}")]
@@ -130,33 +145,52 @@ pub enum ImageError {
 /// Builds the image of a binary. It takes processor time for the compression: call it from a thread that may be blocked.
 pub fn build(spec: &ImageSpec) -> Result<Image, ImageError> {
     let entrypoint = entrypoint(&spec.entrypoint)?;
-    let path = || spec.binary.clone();
-    let binary = fs::read(&spec.binary).map_err(|source| ImageError::ReadBinary { path: path(), source })?;
-    let elf = elf::parse(&binary).map_err(|source| ImageError::ParseBinary { path: path(), source })?;
+    let (binary, elf) = read_binary(&spec.binary)?;
     let architecture = elf.architecture.clone();
-    let host = Arch::default();
-    if architecture != host {
-        return Err(ImageError::Architecture {
-            path: path(),
-            found: architecture,
-            host,
-        });
-    }
-
-    let libraries = libraries::closure(&spec.binary, elf, &SearchPath::of_host(&architecture))?;
+    let (libraries, _) = libraries::closure(&spec.binary, elf, &[], &SearchPath::of_host(&architecture))?;
     let base = base_files(libraries, read_ca_certificates(spec.ca_certificates.as_deref())?);
     let own = BTreeMap::from([(
         spec.entrypoint.clone(),
         File {
             mode: 0o755,
-            content: binary,
+            content: binary.into(),
         },
     )]);
-    let layers = [
-        layer::write(&base).map_err(ImageError::WriteLayer)?,
-        layer::write(&own).map_err(ImageError::WriteLayer)?,
+    let layers = vec![
+        layer::write(&base, Paths::Any).map_err(ImageError::WriteLayer)?,
+        layer::write(&own, Paths::Any).map_err(ImageError::WriteLayer)?,
     ];
-    assemble(spec, &entrypoint, architecture, layers)
+    let process = Process {
+        entrypoint: vec![entrypoint],
+        environment: Vec::new(),
+        folder: None,
+        title: &spec.title,
+        version: &spec.version,
+    };
+    assemble(process, architecture, layers)
+}
+
+/// A binary that can run on this machine.
+fn read_binary(path: &Path) -> Result<(Vec<u8>, Elf), ImageError> {
+    let path_owned = || path.to_owned();
+    let binary = fs::read(path).map_err(|source| ImageError::ReadBinary {
+        path: path_owned(),
+        source,
+    })?;
+    let elf = elf::parse(&binary).map_err(|source| ImageError::ParseBinary {
+        path: path_owned(),
+        source,
+    })?;
+    let host = Arch::default();
+    if elf.architecture == host {
+        Ok((binary, elf))
+    } else {
+        Err(ImageError::Architecture {
+            path: path_owned(),
+            found: elf.architecture,
+            host,
+        })
+    }
 }
 
 /// The entrypoint as the text that stands in the configuration.
@@ -188,31 +222,53 @@ fn read_ca_certificates(chosen: Option<&Path>) -> Result<Vec<u8>, ImageError> {
 fn base_files(libraries: BTreeMap<PathBuf, Vec<u8>>, ca_certificates: Vec<u8>) -> BTreeMap<PathBuf, File> {
     let mut files: BTreeMap<_, _> = libraries
         .into_iter()
-        .map(|(path, content)| (path, File { mode: 0o755, content }))
+        .map(|(path, content)| {
+            let content = content.into();
+            (path, File { mode: 0o755, content })
+        })
         .collect();
     let texts = [
-        (CA_CERTIFICATES, ca_certificates),
-        ("/etc/group", GROUP.into()),
-        ("/etc/nsswitch.conf", NSSWITCH.into()),
-        ("/etc/passwd", PASSWD.into()),
+        (CA_CERTIFICATES, Bytes::from(ca_certificates)),
+        ("/etc/group", Bytes::from_static(GROUP.as_bytes())),
+        ("/etc/nsswitch.conf", Bytes::from_static(NSSWITCH.as_bytes())),
+        ("/etc/passwd", Bytes::from_static(PASSWD.as_bytes())),
     ];
     files.extend(texts.map(|(path, content)| (PathBuf::from(path), File { mode: 0o644, content })));
     files
 }
 
+/// What an image's configuration says of its process.
+struct Process<'a> {
+    entrypoint: Vec<String>,
+    /// Beside the one that every image has.
+    environment: Vec<String>,
+    /// Absent: the root.
+    folder: Option<&'a str>,
+    title: &'a str,
+    version: &'a str,
+}
+
 /// Puts configuration and manifest around the layers.
-fn assemble(spec: &ImageSpec, entrypoint: &str, architecture: Arch, layers: [Layer; 2]) -> Result<Image, ImageError> {
+fn assemble(process: Process<'_>, architecture: Arch, layers: Vec<Layer>) -> Result<Image, ImageError> {
     let labels = HashMap::from([
-        ("org.opencontainers.image.title".to_owned(), spec.title.clone()),
-        ("org.opencontainers.image.version".to_owned(), spec.version.clone()),
+        ("org.opencontainers.image.title".to_owned(), process.title.to_owned()),
+        (
+            "org.opencontainers.image.version".to_owned(),
+            process.version.to_owned(),
+        ),
     ]);
-    let process = ConfigBuilder::default()
+    let mut environment = vec![format!("SSL_CERT_FILE={CA_CERTIFICATES}")];
+    environment.extend(process.environment);
+    let config = ConfigBuilder::default()
         .user(USER)
-        .entrypoint(vec![entrypoint.to_owned()])
-        .env(vec![format!("SSL_CERT_FILE={CA_CERTIFICATES}")])
-        .labels(labels)
-        .build()
-        .map_err(ImageError::WriteMetadata)?;
+        .entrypoint(process.entrypoint)
+        .env(environment)
+        .labels(labels);
+    let config = match process.folder {
+        Some(folder) => config.working_dir(folder),
+        None => config,
+    };
+    let config = config.build().map_err(ImageError::WriteMetadata)?;
     let root = RootFsBuilder::default()
         .typ("layers")
         .diff_ids(layers.iter().map(|layer| layer.diff_id.to_string()).collect::<Vec<_>>())
@@ -221,7 +277,7 @@ fn assemble(spec: &ImageSpec, entrypoint: &str, architecture: Arch, layers: [Lay
     let config = ImageConfigurationBuilder::default()
         .architecture(architecture)
         .os(Os::Linux)
-        .config(process)
+        .config(config)
         .rootfs(root)
         .build()
         .map_err(ImageError::WriteMetadata)?;
@@ -252,16 +308,11 @@ fn assemble(spec: &ImageSpec, entrypoint: &str, architecture: Arch, layers: [Lay
         .build()
         .map_err(ImageError::WriteMetadata)?;
     let manifest = serialize(&manifest)?;
-    Ok(Image {
-        layers,
-        config,
-        digest: layer::digest(&manifest),
-        manifest,
-    })
+    Ok(Image::of_parts(layers, config, manifest))
 }
 
 /// JSON with its keys sorted: the library keeps labels in a map without order.
-fn serialize(value: &impl Serialize) -> Result<Bytes, ImageError> {
+pub(crate) fn serialize(value: &impl Serialize) -> Result<Bytes, ImageError> {
     let mut value = serde_json::to_value(value).map_err(ImageError::Serialize)?;
     value.sort_all_objects();
     Ok(serde_json::to_vec(&value).map_err(ImageError::Serialize)?.into())

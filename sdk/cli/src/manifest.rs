@@ -18,7 +18,7 @@ use serde_saphyr::Spanned;
 /// The file in a plugin's folder.
 pub const FILE: &str = "plugin.yaml";
 /// Most bytes of the file. The API server takes no object of more than about 1.5 MiB.
-const MAX_SIZE: u64 = 1024 * 1024;
+pub(crate) const MAX_SIZE: u64 = 1024 * 1024;
 const API_VERSION: &str = "kite.dev/v1alpha1";
 const KIND: &str = "KitePlugin";
 /// Fields of the document's root, and of its `metadata`, that an author may write.

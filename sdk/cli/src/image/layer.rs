@@ -1,4 +1,4 @@
-//! A layer of an image: a compressed archive whose bytes depend on nothing but its files.
+//! A layer of an image, or a package: a compressed archive whose bytes depend on nothing but its files.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,28 +7,39 @@ use std::{
     str::FromStr,
 };
 
+use bytes::Bytes;
 use flate2::{Compression, GzBuilder};
 use oci_spec::image::{Digest, Sha256Digest};
 use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 
 /// A file of a layer.
-pub(super) struct File {
-    pub(super) mode: u32,
-    pub(super) content: Vec<u8>,
+#[derive(Clone)]
+pub(crate) struct File {
+    pub(crate) mode: u32,
+    pub(crate) content: Bytes,
 }
 
 /// A layer, ready to be sent.
-pub(super) struct Layer {
-    pub(super) compressed: Vec<u8>,
-    pub(super) digest: Digest,
+pub(crate) struct Layer {
+    pub(crate) compressed: Vec<u8>,
+    pub(crate) digest: Digest,
     /// Digest of the archive before compression, by which an image's configuration names the layer.
-    pub(super) diff_id: Digest,
+    pub(crate) diff_id: Digest,
+}
+
+/// Which paths an archive may have.
+#[derive(Clone, Copy)]
+pub(crate) enum Paths {
+    /// Any, by entries in GNU's format that tell the long ones.
+    Any,
+    /// Those that the POSIX format (ustar) has room for, so that each entry is a file or a folder.
+    Short,
 }
 
 /// Writes an archive of `files`, by their absolute paths, and of the folders above them. Sorted, with one time and one
 /// owner for all, so that the same files are always the same bytes.
-pub(super) fn write(files: &BTreeMap<PathBuf, File>) -> io::Result<Layer> {
+pub(crate) fn write(files: &BTreeMap<PathBuf, File>, paths: Paths) -> io::Result<Layer> {
     let compressed = Hashing::new(Vec::new());
     // The header's time stays 0 and its operating system is a constant, not this machine's.
     let gzip = GzBuilder::new()
@@ -38,12 +49,17 @@ pub(super) fn write(files: &BTreeMap<PathBuf, File>) -> io::Result<Layer> {
 
     let folders: BTreeSet<&Path> = files.keys().flat_map(|path| path.ancestors().skip(1)).collect();
     for folder in folders.into_iter().filter(|folder| folder.parent().is_some()) {
-        let mut header = header(EntryType::Directory, 0o755, 0);
-        archive.append_data(&mut header, in_archive(folder), io::empty())?;
+        append(
+            &mut archive,
+            paths,
+            header(paths, EntryType::Directory, 0o755, 0),
+            folder,
+            &[],
+        )?;
     }
     for (path, file) in files {
-        let mut header = header(EntryType::Regular, file.mode, file.content.len() as u64);
-        archive.append_data(&mut header, in_archive(path), file.content.as_slice())?;
+        let header = header(paths, EntryType::Regular, file.mode, file.content.len() as u64);
+        append(&mut archive, paths, header, path, &file.content)?;
     }
 
     let (gzip, diff_id) = archive.into_inner()?.finish();
@@ -55,12 +71,29 @@ pub(super) fn write(files: &BTreeMap<PathBuf, File>) -> io::Result<Layer> {
     })
 }
 
-fn in_archive(path: &Path) -> &Path {
-    path.strip_prefix("/").unwrap_or(path)
+fn append<W: Write>(
+    archive: &mut tar::Builder<W>,
+    paths: Paths,
+    mut header: Header,
+    path: &Path,
+    content: &[u8],
+) -> io::Result<()> {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    match paths {
+        Paths::Any => archive.append_data(&mut header, path, content),
+        Paths::Short => {
+            header.set_path(path)?;
+            header.set_cksum();
+            archive.append(&header, content)
+        }
+    }
 }
 
-fn header(kind: EntryType, mode: u32, size: u64) -> Header {
-    let mut header = Header::new_gnu();
+fn header(paths: Paths, kind: EntryType, mode: u32, size: u64) -> Header {
+    let mut header = match paths {
+        Paths::Any => Header::new_gnu(),
+        Paths::Short => Header::new_ustar(),
+    };
     header.set_entry_type(kind);
     header.set_mode(mode);
     header.set_size(size);
@@ -71,7 +104,7 @@ fn header(kind: EntryType, mode: u32, size: u64) -> Header {
 }
 
 /// The SHA-256 of `bytes`.
-pub(super) fn digest(bytes: &[u8]) -> Digest {
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
     named(&Sha256::digest(bytes))
 }
 
@@ -130,14 +163,14 @@ mod tests {
     fn an_archive_has_the_files_and_the_folders_above_them_once() {
         let file = |mode, text: &str| File {
             mode,
-            content: text.into(),
+            content: Bytes::copy_from_slice(text.as_bytes()),
         };
         let files = BTreeMap::from([
             (PathBuf::from("/usr/bin/b"), file(0o755, "binary")),
             (PathBuf::from("/usr/bin/a"), file(0o644, "")),
             (PathBuf::from("/plugin"), file(0o755, "plugin")),
         ]);
-        let layer = write(&files).unwrap();
+        let layer = write(&files, Paths::Any).unwrap();
         assert_eq!(layer.digest, digest(&layer.compressed));
 
         let mut plain = Vec::new();

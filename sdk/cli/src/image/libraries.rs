@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
+use bytes::Bytes;
 use oci_spec::image::Arch;
 
 use super::{
@@ -15,8 +16,14 @@ use super::{
 
 /// The C library by whose name glibc is told from others.
 const GLIBC: &str = "libc.so.6";
-/// What glibc opens by name when a host's or a user's name is looked up, without asking for it in any ELF file.
-const OPENED_BY_GLIBC: [&str; 3] = ["libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2"];
+/// What glibc opens by name, without asking for it in any ELF file: when a thread ends itself, and when a host's or a
+/// user's name is looked up.
+const OPENED_BY_GLIBC: [&str; 4] = [
+    "libgcc_s.so.1",
+    "libnss_dns.so.2",
+    "libnss_files.so.2",
+    "libresolv.so.2",
+];
 
 /// Why the libraries of a binary could not be gathered.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +38,30 @@ pub enum LibraryError {
     ReadLoader { path: PathBuf, source: io::Error },
     #[error("failed to use the library {path}")]
     Parse { path: PathBuf, source: ElfError },
+}
+
+/// A file that the program may open while it runs, as an interpreter opens its extension modules. It is in the image.
+pub(super) struct Module {
+    /// On this machine, without links in it.
+    pub(super) path: PathBuf,
+    pub(super) content: Bytes,
+}
+
+/// A library that a module needs, and this machine does not have. The module cannot be opened here either.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unfound {
+    name: String,
+    needed_by: String,
+}
+
+impl fmt::Display for Unfound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, needed_by } = self;
+        write!(
+            f,
+            "{needed_by} needs the library {name}, which this machine does not have: it cannot be imported, here and in the image"
+        )
+    }
 }
 
 fn list(paths: &[PathBuf]) -> String {
@@ -48,6 +79,9 @@ struct Closure<'a> {
     architecture: &'a Arch,
     found: Vec<Found>,
     seen: HashSet<String>,
+    /// Files that are in the image already, by their paths on this machine.
+    carried: HashSet<PathBuf>,
+    unfound: Vec<Unfound>,
 }
 
 struct Found {
@@ -82,14 +116,16 @@ impl Asking {
     }
 }
 
-/// The files that `binary` needs, by their paths in the image. A static binary needs none.
+/// The files that `binary` and its `modules` need, by their paths in the image, and what the modules lack. A static
+/// binary needs none.
 pub(super) fn closure(
     binary: &Path,
     elf: Elf,
+    modules: &[Module],
     search: &SearchPath,
-) -> Result<BTreeMap<PathBuf, Vec<u8>>, LibraryError> {
+) -> Result<(BTreeMap<PathBuf, Vec<u8>>, Vec<Unfound>), LibraryError> {
     let Some(interpreter) = elf.interpreter.clone() else {
-        return Ok(BTreeMap::new());
+        return Ok((BTreeMap::new(), Vec::new()));
     };
     let loader = fs::read(&interpreter).map_err(|source| LibraryError::ReadLoader {
         path: interpreter.clone(),
@@ -105,38 +141,65 @@ pub(super) fn closure(
         architecture: &architecture,
         found: Vec::new(),
         seen,
+        carried: modules.iter().map(|module| module.path.clone()).collect(),
+        unfound: Vec::new(),
     };
     let origin = fs::canonicalize(binary).unwrap_or_else(|_| binary.to_owned());
     let origin = origin.parent().unwrap_or(Path::new("/"));
-    closure.follow(Asking::new(binary.display().to_string(), elf, origin, &[]))?;
+    let own = Asking::new(binary.display().to_string(), elf, origin, &[]);
+    // What the binary has an RPATH to is looked into for its modules too.
+    let loaders = own.rpaths.clone();
+    closure.follow(own, Lacking::Fails)?;
+    for module in modules {
+        closure.add_module(module, &loaders)?;
+    }
     if closure.seen.contains(GLIBC) {
         closure.add_opened_by_glibc()?;
     }
 
     let mut files: BTreeMap<_, _> = place(closure.found, &search.built_in).collect();
     files.insert(interpreter, loader);
-    Ok(files)
+    Ok((files, closure.unfound))
+}
+
+/// What becomes of a library that is not found.
+#[derive(Clone, Copy)]
+enum Lacking {
+    Fails,
+    IsTold,
 }
 
 impl Closure<'_> {
     /// Finds all that `first` asks for, and what that asks for; breadth first, as the loader does.
-    fn follow(&mut self, first: Asking) -> Result<(), LibraryError> {
+    fn follow(&mut self, first: Asking, lacking: Lacking) -> Result<(), LibraryError> {
         let mut queue = VecDeque::from([first]);
         while let Some(asking) = queue.pop_front() {
             for name in &asking.needed {
-                if !self.seen.insert(name.clone()) {
+                if self.seen.contains(name) {
                     continue;
                 }
                 let candidates = search::candidates(name, &asking.folders, self.search);
                 let Some((path, bytes, elf)) = self.first_that_fits(&candidates)? else {
                     let needed_by = asking.name.clone();
-                    return Err(LibraryError::Find {
-                        name: name.clone(),
-                        needed_by,
-                        looked_in: candidates,
-                    });
+                    let name = name.clone();
+                    match lacking {
+                        Lacking::Fails => {
+                            return Err(LibraryError::Find {
+                                name,
+                                needed_by,
+                                looked_in: candidates,
+                            });
+                        }
+                        Lacking::IsTold => self.tell(name, needed_by),
+                    }
+                    continue;
                 };
                 let origin = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+                if self.carried.contains(&origin) {
+                    // It lies in the image as it lies here beside whoever asks, and is a module itself.
+                    continue;
+                }
+                self.seen.insert(name.clone());
                 let origin = origin.parent().unwrap_or(Path::new("/"));
                 queue.push_back(Asking::new(path.display().to_string(), elf, origin, &asking.rpaths));
                 self.found.push(Found {
@@ -147,6 +210,29 @@ impl Closure<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A module is whatever the program may open: what is no library of this machine's kind is passed over.
+    fn add_module(&mut self, module: &Module, loaders: &[PathBuf]) -> Result<(), LibraryError> {
+        let elf = elf::parse(&module.content);
+        let Some(elf) = elf.ok().filter(|elf| elf.architecture == *self.architecture) else {
+            return Ok(());
+        };
+        let origin = module.path.parent().unwrap_or(Path::new("/"));
+        let asking = Asking::new(module.path.display().to_string(), elf, origin, loaders);
+        self.follow(asking, Lacking::IsTold)
+    }
+
+    /// A library that lies somewhere among the modules is opened by its path before those that need it.
+    fn tell(&mut self, name: String, needed_by: String) {
+        let is_carried = self
+            .carried
+            .iter()
+            .any(|path| path.file_name().is_some_and(|file| file == name.as_str()));
+        self.seen.insert(name.clone());
+        if !is_carried {
+            self.unfound.push(Unfound { name, needed_by });
+        }
     }
 
     /// The first candidate that exists and is for the same machine; others are passed over, as by the loader.
@@ -174,12 +260,13 @@ impl Closure<'_> {
                 .any(|path| path.exists());
             if exists {
                 let needed = vec![name.to_owned()];
-                self.follow(Asking {
+                let asking = Asking {
                     name: GLIBC.to_owned(),
                     folders: Vec::new(),
                     rpaths: Vec::new(),
                     needed,
-                })?;
+                };
+                self.follow(asking, Lacking::Fails)?;
             }
         }
         Ok(())
@@ -231,7 +318,7 @@ mod tests {
         let (path, elf) = own();
         let interpreter = elf.interpreter.clone().unwrap();
         let search = SearchPath::of_host(&elf.architecture);
-        let files = closure(&path, elf, &search).unwrap();
+        let (files, _) = closure(&path, elf, &[], &search).unwrap();
         assert!(files.contains_key(&interpreter));
         let c_library = files.keys().find(|path| path.ends_with(GLIBC)).unwrap();
         assert!(
@@ -247,7 +334,10 @@ mod tests {
         let (path, mut elf) = own();
         elf.interpreter = None;
         let search = SearchPath::of_host(&elf.architecture);
-        assert_eq!(closure(&path, elf, &search).unwrap(), BTreeMap::new());
+        assert_eq!(
+            closure(&path, elf, &[], &search).unwrap(),
+            (BTreeMap::new(), Vec::new())
+        );
     }
 
     #[test]
@@ -258,7 +348,7 @@ mod tests {
             configured: vec!["/opt/a".into()],
             built_in: vec!["/opt/b".into()],
         };
-        let error = closure(Path::new("/x/plugin"), elf, &search).unwrap_err();
+        let error = closure(Path::new("/x/plugin"), elf, &[], &search).unwrap_err();
         assert_eq!(
             error.to_string(),
             "failed to find the library libnowhere.so.1, which /x/plugin needs, in any of: /opt/a, /opt/b"
@@ -270,7 +360,7 @@ mod tests {
         let (path, mut elf) = own();
         elf.interpreter = Some("/nowhere/ld.so".into());
         let search = SearchPath::of_host(&elf.architecture);
-        let error = closure(&path, elf, &search).unwrap_err();
+        let error = closure(&path, elf, &[], &search).unwrap_err();
         assert!(matches!(error, LibraryError::ReadLoader { path, .. } if path == Path::new("/nowhere/ld.so")));
     }
 

@@ -34,7 +34,7 @@ async fn package(document: Option<&str>, binary: &str, image: &str) -> String {
     }
     let path = folder.path().to_str().unwrap();
     run(
-        &["package", path, "--binary", binary, "--image", image],
+        &["package", path, "--binary", binary, "--push", image],
         Some(folder.path()),
     )
     .await
@@ -61,8 +61,13 @@ async fn unknown_command() {
 }
 
 #[tokio::test]
-async fn missing_arguments() {
-    insta::assert_snapshot!(run(&["package"], None).await);
+async fn help_of_build() {
+    insta::assert_snapshot!(run(&["build", "--help"], None).await);
+}
+
+#[tokio::test]
+async fn plain_http_without_a_registry() {
+    insta::assert_snapshot!(run(&["package", "--plain-http"], None).await);
 }
 
 #[tokio::test]
@@ -110,7 +115,7 @@ async fn push(address: SocketAddr, options: &[&str]) -> String {
     fs::write(folder.path().join("plugin.yaml"), DOCUMENT).unwrap();
     let image = format!("{address}/a/b");
     let arguments = ["package", folder.path().to_str().unwrap(), "--binary", "/bin/sh"];
-    let image = ["--image", &image, "--ca-certificates", "/etc/passwd"];
+    let image = ["--push", &image, "--ca-certificates", "/etc/passwd"];
     let arguments = [&arguments, &image, options].concat();
     let text = run(&arguments, Some(folder.path())).await;
     text.replace(&address.to_string(), "REGISTRY")
