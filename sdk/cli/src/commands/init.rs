@@ -95,9 +95,8 @@ fn tell(name: &PluginName, files: &Files, args: &InitArgs, printer: &mut Printer
     for path in files.keys().filter(|path| !is_vendored(path)) {
         text.push_str(&format!("  {path}\n"));
     }
-    let vendored = files.keys().filter(|path| is_vendored(path)).count();
-    if vendored > 0 {
-        text.push_str(&format!("  {VENDOR}/ ({vendored} files of the SDK)\n"));
+    if files.keys().any(|path| is_vendored(path)) {
+        text.push_str(&format!("  {VENDOR}/ (the SDK)\n"));
     }
     printer.talk(&text);
     printer.hint(&format!(
@@ -123,16 +122,14 @@ fn hint(error: &InitError, args: &InitArgs) -> Option<String> {
             ))
         }
         InitError::Write { name, source } => match source {
-            WriteError::NotEmpty { .. } => Some(format!(
+            WriteError::NotEmpty { .. } | WriteError::Look { .. } => Some(format!(
                 "choose a folder that is not there yet: `kite-plugin init {} --name {name}`",
                 args.path.with_file_name(format!("{name}-plugin")).display()
             )),
             WriteError::Stage { parent, source } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some(format!("make that folder first: `mkdir -p {}`", parent.display()))
             }
-            WriteError::Look { .. } | WriteError::Stage { .. } | WriteError::File { .. } | WriteError::Place { .. } => {
-                None
-            }
+            WriteError::Stage { .. } | WriteError::File { .. } | WriteError::Place { .. } => None,
         },
     }
 }

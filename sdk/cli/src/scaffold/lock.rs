@@ -13,7 +13,7 @@ pub(super) fn with_root(name: &CrateName) -> String {
     let others = TEMPLATE.split("\n\n").filter(|entry| name_of(entry) != Some(ROOT));
     let mut entries: Vec<&str> = others.map(str::trim_end).collect();
     if let Some(root) = &root {
-        // Cargo has them in the order of their names, and takes another order for another lock.
+        // Cargo has them in the order of their names, and would put them so when it next writes the file.
         let place = entries.partition_point(|entry| name_of(entry).is_none_or(|other| other < name.as_str()));
         entries.insert(place, root.trim_end());
     }

@@ -73,15 +73,17 @@ fn is_there(folder: &Path) -> Result<bool, WriteError> {
 }
 
 fn stage(files: &Files, parent: &Path) -> Result<TempDir, WriteError> {
-    let stage = tempfile::Builder::new()
+    let mut builder = tempfile::Builder::new();
+    builder
         .prefix(".kite-plugin-init-")
         // As any folder is made; the user's mask takes from it.
-        .permissions(Permissions::from_mode(0o777))
-        .tempdir_in(parent)
-        .map_err(|source| WriteError::Stage {
-            parent: parent.to_owned(),
-            source,
-        })?;
+        .permissions(Permissions::from_mode(0o777));
+    // That it is not there is told of the parent, not of a name that nobody knows.
+    let made = parent.metadata().and_then(|_| builder.tempdir_in(parent));
+    let stage = made.map_err(|source| WriteError::Stage {
+        parent: parent.to_owned(),
+        source,
+    })?;
     for (path, data) in files {
         let target = stage.path().join(path);
         let made = target.parent().map_or(Ok(()), fs::create_dir_all);
