@@ -67,7 +67,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, printer: &mut Pr
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match Cli::try_parse_from(&arguments) {
         Ok(Cli { command }) => match command {
-            Command::Init(args) => init::run(args, printer).await,
+            Command::Init(args) => init::run(&args, printer),
             Command::Build(args) => build::run(args, printer).await,
             Command::Package(args) => package::run(args, printer).await,
             Command::CanIApply(args) => can_i_apply::run(args, printer).await,

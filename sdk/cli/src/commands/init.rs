@@ -44,15 +44,14 @@ enum InitError {
     Write { name: PluginName, source: WriteError },
 }
 
-#[expect(clippy::unused_async, reason = "all commands are run alike")]
-pub(crate) async fn run(args: InitArgs, printer: &mut Printer<'_>) -> ExitStatus {
-    match init(&args) {
+pub(crate) fn run(args: &InitArgs, printer: &mut Printer<'_>) -> ExitStatus {
+    match init(args) {
         Ok((name, files)) => {
-            tell(&name, &files, &args, printer);
+            tell(&name, &files, args, printer);
             ExitStatus::Success
         }
         Err(error) => {
-            printer.error(&error, hint(&error, &args).as_deref());
+            printer.error(&error, hint(&error, args).as_deref());
             ExitStatus::Failure
         }
     }
@@ -108,30 +107,44 @@ fn tell(name: &PluginName, files: &Files, args: &InitArgs, printer: &mut Printer
 /// The next command, where there is an obvious one.
 fn hint(error: &InitError, args: &InitArgs) -> Option<String> {
     match error {
-        InitError::NoName { path } => Some(format!("name it: `kite-plugin init {} --name NAME`", path.display())),
+        InitError::NoName { path } => Some(format!("name it: {}", command(path, Some("NAME"), args))),
         InitError::Name { name, .. } => {
             let better = better(name);
-            let command = match &args.name {
-                Some(_) => format!("{} --name {better}", args.path.display()),
-                None if args.path.file_name().is_none() => format!("{} --name {better}", args.path.display()),
-                None => args.path.with_file_name(better).display().to_string(),
+            let is_named_by_path = args.name.is_none() && args.path.file_name().is_some();
+            let command = if is_named_by_path {
+                command(&args.path.with_file_name(better), None, args)
+            } else {
+                command(&args.path, Some(&better), args)
             };
             Some(format!(
                 "a name has lower-case letters, digits and `-`, the last neither first nor last, and at most \
-                 {MAX_PLUGIN_NAME} characters: `kite-plugin init {command}`"
+                 {MAX_PLUGIN_NAME} characters: {command}"
             ))
         }
         InitError::Write { name, source } => match source {
-            WriteError::NotEmpty { .. } | WriteError::Look { .. } => Some(format!(
-                "choose a folder that is not there yet: `kite-plugin init {} --name {name}`",
-                args.path.with_file_name(format!("{name}-plugin")).display()
-            )),
+            WriteError::NotEmpty { .. } | WriteError::Look { .. } => {
+                let other = args.path.with_file_name(format!("{name}-plugin"));
+                let command = command(&other, Some(name.as_str()), args);
+                Some(format!("choose a folder that is not there yet: {command}"))
+            }
             WriteError::Stage { parent, source } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some(format!("make that folder first: `mkdir -p {}`", parent.display()))
             }
             WriteError::Stage { .. } | WriteError::File { .. } | WriteError::Place { .. } => None,
         },
     }
+}
+
+/// The same command with another path, and another name.
+fn command(path: &Path, name: Option<&str>, args: &InitArgs) -> String {
+    let mut command = format!("kite-plugin init {}", path.display());
+    if let Some(name) = name {
+        command.push_str(&format!(" --name {name}"));
+    }
+    if args.language == Language::Python {
+        command.push_str(" --language python");
+    }
+    format!("`{command}`")
 }
 
 /// A good name that is like this one.
@@ -145,5 +158,19 @@ fn better(name: &str) -> String {
         Ok(name) => name.to_string(),
         Err(NameError::Reserved) => format!("{short}-plugin"),
         Err(_) => "my-plugin".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_better_name_is_a_good_one(name in "\\PC{0,60}|[a-zA-Z_ -]{0,60}|tools|api") {
+            prop_assert!(PluginName::parse(&better(&name)).is_ok(), "{}", better(&name));
+        }
     }
 }

@@ -173,8 +173,13 @@ fn the_present_folder_gives_the_name_and_keeps_its_repository() {
         !made.iter().any(|name| name.starts_with(".kite-plugin-init")),
         "{made:?}"
     );
-    let again = program(&project, &["init", "."]);
+    let again = program(&project, &["init", ".", "--language", "python"]);
     assert_eq!(again.status.code(), Some(1), "{again:?}");
+    let again = String::from_utf8(again.stderr).unwrap();
+    assert!(
+        again.contains("`kite-plugin init my-plugin-plugin --name my-plugin --language python`"),
+        "{again}"
+    );
 
     let root = program(&project, &["init", "/"]);
     assert_eq!(root.status.code(), Some(1), "{root:?}");
@@ -242,6 +247,16 @@ async fn cargo_takes_the_project_and_its_lock_file_whatever_the_name() {
         let output = cargo.output().unwrap();
         assert!(output.status.success(), "{name}: {output:?}");
     }
+}
+
+#[tokio::test]
+async fn a_project_is_formatted_as_cargo_formats() {
+    let folder = folder();
+    init(&folder, "hello", &[]).await;
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(folder.path().join("hello")).args(["fmt", "--check"]);
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 proptest! {

@@ -21,7 +21,9 @@ impl Plugin for MyPlugin {
     }
 
     fn routes(&self) -> Router {
-        Router::new().route("/hello", get(hello)).route("/pods", get(pods))
+        Router::new()
+            .route("/hello", get(hello))
+            .route("/pods", get(pods))
     }
 
     fn tools(&self) -> Vec<Tool> {
@@ -92,7 +94,10 @@ async fn pods(KubeClient(kube): KubeClient) -> Result<Json<Pods>, (StatusCode, &
             pods: list.iter().map(ResourceExt::name_any).collect(),
         })),
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "failed to list pods");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "failed to list pods"
+            );
             Err((StatusCode::BAD_GATEWAY, "failed to list pods"))
         }
     }
