@@ -88,33 +88,49 @@ pub(super) fn tools(layout: &Layout, progress: &Progress) -> Result<Tools, Build
             "github.com/coredns/coredns",
         ],
     };
-    let registry = Module {
-        name: "registry",
-        dir: layout.module().join("registry"),
-        packages: &["github.com/distribution/distribution/v3/cmd/registry"],
-    };
     let go = kube.go()?;
     let kube = kube.ready(layout, progress, &go)?;
-    let registry = registry.ready(layout, progress, &go)?;
     Ok(Tools {
         helm: kube.join("helm"),
         coredns: kube.join("coredns"),
         pause: kube.join("pause"),
         kube: kube.join("kube"),
-        registry: registry.join("registry"),
+        registry: registry(layout, progress)?,
         home: layout.cache().join("home"),
     })
 }
 
+/// Finds the registry server in the cache, or builds it.
+pub(super) fn registry(layout: &Layout, progress: &Progress) -> Result<PathBuf, BuildError> {
+    let packages = &["github.com/distribution/distribution/v3/cmd/registry"];
+    alone("registry", packages, layout, progress)
+}
+
 /// Finds buf in the cache, or builds it: it checks the protocol.
 pub(super) fn buf(layout: &Layout, progress: &Progress) -> Result<PathBuf, BuildError> {
+    alone("buf", &["github.com/bufbuild/buf/cmd/buf"], layout, progress)
+}
+
+/// Finds crane in the cache, or builds it: it checks images.
+pub(super) fn crane(layout: &Layout, progress: &Progress) -> Result<PathBuf, BuildError> {
+    let packages = &["github.com/google/go-containerregistry/cmd/crane"];
+    alone("crane", packages, layout, progress)
+}
+
+/// A program that is the only one of its module, both of one name.
+fn alone(
+    name: &'static str,
+    packages: &'static [&'static str],
+    layout: &Layout,
+    progress: &Progress,
+) -> Result<PathBuf, BuildError> {
     let module = Module {
-        name: "buf",
-        dir: layout.module().join("buf"),
-        packages: &["github.com/bufbuild/buf/cmd/buf"],
+        name,
+        dir: layout.module().join(name),
+        packages,
     };
     let go = module.go()?;
-    Ok(module.ready(layout, progress, &go)?.join("buf"))
+    Ok(module.ready(layout, progress, &go)?.join(name))
 }
 
 /// Waits until all files of a folder are on the disk: one that is there by name but empty, after a power cut, would be

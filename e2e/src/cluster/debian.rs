@@ -1,4 +1,5 @@
-//! Debian's parts of a node (containerd, runc, CNI plugins, iptables), unpacked into the cache and not installed.
+//! Debian's parts of a node (containerd, runc, CNI plugins, iptables), and skopeo, which checks images; unpacked into the
+//! cache and not installed.
 
 use std::fs;
 use std::io;
@@ -13,13 +14,14 @@ use super::layout::{Layout, hex};
 use super::progress::Progress;
 use super::state::{Lock, StateError, fresh_half, remove_dir};
 
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
     "containerd",
     "runc",
     "containernetworking-plugins",
     "iptables",
     "conntrack",
     "iproute2",
+    "skopeo",
 ];
 
 /// What every Debian has, and what must not be mixed with the host's own: its loader goes with its C library.
@@ -144,7 +146,7 @@ fn fetch(all: &Path, done: &Path, progress: &Progress) -> Result<(), DebianError
     progress.say("debian: reading the list of packages");
     let log = half.join("log");
     run_logged(progress, "debian", &apt(&["update"]), &log).map_err(DebianError::Update)?;
-    progress.say("debian: downloading containerd, runc, CNI plugins, iptables");
+    progress.say("debian: downloading containerd, runc, CNI plugins, iptables, skopeo");
     let mut install = apt(&["install", "--yes", "--download-only", "--no-install-recommends"]);
     install.args(PACKAGES);
     run_logged(progress, "debian", &install, &log).map_err(DebianError::Download)?;

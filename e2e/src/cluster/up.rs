@@ -159,6 +159,21 @@ pub fn buf(layout: &Layout) -> Result<PathBuf, ClusterError> {
     Ok(build::buf(layout, &Progress::start())?)
 }
 
+/// Finds the registry server, or builds it.
+pub fn registry(layout: &Layout) -> Result<PathBuf, ClusterError> {
+    Ok(build::registry(layout, &Progress::start())?)
+}
+
+/// Finds crane, or builds it.
+pub fn crane(layout: &Layout) -> Result<PathBuf, ClusterError> {
+    Ok(build::crane(layout, &Progress::start())?)
+}
+
+/// `skopeo`, for arguments to be added; of the packages that a node needs too.
+pub fn skopeo(layout: &Layout) -> Result<Command, ClusterError> {
+    Ok(debian::debian(layout, &Progress::start())?.command("skopeo"))
+}
+
 /// Ends what is left of the cluster, if anything, and removes what it had.
 fn clear(layout: &Layout, debian: &Debian) -> Result<(), ClusterError> {
     if let Some(record) = Record::read(layout) {

@@ -60,7 +60,7 @@ impl Python {
         })
     }
 
-    /// The folder of the modules that protoc makes of the protocol.
+    /// The folder of the modules that are generated for the protocol: a package called `kite`.
     pub fn modules(&self) -> &Path {
         &self.modules
     }

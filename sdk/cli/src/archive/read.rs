@@ -2,6 +2,8 @@
 
 mod check;
 mod entries;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, BufRead as _, BufReader, Read};
 

@@ -74,7 +74,7 @@ pub(super) fn hint(error: &BuildError, folder: &Path) -> Option<String> {
             "see what pip says above, and whether it is version 22.3 or newer: `python3 -m pip --version`"
         }
         BuildError::Python(PythonError::DynamicDependencies) => {
-            "list the packages with their versions: `python3 -m pip freeze > requirements.txt`"
+            "list the packages with their versions, as pip-tools does: `pip-compile --generate-hashes`"
         }
         BuildError::Python(PythonError::Start(_)) => {
             "give pyproject.toml a script called as the plugin, as `NAME = \"module:function\"` under [project.scripts]"

@@ -95,7 +95,7 @@ pub(super) async fn build(
     let start = start::find(&folder, &document.project.scripts, name).map_err(PythonError::Start)?;
     let packages = packages(&folder, document.project)?;
     let environment = folder.join(ENVIRONMENT);
-    make(&environment, &packages, printer).await?;
+    make(&folder, &environment, &packages, printer).await?;
     Ok(PythonProject {
         folder,
         environment,
@@ -123,7 +123,12 @@ fn packages(folder: &Path, project: Table) -> Result<Packages, PythonError> {
 
 /// An environment of ours that is outdated is made anew, so that nothing is left in it; one of the author's own is
 /// theirs, and gets what the project asks for beside what they have put there.
-async fn make(environment: &Path, packages: &Packages, printer: &mut Printer<'_>) -> Result<(), PythonError> {
+async fn make(
+    folder: &Path,
+    environment: &Path,
+    packages: &Packages,
+    printer: &mut Printer<'_>,
+) -> Result<(), PythonError> {
     let stamp = environment.join(STAMP);
     let wanted = digest(packages, printer).await?;
     let present = fs::read_to_string(&stamp).ok();
@@ -147,16 +152,23 @@ async fn make(environment: &Path, packages: &Packages, printer: &mut Printer<'_>
             "Taking your virtual environment {ENVIRONMENT} as it is, with all that is in it\n"
         ));
     }
-    install(environment, packages, printer).await?;
+    install(folder, environment, packages, printer).await?;
     if is_ours {
         fs::write(&stamp, wanted).map_err(|source| PythonError::Stamp { path: stamp, source })?;
     }
     Ok(())
 }
 
-async fn install(environment: &Path, packages: &Packages, printer: &mut Printer<'_>) -> Result<(), PythonError> {
+async fn install(
+    folder: &Path,
+    environment: &Path,
+    packages: &Packages,
+    printer: &mut Printer<'_>,
+) -> Result<(), PythonError> {
     let mut command = python();
     command
+        // Where the requirements name files by their places in the project.
+        .current_dir(folder)
         .args(["-m", "pip", "--python"])
         .arg(environment)
         // What is compiled holds times and folders.

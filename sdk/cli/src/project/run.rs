@@ -1,6 +1,9 @@
 //! Programs that a build runs: what they say is told while they say it.
 
-use std::{io, process::ExitStatus, process::Stdio};
+use std::{
+    io,
+    process::{ExitStatus, Stdio},
+};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
@@ -16,7 +19,7 @@ pub(crate) enum RunError {
     Start { program: String, source: io::Error },
     #[error("failed to read what {program} writes")]
     Read { program: String, source: io::Error },
-    #[error("failed to end {program} well: {status}")]
+    #[error("failed to run {program} well: it ended with {status}")]
     Failed { program: String, status: ExitStatus },
 }
 

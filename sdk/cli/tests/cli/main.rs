@@ -9,6 +9,8 @@ mod init;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
+mod project;
+#[cfg(test)]
 mod push;
 #[cfg(test)]
 mod registry;

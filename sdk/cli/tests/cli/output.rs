@@ -172,3 +172,93 @@ async fn registry_that_is_broken() {
     let address = registry::answering(StatusCode::INTERNAL_SERVER_ERROR).await;
     insta::assert_snapshot!(masked(&push(address, &["--plain-http"]).await));
 }
+
+/// Packages this machine's shell, as `DIR/hello.tar.gz`, with these web files and this document.
+async fn written(document: &str, web: &[&str], folder: &Path) -> String {
+    fs::write(folder.join("plugin.yaml"), document).unwrap();
+    for file in web {
+        let path = folder.join("web/dist").join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, file).unwrap();
+    }
+    let output = folder.join("hello.tar.gz");
+    let arguments = ["package", folder.to_str().unwrap(), "--binary", "/bin/sh", "-o"];
+    let more = [output.to_str().unwrap(), "--ca-certificates", "/etc/passwd"];
+    run(&[&arguments[..], &more].concat(), Some(folder)).await
+}
+
+const FRONTEND: &str = "  frontend: {remoteEntry: remoteEntry.js}\n";
+
+#[tokio::test]
+async fn written_to_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = written(
+        &(DOCUMENT.to_owned() + FRONTEND),
+        &["remoteEntry.js", "assets/a.css"],
+        folder.path(),
+    )
+    .await;
+    let bytes = fs::read(folder.path().join("hello.tar.gz")).unwrap();
+    assert!(text.contains(&registry::digest(&bytes)), "{text}");
+    let package = kite_plugin::archive::read(bytes.as_slice()).unwrap();
+    assert_eq!(
+        package.web.keys().collect::<Vec<_>>(),
+        ["assets/a.css", "remoteEntry.js"]
+    );
+    let image = format!("docker.io/library/hello@{}", package.image.digest());
+    assert_eq!(package.manifest.spec()["image"], image);
+    insta::assert_snapshot!(mask(&masked(&text), "Wrote ", char::is_ascii_digit, "SIZE"));
+}
+
+#[tokio::test]
+async fn front_end_that_is_not_built() {
+    let folder = tempfile::tempdir().unwrap();
+    insta::assert_snapshot!(written(&(DOCUMENT.to_owned() + FRONTEND), &[], folder.path()).await);
+}
+
+#[tokio::test]
+async fn web_file_whose_path_is_too_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = format!("{}.js", "a".repeat(100));
+    insta::assert_snapshot!(written(DOCUMENT, &[&long], folder.path()).await);
+}
+
+/// Runs `package` on a package in a folder, with what it is of as `DIR`.
+async fn repackaged(more: &[&str]) -> (String, Registry) {
+    let folder = tempfile::tempdir().unwrap();
+    written(DOCUMENT, &[], folder.path()).await;
+    let registry = Registry::start().await;
+    let (package, image) = (folder.path().join("hello.tar.gz"), format!("{}/a/b", registry.address));
+    let more: Vec<&str> = more
+        .iter()
+        .map(|word| if *word == "IMAGE" { &image } else { *word })
+        .collect();
+    let text = run(
+        &[&["package", package.to_str().unwrap()], &more[..]].concat(),
+        Some(folder.path()),
+    )
+    .await;
+    (text.replace(&registry.address.to_string(), "REGISTRY"), registry)
+}
+
+#[tokio::test]
+async fn package_that_is_pushed() {
+    let (text, registry) = repackaged(&["--push", "IMAGE", "--plain-http"]).await;
+    let digest = registry::digest(&registry.content().manifests["0.1.0"]);
+    assert_eq!(text.matches(&digest).count(), 2, "{text}");
+    insta::assert_snapshot!(masked(&text));
+}
+
+#[tokio::test]
+async fn package_of_which_nothing_is_made() {
+    insta::assert_snapshot!(repackaged(&[]).await.0);
+}
+
+#[tokio::test]
+async fn package_that_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hello.tar.gz");
+    fs::write(&path, "no package").unwrap();
+    let arguments = ["package", path.to_str().unwrap(), "--push", "registry.example/hello"];
+    insta::assert_snapshot!(run(&arguments, Some(folder.path())).await);
+}
