@@ -85,19 +85,18 @@ fn last_part(path: &Path) -> Result<String, InitError> {
 /// Tells what was made, and what to do with it.
 fn tell(name: &PluginName, files: &Files, args: &InitArgs, printer: &mut Printer<'_>) {
     let folder = args.path.display();
-    let (title, test) = match args.language {
+    let (language, test) = match args.language {
         Language::Rust => ("Rust", "cargo test"),
         Language::Python => ("Python", "kite-plugin build && .venv/bin/python -m unittest"),
     };
-    let mut text = format!("Made the plugin {name}, in {title}, in {folder}:\n");
-    let is_vendored = |path: &str| path.split('/').next() == Some(VENDOR);
-    for path in files.keys().filter(|path| !is_vendored(path)) {
-        text.push_str(&format!("  {path}\n"));
-    }
-    if files.keys().any(|path| is_vendored(path)) {
-        text.push_str(&format!("  {VENDOR}/ (the SDK)\n"));
-    }
-    printer.talk(&text);
+    let is_vendored = |path: &&String| path.split('/').next() == Some(VENDOR);
+    let own = files.keys().filter(|path| !is_vendored(path)).map(String::as_str);
+    let vendored = files.keys().find(is_vendored).map(|_| "vendor/ (the SDK)");
+    let all: Vec<&str> = own.chain(vendored).collect();
+    let list = all.join("\n  ");
+    printer.talk(&format!(
+        "Made the plugin {name}, in {language}, in {folder}:\n  {list}\n"
+    ));
     printer.hint(&format!(
         "test it: `cd {folder} && {test}`, and then send it to your registry and your cluster: \
          `kite-plugin package --push registry.example/{name} | kubectl apply -f -`"
@@ -137,14 +136,12 @@ fn hint(error: &InitError, args: &InitArgs) -> Option<String> {
 
 /// The same command with another path, and another name.
 fn command(path: &Path, name: Option<&str>, args: &InitArgs) -> String {
-    let mut command = format!("kite-plugin init {}", path.display());
-    if let Some(name) = name {
-        command.push_str(&format!(" --name {name}"));
-    }
-    if args.language == Language::Python {
-        command.push_str(" --language python");
-    }
-    format!("`{command}`")
+    let name = name.map(|name| format!(" --name {name}")).unwrap_or_default();
+    let language = match args.language {
+        Language::Rust => "",
+        Language::Python => " --language python",
+    };
+    format!("`kite-plugin init {}{name}{language}`", path.display())
 }
 
 /// A good name that is like this one.
