@@ -14,7 +14,7 @@ use crate::{
 
 pub use door::{Exports, show};
 pub use images::{PROJECT_IMAGES, ProjectImage, binary, image_spec, project_image};
-pub use plugin::package;
+pub use plugin::{apply, package};
 
 /// The name of the CRD.
 const CRD: &str = "kiteplugins.kite.dev";

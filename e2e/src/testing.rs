@@ -6,7 +6,7 @@ mod wait;
 pub mod world;
 
 pub use gateway::{Answer, Gateway, send};
-pub use scope::{Scope, scope};
+pub use scope::{LABEL, Scope, scope};
 pub use wait::{SOON, START, eventually};
 
 use std::{env, path::PathBuf};

@@ -48,7 +48,8 @@ pub(super) async fn hello(target: &Target, progress: &Progress) -> Result<(), De
     Ok(())
 }
 
-fn apply(target: &Target, document: &str) -> Result<(), DeployError> {
+/// Applies a document as whoever the kubeconfig says.
+pub fn apply(target: &Target, document: &str) -> Result<(), DeployError> {
     let failed = |source| DeployError::Run {
         program: "kubectl",
         source,

@@ -20,7 +20,7 @@ use super::{Gateway, PLUGINS, SOON, START, SYSTEM, eventually, kubeconfig};
 use crate::target::client_of;
 
 /// On everything that a test makes: the test's name.
-const LABEL: &str = "kite.dev/test";
+pub const LABEL: &str = "kite.dev/test";
 /// Where tests make their users and pods.
 const HOME: &str = "default";
 

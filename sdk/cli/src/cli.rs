@@ -8,6 +8,7 @@ use crate::{
     commands::{
         build::{self, BuildArgs},
         can_i_apply::{self, CanIApplyArgs},
+        init::{self, InitArgs},
         package::{self, PackageArgs},
     },
     printer::Printer,
@@ -30,6 +31,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Init(InitArgs),
     Build(BuildArgs),
     Package(PackageArgs),
     #[command(name = CAN_I_APPLY)]
@@ -65,6 +67,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, printer: &mut Pr
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match Cli::try_parse_from(&arguments) {
         Ok(Cli { command }) => match command {
+            Command::Init(args) => init::run(&args, printer),
             Command::Build(args) => build::run(args, printer).await,
             Command::Package(args) => package::run(args, printer).await,
             Command::CanIApply(args) => can_i_apply::run(args, printer).await,

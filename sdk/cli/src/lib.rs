@@ -7,3 +7,4 @@ pub mod image;
 pub mod manifest;
 pub mod printer;
 mod project;
+pub mod scaffold;
