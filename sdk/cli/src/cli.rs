@@ -8,6 +8,7 @@ use crate::{
     commands::{
         can_i_apply::{self, CanIApplyArgs},
         package::{self, PackageArgs},
+        validate::{self, ValidateArgs},
     },
     printer::Printer,
 };
@@ -29,13 +30,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Validate(ValidateArgs),
     Package(PackageArgs),
     #[command(name = CAN_I_APPLY)]
     CanIApply(CanIApplyArgs),
 }
 
-/// The command whose status 1 is an answer.
 const CAN_I_APPLY: &str = "can-i-apply";
+/// The commands whose status 1 is an answer.
+const QUESTIONS: [&str; 2] = [CAN_I_APPLY, "validate"];
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,11 +66,13 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, printer: &mut Pr
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match Cli::try_parse_from(&arguments) {
         Ok(Cli { command }) => match command {
+            Command::Validate(args) => validate::run(&args, printer),
             Command::Package(args) => package::run(args, printer).await,
             Command::CanIApply(args) => can_i_apply::run(args, printer).await,
         },
         Err(error) => {
-            let is_question = arguments.get(1).is_some_and(|command| command == CAN_I_APPLY);
+            let command = arguments.get(1);
+            let is_question = command.is_some_and(|command| QUESTIONS.iter().any(|question| command == question));
             explain(&error, is_question, printer)
         }
     }

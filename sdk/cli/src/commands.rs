@@ -2,3 +2,5 @@
 
 pub(crate) mod can_i_apply;
 pub(crate) mod package;
+mod places;
+pub(crate) mod validate;

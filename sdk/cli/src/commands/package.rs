@@ -67,6 +67,9 @@ pub(crate) async fn run(args: PackageArgs, printer: &mut Printer<'_>) -> ExitSta
             ExitStatus::Success
         }
         Err(error) => {
+            if let PackageError::Manifest(ManifestError::Refused(complaints)) = &error {
+                printer.talk(&(complaints.report() + "\n"));
+            }
             printer.error(&error, hint(&error, &args).as_deref());
             ExitStatus::Failure
         }

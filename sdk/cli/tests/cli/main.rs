@@ -7,6 +7,10 @@ mod can_i_apply;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod push;
 #[cfg(test)]
 mod registry;
+#[cfg(test)]
+mod validate;
