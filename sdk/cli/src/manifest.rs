@@ -14,6 +14,7 @@ use std::{
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
@@ -150,14 +151,14 @@ fn check_text(source: Source, places: Option<Places<'_>>) -> Checked {
 
 /// The document, as far as it can be understood.
 fn judged(source: &Source, document: Node, places: Option<Places<'_>>, desk: &mut Desk) -> Option<Manifest> {
-    let schema = schema()?;
+    let schema = SCHEMA.as_ref()?;
     let mut walk = Walk {
         source,
         rules: Rules::new(),
         desk,
         spec: schema.properties.as_ref()?.get("spec")?,
     };
-    document::check(&mut walk, &document, &schema);
+    document::check(&mut walk, &document, schema);
     if desk.has_errors() {
         return None;
     }
@@ -184,10 +185,10 @@ fn judged(source: &Source, document: Node, places: Option<Places<'_>>, desk: &mu
 }
 
 /// The schema of the version that is served.
-fn schema() -> Option<JSONSchemaProps> {
+static SCHEMA: LazyLock<Option<JSONSchemaProps>> = LazyLock::new(|| {
     let mut versions = kite_api::crd().spec.versions.into_iter();
     versions.find_map(|version| version.schema?.open_api_v3_schema)
-}
+});
 
 /// As the API server reads it: a field that is null is absent, but in what the schema leaves open.
 fn without_nulls(value: Value) -> Value {

@@ -1,8 +1,10 @@
 //! The rules of the CRD across fields, which are in the Common Expression Language, and the place at which one is broken.
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    rc::Rc,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
@@ -32,18 +34,33 @@ pub(super) enum Step {
     Item(usize),
 }
 
-/// Evaluates rules, each compiled once.
+/// Evaluates rules.
 pub(super) struct Rules {
     context: Context<'static>,
-    programs: HashMap<String, Option<Program>>,
+}
+
+thread_local! {
+    /// The rules that were evaluated, each compiled once.
+    static PROGRAMS: RefCell<HashMap<String, Option<Rc<Program>>>> = RefCell::default();
+}
+
+/// Nothing where the text is no rule.
+fn program(rule: &str) -> Option<Rc<Program>> {
+    PROGRAMS.with_borrow_mut(|programs| {
+        if let Some(program) = programs.get(rule) {
+            return program.clone();
+        }
+        let program = Program::compile(rule).ok().map(Rc::new);
+        programs.insert(rule.to_owned(), program.clone());
+        program
+    })
 }
 
 impl Rules {
     pub(super) fn new() -> Self {
         let mut context = Context::default().with_all();
-        let patterns = Patterns::default();
-        context.add_function("matches", move |This(text): This<Arc<String>>, pattern: Arc<String>| {
-            patterns.matches(&text, &pattern)
+        context.add_function("matches", |This(text): This<Arc<String>>, pattern: Arc<String>| {
+            PATTERNS.matches(&text, &pattern)
         });
         // The two that the rules use of what the interpreter does not have: the type of a value, and one name of a type.
         context.add_function("type", |value: Value| -> Result<Value, ExecutionError> {
@@ -53,14 +70,11 @@ impl Rules {
             }))
         });
         context.add_variable_from_value("int", Value::from("int"));
-        Self {
-            context,
-            programs: HashMap::new(),
-        }
+        Self { context }
     }
 
     /// Those of `rules` that `node` breaks.
-    pub(super) fn broken(&mut self, rules: &[ValidationRule], node: &Node) -> Vec<Broken> {
+    pub(super) fn broken(&self, rules: &[ValidationRule], node: &Node) -> Vec<Broken> {
         if rules.is_empty() {
             return Vec::new();
         }
@@ -78,13 +92,8 @@ impl Rules {
     }
 
     /// A rule that cannot be evaluated is broken, as it is to the API server.
-    fn holds(&mut self, rule: &str, value: &Value) -> bool {
-        if !self.programs.contains_key(rule) {
-            self.programs.insert(rule.to_owned(), Program::compile(rule).ok());
-        }
-        let Some(Some(program)) = self.programs.get(rule) else {
-            return false;
-        };
+    fn holds(&self, rule: &str, value: &Value) -> bool {
+        let Some(program) = program(rule) else { return false };
         let mut scope = self.context.new_inner_scope();
         scope.add_variable_from_value("self", value.clone());
         matches!(program.execute(&scope), Ok(Value::Bool(true)))
@@ -92,7 +101,7 @@ impl Rules {
 
     /// The place at fault. A list that the rule speaks of is tried with each of its items alone, and as a whole list with
     /// ever more of them: the first that breaks the rule is the one.
-    fn narrowed(&mut self, rule: &str, node: &Node, value: &Value) -> Vec<Step> {
+    fn narrowed(&self, rule: &str, node: &Node, value: &Value) -> Vec<Step> {
         if let Content::List(items) = &node.content {
             let first = (1..=items.len()).find(|count| {
                 let fewer: Vec<Value> = items.iter().take(*count).map(cel).collect();
@@ -128,6 +137,8 @@ impl Rules {
 /// The regular expressions of the rules, each compiled once.
 #[derive(Default)]
 struct Patterns(Mutex<HashMap<String, Option<Regex>>>);
+
+static PATTERNS: LazyLock<Patterns> = LazyLock::new(Patterns::default);
 
 impl Patterns {
     fn matches(&self, text: &str, pattern: &str) -> Result<bool, ExecutionError> {

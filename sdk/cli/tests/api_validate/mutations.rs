@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::corpus;
 
-const COUNT: usize = 400;
+const COUNT: usize = 200;
 
 /// The same ones in each run.
 pub(crate) fn some() -> Vec<Value> {
