@@ -10,6 +10,7 @@ use crate::{
         can_i_apply::{self, CanIApplyArgs},
         init::{self, InitArgs},
         package::{self, PackageArgs},
+        validate::{self, ValidateArgs},
     },
     printer::Printer,
 };
@@ -33,13 +34,15 @@ struct Cli {
 enum Command {
     Init(InitArgs),
     Build(BuildArgs),
+    Validate(ValidateArgs),
     Package(PackageArgs),
     #[command(name = CAN_I_APPLY)]
     CanIApply(CanIApplyArgs),
 }
 
-/// The command whose status 1 is an answer.
 const CAN_I_APPLY: &str = "can-i-apply";
+/// The commands whose status 1 is an answer.
+const QUESTIONS: [&str; 2] = [CAN_I_APPLY, "validate"];
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,11 +72,13 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, printer: &mut Pr
         Ok(Cli { command }) => match command {
             Command::Init(args) => init::run(&args, printer),
             Command::Build(args) => build::run(args, printer).await,
+            Command::Validate(args) => validate::run(&args, printer),
             Command::Package(args) => package::run(args, printer).await,
             Command::CanIApply(args) => can_i_apply::run(args, printer).await,
         },
         Err(error) => {
-            let is_question = arguments.get(1).is_some_and(|command| command == CAN_I_APPLY);
+            let command = arguments.get(1);
+            let is_question = command.is_some_and(|command| QUESTIONS.iter().any(|question| command == question));
             explain(&error, is_question, printer)
         }
     }

@@ -4,3 +4,5 @@ pub(crate) mod build;
 pub(crate) mod can_i_apply;
 pub(crate) mod init;
 pub(crate) mod package;
+mod places;
+pub(crate) mod validate;

@@ -1,66 +1,51 @@
 //! `plugin.yaml`: the `KitePlugin` document that an author writes.
 
+mod beyond;
+mod complaint;
+mod document;
 mod node;
+mod rules;
+mod schema;
+mod source;
+mod warnings;
+mod yaml;
 
 use std::{
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, JSONSchemaPropsOrArray};
-use kite_api::{KitePlugin, PluginName};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use kite_api::{KitePlugin, PluginName, boundary::Places};
 use node::Node;
 use semver::Version;
 use serde_json::Value;
-use serde_saphyr::Spanned;
+
+pub use self::complaint::{Complaint, Complaints, Severity};
+use self::{complaint::Desk, rules::Rules, schema::Walk, source::Source};
 
 /// The file in a plugin's folder.
 pub const FILE: &str = "plugin.yaml";
 /// Most bytes of the file. The API server takes no object of more than about 1.5 MiB.
 pub(crate) const MAX_SIZE: u64 = 1024 * 1024;
-const API_VERSION: &str = "kite.dev/v1alpha1";
-const KIND: &str = "KitePlugin";
-/// Fields of the document's root, and of its `metadata`, that an author may write.
-const ROOT: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
-const METADATA: [&str; 3] = ["name", "labels", "annotations"];
+/// How much of a file that is too large is shown.
+const BEGINNING: usize = 1024;
 
-/// Why a `plugin.yaml` is refused.
+/// Why there is no document.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     #[error("failed to read {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("failed to read {path}: it has more than {MAX_SIZE} bytes")]
-    TooLarge { path: PathBuf },
-    #[error("failed to parse the document")]
-    Parse(#[source] serde_saphyr::Error),
-    #[error("failed to accept the document: another begins on line {line}; give each a file of its own")]
-    SeveralDocuments { line: u64 },
-    #[error("failed to accept the document: it is no KitePlugin, since `{field}` is not `{expected}`")]
-    OtherKind {
-        field: &'static str,
-        expected: &'static str,
-    },
-    #[error(
-        "failed to accept the document: line {line}, column {column}: there is no field `{path}`; known here: {known}"
-    )]
-    UnknownField {
-        path: String,
-        line: u64,
-        column: u64,
-        known: String,
-    },
-    #[error("failed to accept the document: `metadata.name` is absent")]
-    NoName,
-    #[error("failed to accept the name {name:?}")]
-    Name {
-        name: String,
-        source: kite_api::name::NameError,
-    },
-    #[error("failed to accept the version {version:?}")]
-    Version { version: String, source: semver::Error },
+    #[error("failed to accept the document: it has {}", errors(.0.errors()))]
+    Refused(Box<Complaints>),
     #[error("failed to write the document")]
     Write(#[source] serde_saphyr::SerializeError),
+}
+
+fn errors(count: usize) -> String {
+    format!("{count} error{}", if count == 1 { "" } else { "s" })
 }
 
 /// A `plugin.yaml` that was accepted.
@@ -68,7 +53,17 @@ pub enum ManifestError {
 pub struct Manifest {
     pub name: PluginName,
     pub version: Version,
+    plugin: KitePlugin,
     document: Node,
+}
+
+/// What became of a document.
+#[derive(Debug)]
+pub struct Checked {
+    /// The document, if nothing refuses it.
+    pub manifest: Option<Manifest>,
+    /// Errors, or of a document that is accepted warnings.
+    pub complaints: Complaints,
 }
 
 /// Reads the `plugin.yaml` in `folder`.
@@ -78,38 +73,150 @@ pub fn read(folder: &Path) -> Result<Manifest, ManifestError> {
 
 /// Reads a `plugin.yaml` whatever it is called.
 pub fn read_file(path: &Path) -> Result<Manifest, ManifestError> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_string(&mut text));
-    let size = read.map_err(|source| ManifestError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    if size as u64 > MAX_SIZE {
-        return Err(ManifestError::TooLarge { path: path.to_owned() });
-    }
-    parse(&text)
+    accepted(check_bytes(&path.display().to_string(), bytes(path)?, None))
 }
 
 /// Reads the text of a `plugin.yaml`. Refused is also what the API server would drop without a word.
 pub fn parse(text: &str) -> Result<Manifest, ManifestError> {
-    let document: Node = serde_saphyr::from_str(text).map_err(of_parsing)?;
-    for (field, expected) in [("apiVersion", API_VERSION), ("kind", KIND)] {
-        if document.get(field).and_then(Node::text) != Some(expected) {
-            return Err(ManifestError::OtherKind { field, expected });
+    accepted(check_text(Source::new(FILE.to_owned(), text.to_owned()), None))
+}
+
+/// Checks the file, also against what nobody may grant where the namespaces of plugins and system are these, and warns.
+pub fn check_file(path: &Path, places: Places<'_>) -> Result<Checked, ManifestError> {
+    Ok(check_bytes(&path.display().to_string(), bytes(path)?, Some(places)))
+}
+
+/// Checks the content of a file that is called `name`, as [`check_file`] does.
+pub fn check(name: &str, content: Vec<u8>, places: Places<'_>) -> Checked {
+    check_bytes(name, content, Some(places))
+}
+
+fn accepted(checked: Checked) -> Result<Manifest, ManifestError> {
+    let Checked { manifest, complaints } = checked;
+    manifest.ok_or_else(|| ManifestError::Refused(Box::new(complaints)))
+}
+
+/// The content of the file, or of one that is too large a byte more than it may have.
+fn bytes(path: &Path) -> Result<Vec<u8>, ManifestError> {
+    let mut content = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut content));
+    match read {
+        Ok(_) => Ok(content),
+        Err(source) => Err(ManifestError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn check_bytes(name: &str, mut content: Vec<u8>, places: Option<Places<'_>>) -> Checked {
+    let mut desk = Desk::default();
+    if content.len() as u64 > MAX_SIZE {
+        content.truncate(BEGINNING);
+        let advice = "no object of the API server can be this large: keep large texts elsewhere";
+        let message = format!("the document has more than {MAX_SIZE} bytes");
+        desk.error("", &(0..0), message, Some(advice.to_owned()));
+    } else {
+        match String::from_utf8(content) {
+            Ok(text) => return check_text(Source::new(name.to_owned(), text), places),
+            Err(error) => {
+                let start = error.utf8_error().valid_up_to();
+                content = error.into_bytes();
+                let message = String::from("this is not UTF-8");
+                desk.error(
+                    "",
+                    &(start..start),
+                    message,
+                    Some(String::from("save the file as UTF-8")),
+                );
+            }
         }
     }
-    refuse_unknown_fields(&document)?;
-    let plugin: KitePlugin = serde_saphyr::from_str(text).map_err(ManifestError::Parse)?;
-    let name = plugin.metadata.name.ok_or(ManifestError::NoName)?;
-    let version = plugin.spec.version;
-    Ok(Manifest {
-        name: PluginName::parse(&name).map_err(|source| ManifestError::Name { name, source })?,
-        version: Version::parse(&version).map_err(|source| ManifestError::Version { version, source })?,
+    let text = String::from_utf8_lossy(&content).into_owned();
+    Checked {
+        manifest: None,
+        complaints: desk.complaints(Source::new(name.to_owned(), text)),
+    }
+}
+
+fn check_text(source: Source, places: Option<Places<'_>>) -> Checked {
+    let mut desk = Desk::default();
+    let document = yaml::parse(&source, &mut desk);
+    let manifest = document.and_then(|document| judged(&source, document, places, &mut desk));
+    Checked {
+        manifest: manifest.filter(|_| !desk.has_errors()),
+        complaints: desk.complaints(source),
+    }
+}
+
+/// The document, as far as it can be understood.
+fn judged(source: &Source, document: Node, places: Option<Places<'_>>, desk: &mut Desk) -> Option<Manifest> {
+    let schema = SCHEMA.as_ref()?;
+    let mut walk = Walk {
+        source,
+        rules: Rules::new(),
+        desk,
+        spec: schema.properties.as_ref()?.get("spec")?,
+    };
+    document::check(&mut walk, &document, schema);
+    if desk.has_errors() {
+        return None;
+    }
+    let plugin = match serde_json::from_value::<KitePlugin>(without_nulls(Value::from(&document))) {
+        Ok(plugin) => plugin,
+        Err(error) => {
+            // The types are what the schema is made from, so that they should not differ.
+            let advice = Some(String::from("write it as docs/reference/kiteplugin.md says"));
+            desk.error("", &document.mark(), error.to_string(), advice);
+            return None;
+        }
+    };
+    beyond::check(&document, &plugin, desk);
+    if let Some(places) = places {
+        beyond::check_boundary(&document, &plugin, places, desk);
+        warnings::check(&document, &plugin, places.plugins, desk);
+    }
+    Some(Manifest {
+        name: PluginName::parse(plugin.metadata.name.as_deref()?).ok()?,
+        version: Version::parse(&plugin.spec.version).ok()?,
+        plugin,
         document,
     })
 }
 
+/// The schema of the version that is served.
+static SCHEMA: LazyLock<Option<JSONSchemaProps>> = LazyLock::new(|| {
+    let mut versions = kite_api::crd().spec.versions.into_iter();
+    versions.find_map(|version| version.schema?.open_api_v3_schema)
+});
+
+/// As the API server reads it: a field that is null is absent, but in what the schema leaves open.
+fn without_nulls(value: Value) -> Value {
+    const FREE: [&str; 2] = ["settings", "settingsSchema"];
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+            let fields = fields.map(|(key, value)| {
+                let value = if FREE.contains(&key.as_str()) {
+                    value
+                } else {
+                    without_nulls(value)
+                };
+                (key, value)
+            });
+            Value::Object(fields.collect())
+        }
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
+}
+
 impl Manifest {
+    /// The document as the API types have it.
+    pub fn plugin(&self) -> &KitePlugin {
+        &self.plugin
+    }
+
     /// The spec as its author wrote it.
     pub fn spec(&self) -> Value {
         self.document.get("spec").map_or(Value::Null, Value::from)
@@ -118,78 +225,10 @@ impl Manifest {
     /// The document with `image` as the image of the plugin, and else as its author wrote it, comments aside.
     pub fn with_image(&self, image: &str) -> Result<String, ManifestError> {
         let mut document = self.document.clone();
-        document.replace(&["spec", "image"], Node::Text(image.to_owned()));
+        document.replace(&["spec", "image"], Node::text_node(image));
         // A long text in one line, so that the image can be found by its key.
         let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
         serde_saphyr::to_string_with_options(&document, options).map_err(ManifestError::Write)
-    }
-}
-
-fn of_parsing(error: serde_saphyr::Error) -> ManifestError {
-    match error.without_snippet() {
-        serde_saphyr::Error::MultipleDocuments { location, .. } => {
-            ManifestError::SeveralDocuments { line: location.line() }
-        }
-        _ => ManifestError::Parse(error),
-    }
-}
-
-fn refuse_unknown_fields(document: &Node) -> Result<(), ManifestError> {
-    each_key(document, "", &ROOT)?;
-    if let Some(metadata) = document.get("metadata") {
-        each_key(metadata, "metadata", &METADATA)?;
-    }
-    let crd = kite_api::crd();
-    let schema = crd
-        .spec
-        .versions
-        .iter()
-        .find_map(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
-    let spec = schema.and_then(|schema| schema.properties.as_ref()?.get("spec"));
-    match (document.get("spec"), spec) {
-        (Some(node), Some(schema)) => walk(node, schema, "spec"),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses the first field that the schema does not have, in the order of the document.
-fn walk(node: &Node, schema: &JSONSchemaProps, path: &str) -> Result<(), ManifestError> {
-    match (node, &schema.properties, &schema.items) {
-        (Node::Map(entries), Some(properties), _) => {
-            let known: Vec<&str> = properties.keys().map(String::as_str).collect();
-            each_key(node, path, &known)?;
-            entries.iter().try_for_each(|(key, value)| {
-                properties
-                    .get(&key.value)
-                    .map_or(Ok(()), |schema| walk(value, schema, &below(path, &key.value)))
-            })
-        }
-        (Node::List(values), _, Some(JSONSchemaPropsOrArray::Schema(schema))) => values
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, value)| walk(value, schema, &format!("{path}[{index}]"))),
-        _ => Ok(()),
-    }
-}
-
-fn each_key(node: &Node, path: &str, known: &[&str]) -> Result<(), ManifestError> {
-    let Node::Map(entries) = node else { return Ok(()) };
-    match entries.iter().find(|(key, _)| !known.contains(&key.value.as_str())) {
-        Some((Spanned { value, referenced, .. }, _)) => Err(ManifestError::UnknownField {
-            path: below(path, value),
-            line: referenced.line(),
-            column: referenced.column(),
-            known: known.join(", "),
-        }),
-        None => Ok(()),
-    }
-}
-
-fn below(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
     }
 }
 
@@ -212,11 +251,6 @@ spec:
   resources: {limits: {memory: 64Mi, cpu: 1}}
 ";
 
-    fn spoilt(from: &str, to: &str) -> ManifestError {
-        assert!(GOOD.contains(from));
-        parse(&GOOD.replacen(from, to, 1)).unwrap_err()
-    }
-
     #[test]
     fn a_good_document_keeps_all_but_the_image() {
         let manifest = parse(GOOD).unwrap();
@@ -231,69 +265,37 @@ spec:
     }
 
     #[test]
-    fn a_document_is_refused_for_each_of_its_reasons() {
-        assert!(matches!(
-            spoilt("kite.dev", "other.dev"),
-            ManifestError::OtherKind {
-                field: "apiVersion",
-                ..
-            }
-        ));
-        assert!(matches!(
-            spoilt("KitePlugin", "Pod"),
-            ManifestError::OtherKind { field: "kind", .. }
-        ));
-        assert!(matches!(
-            spoilt("  name: hello", "  labels: {}"),
-            ManifestError::Parse(_)
-        ));
-        assert!(matches!(
-            spoilt("  name: hello", "  annotations: {}"),
-            ManifestError::NoName
-        ));
-        assert!(matches!(
-            spoilt("name: hello", "name: tools"),
-            ManifestError::Name { .. }
-        ));
-        assert!(matches!(spoilt("0.1.0", "1.0.x"), ManifestError::Version { .. }));
-        assert!(matches!(spoilt("[get, list]", "[gett]"), ManifestError::Parse(_)));
-        assert!(matches!(spoilt("  image: hello:0.1.0\n", ""), ManifestError::Parse(_)));
-        assert!(matches!(spoilt("kind:", "kind: ["), ManifestError::Parse(_)));
-        assert!(matches!(
-            spoilt("spec:", "---\nspec:"),
-            ManifestError::SeveralDocuments { line: 7 }
-        ));
+    fn a_document_is_refused_with_the_place_of_each_fault() {
+        let spoilt = GOOD
+            .replace("kind:", "kid:")
+            .replace("version: 0.1.0", "version: 1.20")
+            .replace("verbs:", "verb:");
+        let Err(ManifestError::Refused(complaints)) = parse(&spoilt) else {
+            panic!("it was accepted");
+        };
+        let told: Vec<(usize, usize, &str)> = complaints
+            .told()
+            .iter()
+            .map(|complaint| (complaint.line, complaint.column, complaint.path.as_str()))
+            .collect();
+        let expected = [
+            (1, 1, "kind"),
+            (2, 1, "kid"),
+            (7, 12, "spec.version"),
+            (11, 7, "spec.permissions[0]"),
+            (11, 44, "spec.permissions[0].verb"),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(complaints.errors(), 5);
     }
 
     #[test]
-    fn an_unknown_field_is_refused_with_its_place() {
-        for (from, to, path, line, column) in [
-            ("kind:", "status: {}\nkind:", "status", 2, 1),
-            ("  labels:", "  namespace: a\n  labels:", "metadata.namespace", 5, 3),
-            ("  replicas:", "  replica: 1\n  replicas:", "spec.replica", 9, 3),
-            ("verbs:", "verb: [], verbs:", "spec.permissions[0].verb", 11, 44),
-        ] {
-            let ManifestError::UnknownField {
-                path: found,
-                line: l,
-                column: c,
-                ..
-            } = spoilt(from, to)
-            else {
-                panic!("{path} was not refused as unknown");
-            };
-            assert_eq!((found.as_str(), l, c), (path, line, column));
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_missing_or_too_large_is_refused() {
+    fn a_file_that_is_missing_is_not_read_and_one_that_is_too_large_or_no_text_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(read(folder.path()).unwrap_err(), ManifestError::Read { .. }));
-        std::fs::write(folder.path().join(FILE), vec![b'#'; 1024 * 1024 + 1]).unwrap();
-        assert!(matches!(
-            read(folder.path()).unwrap_err(),
-            ManifestError::TooLarge { .. }
-        ));
+        for content in [vec![b'#'; 1024 * 1024 + 1], vec![b'a', b'\n', 0xff]] {
+            std::fs::write(folder.path().join(FILE), content).unwrap();
+            assert!(matches!(read(folder.path()).unwrap_err(), ManifestError::Refused(_)));
+        }
     }
 }

@@ -7,12 +7,10 @@ mod tell;
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use kite_api::boundary::{
-    Places,
-    preview::{self, Change, Need, Question},
-};
+use kite_api::boundary::preview::{self, Change, Need, Question};
 
 use self::ask::{AskError, Cluster, ConnectError, Connection, Present};
+use super::places::PlacesArgs;
 use crate::{
     cli::ExitStatus,
     manifest::{self, ManifestError},
@@ -37,25 +35,8 @@ pub(crate) struct CanIApplyArgs {
     #[command(flatten)]
     connection: Connection,
 
-    /// Namespace of the plugins' pods and Secrets
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        env = "KITE_PLUGINS_NAMESPACE",
-        hide_env_values = true,
-        default_value = "kite-plugins"
-    )]
-    plugins_namespace: String,
-
-    /// Namespace of the operator and the gateway
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        env = "KITE_SYSTEM_NAMESPACE",
-        hide_env_values = true,
-        default_value = "kite-system"
-    )]
-    system_namespace: String,
+    #[command(flatten)]
+    places: PlacesArgs,
 
     /// Name of the field manager that will apply the document; fields of the spec that others own stay
     #[arg(long, value_name = "NAME", default_value = "kubectl")]
@@ -140,6 +121,9 @@ pub(crate) async fn run(args: CanIApplyArgs, printer: &mut Printer<'_>) -> ExitS
             }
         }
         Err(error) => {
+            if let CanIApplyError::Manifest(ManifestError::Refused(complaints)) = &error {
+                printer.talk(&(complaints.report() + "\n"));
+            }
             printer.error(&error, hint(&error).as_deref());
             ExitStatus::Unanswered
         }
@@ -164,10 +148,7 @@ async fn answer(args: &CanIApplyArgs) -> Result<Answer, CanIApplyError> {
     };
     let change = Change {
         name,
-        places: Places {
-            plugins: &args.plugins_namespace,
-            system: &args.system_namespace,
-        },
+        places: args.places.places(),
         old,
         new: &new,
     };

@@ -98,6 +98,9 @@ pub(crate) async fn run(args: PackageArgs, printer: &mut Printer<'_>) -> ExitSta
     match packaged {
         Ok(()) => ExitStatus::Success,
         Err(error) => {
+            if let PackageError::Manifest(ManifestError::Refused(complaints)) = &error {
+                printer.talk(&(complaints.report() + "\n"));
+            }
             printer.error(&error, hint::hint(&error, &args).as_deref());
             ExitStatus::Failure
         }

@@ -332,9 +332,15 @@ async fn reviews_that_are_refused() {
 }
 
 #[tokio::test]
+async fn a_document_with_errors() {
+    let document = DOCUMENT.replace("resources: [nodes]", "resources: [secrets]");
+    insta::assert_snapshot!(ask(Says::default(), &document, &[]).await);
+}
+
+#[tokio::test]
 async fn what_nobody_may_grant() {
     let document = DOCUMENT
-        .replace("resources: [nodes]", "resources: [secrets]")
+        .replace("resources: [nodes]", "acknowledgeDangerous: true, resources: [secrets]")
         .replace("namespaces: [shop]", "namespaces: [kite-system]");
     let escalates = Says::default();
     insta::assert_snapshot!(ask(escalates, &document, &[]).await);

@@ -11,6 +11,10 @@ mod output;
 #[cfg(test)]
 mod project;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod push;
 #[cfg(test)]
 mod registry;
+#[cfg(test)]
+mod validate;
