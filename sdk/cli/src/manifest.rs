@@ -256,7 +256,7 @@ spec:
         let manifest = parse(GOOD).unwrap();
         assert_eq!(manifest.name.as_str(), "hello");
         assert_eq!(manifest.version, Version::new(0, 1, 0));
-        let image = "registry.example/hello@sha256:00";
+        let image = "registry.example/hello@sha256:0000000000000000000000000000000000000000000000000000000000000000";
         let written = manifest.with_image(image).unwrap();
         insta::assert_snapshot!(written);
         let expected: Value = serde_saphyr::from_str(&GOOD.replace("hello:0.1.0", image)).unwrap();

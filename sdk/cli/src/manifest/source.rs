@@ -90,7 +90,7 @@ mod tests {
     fn what_is_shown_is_on_one_line_and_inside() {
         let source = Source::new(String::new(), String::from("a: b\r\n  é"));
         assert_eq!(source.shown(&(3..99)), 3..4);
-        assert_eq!(source.shown(&(9..10)), 8..8);
+        assert_eq!(source.shown(&(9..10)), 8..10);
         assert_eq!(source.shown(&(50..60)), 10..10);
     }
 }
