@@ -47,13 +47,17 @@ struct PythonTemplates;
 pub fn files(name: &PluginName, language: Language) -> Files {
     match language {
         Language::Rust => rust(name),
-        Language::Python => filled::<PythonTemplates>(&[("{{name}}", name.as_str())]),
+        Language::Python => filled::<PythonTemplates>(&[("{{name}}", name.as_str()), ("{{text}}", &yaml_text(name))]),
     }
 }
 
 fn rust(name: &PluginName) -> Files {
     let crate_name = CrateName::of(name);
-    let places = [("{{name}}", name.as_str()), ("{{crate}}", crate_name.as_str())];
+    let places = [
+        ("{{name}}", name.as_str()),
+        ("{{text}}", &yaml_text(name)),
+        ("{{crate}}", crate_name.as_str()),
+    ];
     let mut files = filled::<RustTemplates>(&places);
     let text = |text: String| Cow::Owned(text.into_bytes());
     files.insert(LOCK_FILE.to_owned(), text(lock::with_root(&crate_name)));
@@ -68,6 +72,12 @@ fn rust(name: &PluginName) -> Files {
         );
     }
     files
+}
+
+/// The name as a text in YAML: `76` and `no` would be something else without quotes.
+fn yaml_text(name: &PluginName) -> String {
+    let quoted = || format!("\"{name}\"");
+    serde_saphyr::to_string(&name.as_str()).map_or_else(|_| quoted(), |text| text.trim().to_owned())
 }
 
 /// All templates, with what stands in their places.

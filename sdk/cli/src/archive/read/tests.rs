@@ -261,17 +261,18 @@ fn a_document_is_refused_for_each_of_its_reasons() {
     assert!(matches!(refused, ArchiveError::NotText), "{refused}");
     let refused = with_document(&|text| text.replace("name: own", "name: other").into());
     assert!(matches!(refused, ArchiveError::Name { .. }), "{refused}");
-    for image in [
-        "own:1.0.0",
-        "own@sha256:0000",
-        &format!("own@sha256:{}", "0".repeat(64)),
-    ] {
-        let refused = with_document(&|text| {
+    let with_image = |image: &str| {
+        with_document(&|text| {
             let (before, _) = text.split_once("image:").unwrap();
             format!("{before}image: \"{image}\"}}\n").into()
-        });
+        })
+    };
+    for image in ["own:1.0.0", &format!("own@sha256:{}", "0".repeat(64))] {
+        let refused = with_image(image);
         assert!(matches!(refused, ArchiveError::ImageName(_)), "{image}: {refused}");
     }
+    let refused = with_image("own@sha256:0000");
+    assert!(matches!(refused, ArchiveError::Manifest(_)), "{refused}");
     let refused = with_document(&|text| (text + &"#".repeat(1 << 20)).into());
     assert!(matches!(refused, ArchiveError::FileTooLarge { .. }), "{refused}");
 }
