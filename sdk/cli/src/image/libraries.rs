@@ -394,4 +394,30 @@ mod tests {
         ];
         assert_eq!(placed, expected.map(PathBuf::from));
     }
+
+    #[test]
+    fn what_modules_lack_is_told_unless_it_is_a_module_itself() {
+        let (binary, _) = own();
+        let search = SearchPath {
+            configured: Vec::new(),
+            built_in: vec!["/nowhere".into()],
+        };
+        let module = |path: &str, content: Vec<u8>| Module {
+            path: path.into(),
+            content: content.into(),
+        };
+        // This test is as good a module as any, and asks for the C library.
+        let asking = || module("/x/asking.so", fs::read(&binary).unwrap());
+        let lacking = |modules: &[Module]| {
+            let (_, mut elf) = own();
+            elf.needed.clear();
+            let needed = closure(&binary, elf, modules, &search).unwrap();
+            let unfound = needed.unfound.iter();
+            unfound.map(|unfound| unfound.name.clone()).collect::<Vec<_>>()
+        };
+        assert!(lacking(&[asking()]).contains(&GLIBC.to_owned()));
+        let carried = module("/y/libc.so.6", b"no library of this machine".to_vec());
+        assert!(!lacking(&[asking(), carried]).contains(&GLIBC.to_owned()));
+        assert_eq!(lacking(&[module("/x/text.py", b"text".to_vec())]), Vec::<String>::new());
+    }
 }
