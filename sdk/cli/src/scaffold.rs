@@ -43,11 +43,16 @@ struct RustTemplates;
 #[folder = "templates/python"]
 struct PythonTemplates;
 
+/// The protocol's modules.
+#[derive(Embed)]
+#[folder = "generated/python"]
+struct PythonModules;
+
 /// The files of a new plugin called `name`.
 pub fn files(name: &PluginName, language: Language) -> Files {
     match language {
         Language::Rust => rust(name),
-        Language::Python => filled::<PythonTemplates>(&[("{{name}}", name.as_str())]),
+        Language::Python => python(name),
     }
 }
 
@@ -67,6 +72,12 @@ fn rust(name: &PluginName) -> Files {
                 .map(|(path, data)| (format!("{folder}/{path}"), data)),
         );
     }
+    files
+}
+
+fn python(name: &PluginName) -> Files {
+    let mut files = filled::<PythonTemplates>(&[("{{name}}", name.as_str())]);
+    files.extend(filled::<PythonModules>(&[]));
     files
 }
 
