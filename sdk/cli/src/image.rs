@@ -147,7 +147,7 @@ pub fn build(spec: &ImageSpec) -> Result<Image, ImageError> {
     let entrypoint = entrypoint(&spec.entrypoint)?;
     let (binary, elf) = read_binary(&spec.binary)?;
     let architecture = elf.architecture.clone();
-    let (libraries, _) = libraries::closure(&spec.binary, elf, &[], &SearchPath::of_host(&architecture))?;
+    let libraries = libraries::closure(&spec.binary, elf, &[], &SearchPath::of_host(&architecture))?.files;
     let base = base_files(libraries, read_ca_certificates(spec.ca_certificates.as_deref())?);
     let own = BTreeMap::from([(
         spec.entrypoint.clone(),

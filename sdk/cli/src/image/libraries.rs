@@ -116,16 +116,24 @@ impl Asking {
     }
 }
 
-/// The files that `binary` and its `modules` need, by their paths in the image, and what the modules lack. A static
-/// binary needs none.
+/// What a binary and its modules need.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Needed {
+    /// By their paths in the image.
+    pub(super) files: BTreeMap<PathBuf, Vec<u8>>,
+    /// What the modules lack.
+    pub(super) unfound: Vec<Unfound>,
+}
+
+/// What `binary` and its `modules` need. A static binary needs nothing.
 pub(super) fn closure(
     binary: &Path,
     elf: Elf,
     modules: &[Module],
     search: &SearchPath,
-) -> Result<(BTreeMap<PathBuf, Vec<u8>>, Vec<Unfound>), LibraryError> {
+) -> Result<Needed, LibraryError> {
     let Some(interpreter) = elf.interpreter.clone() else {
-        return Ok((BTreeMap::new(), Vec::new()));
+        return Ok(Needed::default());
     };
     let loader = fs::read(&interpreter).map_err(|source| LibraryError::ReadLoader {
         path: interpreter.clone(),
@@ -159,7 +167,8 @@ pub(super) fn closure(
 
     let mut files: BTreeMap<_, _> = place(closure.found, &search.built_in).collect();
     files.insert(interpreter, loader);
-    Ok((files, closure.unfound))
+    let unfound = closure.unfound;
+    Ok(Needed { files, unfound })
 }
 
 /// What becomes of a library that is not found.
@@ -318,7 +327,7 @@ mod tests {
         let (path, elf) = own();
         let interpreter = elf.interpreter.clone().unwrap();
         let search = SearchPath::of_host(&elf.architecture);
-        let (files, _) = closure(&path, elf, &[], &search).unwrap();
+        let files = closure(&path, elf, &[], &search).unwrap().files;
         assert!(files.contains_key(&interpreter));
         let c_library = files.keys().find(|path| path.ends_with(GLIBC)).unwrap();
         assert!(
@@ -334,10 +343,7 @@ mod tests {
         let (path, mut elf) = own();
         elf.interpreter = None;
         let search = SearchPath::of_host(&elf.architecture);
-        assert_eq!(
-            closure(&path, elf, &[], &search).unwrap(),
-            (BTreeMap::new(), Vec::new())
-        );
+        assert_eq!(closure(&path, elf, &[], &search).unwrap(), Needed::default());
     }
 
     #[test]
@@ -387,5 +393,31 @@ mod tests {
             "/opt/x.so",
         ];
         assert_eq!(placed, expected.map(PathBuf::from));
+    }
+
+    #[test]
+    fn what_modules_lack_is_told_unless_it_is_a_module_itself() {
+        let (binary, _) = own();
+        let search = SearchPath {
+            configured: Vec::new(),
+            built_in: vec!["/nowhere".into()],
+        };
+        let module = |path: &str, content: Vec<u8>| Module {
+            path: path.into(),
+            content: content.into(),
+        };
+        // This test is as good a module as any, and asks for the C library.
+        let asking = || module("/x/asking.so", fs::read(&binary).unwrap());
+        let lacking = |modules: &[Module]| {
+            let (_, mut elf) = own();
+            elf.needed.clear();
+            let needed = closure(&binary, elf, modules, &search).unwrap();
+            let unfound = needed.unfound.iter();
+            unfound.map(|unfound| unfound.name.clone()).collect::<Vec<_>>()
+        };
+        assert!(lacking(&[asking()]).contains(&GLIBC.to_owned()));
+        let carried = module("/y/libc.so.6", b"no library of this machine".to_vec());
+        assert!(!lacking(&[asking(), carried]).contains(&GLIBC.to_owned()));
+        assert_eq!(lacking(&[module("/x/text.py", b"text".to_vec())]), Vec::<String>::new());
     }
 }

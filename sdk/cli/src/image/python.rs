@@ -12,7 +12,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use oci_spec::image::Arch;
 
 use self::{
     interpreter::Interpreter,
@@ -20,7 +19,6 @@ use self::{
 };
 use super::{
     Image, ImageError, Process, assemble, base_files,
-    elf::Elf,
     layer::{self, File, Paths},
     libraries::{self, Module, Unfound},
     read_binary, read_ca_certificates,
@@ -99,8 +97,9 @@ pub fn build_python(spec: &PythonSpec) -> Result<(Image, Vec<Unfound>), ImageErr
     let has_sources = project.keys().any(|path| path.starts_with(folder.join(SOURCES)));
 
     let modules = modules([&library, &packages, &project]);
-    let (libraries, unfound) = needed(&interpreter, elf, &modules, &architecture)?;
-    let mut base = base_files(libraries, read_ca_certificates(spec.ca_certificates.as_deref())?);
+    let search = SearchPath::of_host(&architecture);
+    let needed = libraries::closure(&interpreter.executable, elf, &modules, &search)?;
+    let mut base = base_files(needed.files, read_ca_certificates(spec.ca_certificates.as_deref())?);
     base.extend(files(library));
     let own = [
         (INTERPRETER.into(), 0o755, Bytes::from(binary)),
@@ -119,7 +118,7 @@ pub fn build_python(spec: &PythonSpec) -> Result<(Image, Vec<Unfound>), ImageErr
         }
     }
     let process = process(spec, has_sources);
-    Ok((assemble(process, architecture, layers)?, unfound))
+    Ok((assemble(process, architecture, layers)?, needed.unfound))
 }
 
 fn process(spec: &PythonSpec, has_sources: bool) -> Process<'_> {
@@ -148,16 +147,6 @@ fn modules(trees: [&Tree; 3]) -> Vec<Module> {
         content: file.content.clone(),
     };
     files.map(module).collect()
-}
-
-fn needed(
-    interpreter: &Interpreter,
-    elf: Elf,
-    modules: &[Module],
-    architecture: &Arch,
-) -> Result<(BTreeMap<PathBuf, Vec<u8>>, Vec<Unfound>), ImageError> {
-    let search = SearchPath::of_host(architecture);
-    Ok(libraries::closure(&interpreter.executable, elf, modules, &search)?)
 }
 
 fn files(tree: Tree) -> BTreeMap<PathBuf, File> {

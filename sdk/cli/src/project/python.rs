@@ -8,7 +8,6 @@ use std::{
 };
 
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 pub(crate) use start::{Start, StartError};
 use tokio::process::Command;
 
@@ -16,7 +15,7 @@ use super::{
     PYPROJECT,
     run::{RunError, run},
 };
-use crate::printer::Printer;
+use crate::{image::layer, printer::Printer};
 
 /// The virtual environment's folder in the project's.
 pub(crate) const ENVIRONMENT: &str = ".venv";
@@ -199,14 +198,12 @@ async fn install(
 async fn digest(packages: &Packages, printer: &mut Printer<'_>) -> Result<String, PythonError> {
     let mut command = python();
     command.args(["-c", "import sys; print(sys.version, sys.base_prefix)"]);
-    let mut hash = Sha256::new();
-    hash.update(run(command, printer).await.map_err(PythonError::Version)?);
+    let mut whole = run(command, printer).await.map_err(PythonError::Version)?;
     match packages {
-        Packages::Listed(file) => hash.update(read(file)?),
-        Packages::Asked(requirements) => hash.update(requirements.join("\n")),
+        Packages::Listed(file) => whole.extend(read(file)?.bytes()),
+        Packages::Asked(requirements) => whole.extend(requirements.join("\n").bytes()),
     }
-    let hash = hash.finalize();
-    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(layer::digest(&whole).to_string())
 }
 
 fn python() -> Command {

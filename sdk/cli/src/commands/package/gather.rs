@@ -20,14 +20,12 @@ pub(super) async fn program(
     manifest: &Manifest,
     printer: &mut Printer<'_>,
 ) -> Result<Built, PackageError> {
-    match &args.binary {
-        Some(binary) => Ok(Built::Binary(binary.clone())),
-        None => {
-            printer.talk(&format!("Building {} {}\n", manifest.name, manifest.version));
-            let built = project::build(&args.folder, Some(manifest.name.as_str()), printer).await;
-            built.map_err(PackageError::Project)
-        }
+    if let Some(binary) = &args.binary {
+        return Ok(Built::Binary(binary.clone()));
     }
+    printer.talk(&format!("Building {} {}\n", manifest.name, manifest.version));
+    let built = project::build(&args.folder, Some(manifest.name.as_str()), printer).await;
+    built.map_err(PackageError::Project)
 }
 
 pub(super) async fn image(
@@ -46,7 +44,7 @@ pub(super) async fn image(
         "Building the image of {title} {version} from {}\n",
         from.display()
     ));
-    let build = move || match program {
+    let write = move || match program {
         Built::Binary(binary) => {
             let spec = ImageSpec {
                 binary,
@@ -69,7 +67,7 @@ pub(super) async fn image(
             image::build_python(&spec)
         }
     };
-    let built = tokio::task::spawn_blocking(build).await.map_err(PackageError::Join)?;
+    let built = tokio::task::spawn_blocking(write).await.map_err(PackageError::Join)?;
     let (image, warnings) = built.map_err(PackageError::Build)?;
     for warning in warnings {
         printer.talk(&format!("warning: {warning}\n"));

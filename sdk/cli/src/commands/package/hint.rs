@@ -56,17 +56,17 @@ pub(super) fn hint(error: &PackageError, args: &PackageArgs) -> Option<String> {
     }
 }
 
-/// The command as it was given, less what is only for some outcomes.
+/// The command as it was given.
 fn command(args: &PackageArgs) -> String {
-    let mut command = format!("kite-plugin package {}", args.folder.display());
-    let paths = [("--output", &args.output), ("--binary", &args.binary)];
+    let mut words = vec![format!("kite-plugin package {}", args.folder.display())];
+    let paths = [
+        ("--output", &args.output),
+        ("--binary", &args.binary),
+        ("--ca-certificates", &args.ca_certificates),
+    ];
     for (option, path) in paths {
-        if let Some(path) = path {
-            command.push_str(&format!(" {option} {}", path.display()));
-        }
+        words.extend(path.iter().map(|path| format!("{option} {}", path.display())));
     }
-    if let Some(reference) = &args.push {
-        command.push_str(&format!(" --push {reference}"));
-    }
-    command
+    words.extend(args.push.iter().map(|reference| format!("--push {reference}")));
+    words.join(" ")
 }

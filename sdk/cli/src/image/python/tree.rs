@@ -59,9 +59,9 @@ impl Selection {
         }
         match self {
             Self::Library => {
-                !UNWANTED_OF_LIBRARY.contains(&&*name)
-                    && !UNWANTED_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
-                    && !(is_file && name.ends_with(".a"))
+                let is_archive = is_file && name.ends_with(".a");
+                let begins = |beginning: &&str| name.starts_with(beginning);
+                !(is_archive || UNWANTED_OF_LIBRARY.contains(&&*name) || UNWANTED_BEGINNINGS.iter().any(begins))
             }
             Self::Packages => {
                 let is_note = is_file && NOTES_OF_PIP.contains(&&*name) && is_description(entry.path().parent());
