@@ -38,6 +38,10 @@ class Plugin(plugin_pb2_grpc.PluginServicer):
     async def Http(self, requests, context):
         first = await anext(requests)
         method, path = first.head.method, first.head.path_and_query.partition("?")[0]
+        if first.head.protocol:
+            # A WebSocket that is refused says no more.
+            yield answer(404, b'{"error": "there is no WebSocket"}')
+            return
         ended = first.end
         if path == "/echo" and method == "POST":
             head = kite.HttpResponseHead(status=200)
@@ -97,8 +101,9 @@ def health(state):
 
 async def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--address", default="[::]", help="where to listen")
-    parser.add_argument("--folder", type=pathlib.Path, default="/run/kite", help="certificate, key and the clients' CA")
+    given = os.environ.get
+    parser.add_argument("--address", default=given("KITE_PLUGIN_ADDRESS", "[::]"), help="where to listen")
+    parser.add_argument("--folder", type=pathlib.Path, default=given("KITE_PLUGIN_FOLDER", "/run/kite"), help="certificates")
     arguments = parser.parse_args()
     state = {"serving": True}
     limits = [("grpc.max_receive_message_length", 1280 * 1024), ("grpc.max_metadata_size", 16 * 1024)]
