@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 use crate::{
     commands::{
         can_i_apply::{self, CanIApplyArgs},
+        conformance::{self, ConformanceArgs},
         package::{self, PackageArgs},
     },
     printer::Printer,
@@ -32,10 +33,13 @@ enum Command {
     Package(PackageArgs),
     #[command(name = CAN_I_APPLY)]
     CanIApply(CanIApplyArgs),
+    #[command(name = CONFORMANCE)]
+    Conformance(Box<ConformanceArgs>),
 }
 
-/// The command whose status 1 is an answer.
+/// The commands whose status 1 is an answer.
 const CAN_I_APPLY: &str = "can-i-apply";
+const CONFORMANCE: &str = "conformance";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -65,9 +69,13 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, printer: &mut Pr
         Ok(Cli { command }) => match command {
             Command::Package(args) => package::run(args, printer).await,
             Command::CanIApply(args) => can_i_apply::run(args, printer).await,
+            Command::Conformance(args) => conformance::run(*args, printer).await,
         },
         Err(error) => {
-            let is_question = arguments.get(1).is_some_and(|command| command == CAN_I_APPLY);
+            let questions = [CAN_I_APPLY, CONFORMANCE];
+            let is_question = arguments
+                .get(1)
+                .is_some_and(|command| questions.iter().any(|question| command == question));
             explain(&error, is_question, printer)
         }
     }

@@ -1,4 +1,5 @@
 //! One file per command: typed arguments and a printer in, an exit status out.
 
 pub(crate) mod can_i_apply;
+pub(crate) mod conformance;
 pub(crate) mod package;

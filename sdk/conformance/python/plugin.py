@@ -37,6 +37,16 @@ class Plugin(plugin_pb2_grpc.PluginServicer):
 
     async def Http(self, requests, context):
         first = await anext(requests)
+        given = first.head.context
+        limit = given.timeout.ToTimedelta().total_seconds() if given.HasField("timeout") else None
+        try:
+            async with asyncio.timeout(limit):
+                async for message in self.answers(first, requests, context):
+                    yield message
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the time is up")
+
+    async def answers(self, first, requests, context):
         method, path = first.head.method, first.head.path_and_query.partition("?")[0]
         if first.head.protocol:
             # A WebSocket that is refused says no more.

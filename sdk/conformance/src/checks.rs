@@ -17,6 +17,7 @@ pub(crate) mod trust;
 
 pub(crate) use describe::Described;
 pub(crate) use exchange::Said;
+pub(crate) use hooks::Intercepted;
 pub(crate) use http::Exchanged;
 pub use http::is_path;
 pub(crate) use resources::Walk;

@@ -33,7 +33,7 @@ use crate::{Authorities, Host, IdentityError, Known, Limits, Process, SubjectErr
 /// The name that the plugin is given.
 const NAME: &str = "reference";
 /// Calls that one connection takes at once, where that is the fault, and where cancelled ones are kept.
-const FEW: usize = 50;
+const FEW: usize = 10;
 const LEAKED: usize = 100;
 /// Where neither is.
 const MANY: usize = 4096;
@@ -169,13 +169,28 @@ impl Reference {
         })
     }
 
+    /// Where it serves the protocol.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it answers about its health.
+    pub fn health(&self) -> SocketAddr {
+        self.health
+    }
+
+    /// Who believes whom.
+    pub fn authorities(&self) -> &Authorities {
+        &self.authorities
+    }
+
     /// Limits that are short enough for tests, and long enough for a busy machine.
     pub fn limits() -> Limits {
         Limits {
-            answer: Duration::from_secs(3),
+            answer: Duration::from_secs(6),
             silence: Duration::from_millis(300),
-            renewal: Duration::from_secs(3),
-            end: Duration::from_secs(3),
+            renewal: Duration::from_secs(6),
+            end: Duration::from_secs(6),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod checks;
 pub mod faults;
+pub mod folder;
 mod identity;
 mod json;
 pub mod python;

@@ -2,7 +2,14 @@
 
 use futures::future::{BoxFuture, FutureExt as _};
 
-use crate::{checks::*, verdict::Checked, world::World};
+use crate::{
+    checks::{
+        bounds, definitions, describe, exchange, files, health, hooks, http, load, resources, socket, stop, tools,
+        trust,
+    },
+    verdict::Checked,
+    world::World,
+};
 
 /// A rule, its words and its check stand in one row: none can be without the others.
 macro_rules! rules {
@@ -12,6 +19,7 @@ macro_rules! rules {
             Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, strum::EnumIter, strum::EnumString, strum::IntoStaticStr,
         )]
         #[strum(serialize_all = "kebab-case")]
+        #[expect(clippy::doc_markdown, reason = "the sentences are told to people as they stand here")]
         pub enum Rule { $($(#[doc = $sentence])+ $rule,)+ }
 
         impl Rule {

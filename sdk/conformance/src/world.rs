@@ -14,7 +14,7 @@ use tonic::Code;
 
 use crate::{
     Authorities, Authority, Certified, IdentityError, SubjectError,
-    checks::{Called, Described, Exchanged, Said, Stopped, Walk},
+    checks::{Called, Described, Exchanged, Intercepted, Said, Stopped, Walk},
     verdict::{Checked, Failed, broken, not_applicable},
     wire::{Answer, Ended, Log, Shown, Wire, WireError},
 };
@@ -124,6 +124,7 @@ pub(crate) struct World {
     pub(crate) said: OnceCell<Said>,
     pub(crate) called: OnceCell<Vec<Called>>,
     pub(crate) walks: OnceCell<Vec<Walk>>,
+    pub(crate) intercepted: OnceCell<Intercepted>,
     pub(crate) stopped: OnceCell<Checked<Stopped>>,
 }
 
@@ -143,6 +144,7 @@ impl World {
             said: OnceCell::new(),
             called: OnceCell::new(),
             walks: OnceCell::new(),
+            intercepted: OnceCell::new(),
             stopped: OnceCell::new(),
         }
     }
@@ -154,7 +156,8 @@ impl World {
         } = &self.target;
         let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let host = renewed.as_deref().unwrap_or(host);
-        Wire::connect(*address, name.as_str(), host, shown, &self.log).await
+        // What TLS needs is large, and would be part of every check.
+        Box::pin(Wire::connect(*address, name.as_str(), host, shown, &self.log)).await
     }
 
     /// A connection of its own: for calls by which it may break.

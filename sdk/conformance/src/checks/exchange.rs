@@ -162,13 +162,17 @@ pub(crate) async fn message(world: &World) -> Checked {
 pub(crate) async fn many(world: &World) -> Checked {
     let mut talk = open(world).await?;
     let count = u64::from(talk.hello.max_in_flight.clamp(1, MANY));
-    for id in 1..=count {
-        talk.begin(world, id, None).await;
-    }
+    talk.begin_all(world, 1..=count).await;
     let missing = talk.missing_terminals(world, (1..=count).collect()).await;
     ensure(
         missing.is_empty(),
-        || format!("{} of {count} exchanges have no terminal message", missing.len()),
+        || {
+            format!(
+                "{} of {count} exchanges have no terminal message; {}",
+                missing.len(),
+                talk.state()
+            )
+        },
         "a reply, or Busy, for each",
     )
 }
@@ -181,7 +185,12 @@ pub(crate) async fn cancel(world: &World) -> Checked {
     let missing = talk.missing_terminals(world, BTreeSet::from([1])).await;
     ensure(
         missing.is_empty(),
-        || String::from("an exchange that was given up has no terminal message"),
+        || {
+            format!(
+                "an exchange that was given up has no terminal message; {}",
+                talk.state()
+            )
+        },
         "one",
     )
 }
@@ -197,7 +206,12 @@ pub(crate) async fn late_cancel(world: &World) -> Checked {
     let missing = talk.missing_terminals(world, BTreeSet::from([2])).await;
     ensure(
         missing.is_empty(),
-        || String::from("no exchange is answered after one was given up that was over"),
+        || {
+            format!(
+                "no exchange is answered after one was given up that was over; {}",
+                talk.state()
+            )
+        },
         "the stream goes on",
     )
 }

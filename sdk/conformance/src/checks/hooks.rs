@@ -98,7 +98,14 @@ pub(crate) async fn cluster_event(world: &World) -> Checked {
 }
 
 /// What the middleware answers, and how long that took.
-async fn intercept(world: &World) -> Checked<(Checked<Part>, Duration)> {
+pub(crate) type Intercepted = (Checked<Part>, Duration);
+
+/// It is asked once.
+async fn intercept(world: &World) -> Checked<&Intercepted> {
+    world.intercepted.get_or_try_init(|| ask_middleware(world)).await
+}
+
+async fn ask_middleware(world: &World) -> Checked<Intercepted> {
     if !definitions::supports(world).await?.intercept {
         return not_applicable("the plugin has no middleware");
     }
@@ -123,7 +130,7 @@ async fn intercept(world: &World) -> Checked<(Checked<Part>, Duration)> {
 
 /// What it answers, for rules that build on that.
 async fn verdict(world: &World) -> Checked<Part> {
-    match intercept(world).await?.0 {
+    match intercept(world).await?.0.clone() {
         Err(Failed::Broken { .. }) => not_applicable("the middleware does not answer"),
         part => part,
     }
@@ -131,10 +138,10 @@ async fn verdict(world: &World) -> Checked<Part> {
 
 pub(crate) async fn intercept_in_time(world: &World) -> Checked {
     let (part, took) = intercept(world).await?;
-    part?;
+    part.clone()?;
     let limit = world.limits.answer;
     ensure(
-        took <= limit,
+        *took <= limit,
         || format!("an answer after {took:?}"),
         format!("one within {limit:?}"),
     )

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How much of a request the plugin is sent that it does not want.
-const UNWANTED: usize = 2 * 1024 * 1024;
+const UNWANTED: usize = 1024 * 1024;
 /// Header fields and metadata in which callers are named elsewhere.
 const CALLER_FIELDS: [&str; 6] = [
     "x-forwarded-user",

@@ -1,6 +1,12 @@
 //! Many calls, slow ones, large ones and garbage: what harms one of them harms no other.
 
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
 use bytes::Bytes;
+use futures::future::{Either, join_all, select};
 use kite_proto::{DescribeRequest, DescribeResponse, HttpRequest, HttpResponse, MAX_CHUNK};
 use prost::Message as _;
 use tokio::time::{Instant, timeout};
@@ -17,7 +23,7 @@ use crate::{
 const MANY: usize = 64;
 /// Calls that are cancelled.
 const CANCELLED: usize = 128;
-const TOGETHER: usize = 16;
+const TOGETHER: usize = 8;
 /// Streams that nobody reads.
 const STALLED: usize = 8;
 /// More than a plugin may keep of what it cannot pass on, for all its windows.
@@ -143,9 +149,34 @@ pub(crate) async fn stalled(world: &World) -> Checked {
     for _ in 0..STALLED {
         streams.push(begin(world, &wire, "POST", path).await?);
     }
-    let most = UNREAD / STALLED;
-    futures::future::join_all(streams.iter_mut().map(|call| stall(world, call, most))).await;
-    answered(world, &wire, &format!("while {STALLED} streams are not read")).await
+    let sent = AtomicUsize::new(0);
+    let sending = streams.iter_mut().map(|call| fill(call, UNREAD / STALLED, &sent));
+    let mut sending = pin!(join_all(sending));
+    let mut before = None;
+    // Until nothing is taken any more.
+    while timeout(world.limits.silence, &mut sending).await.is_err() {
+        let now = sent.load(Ordering::Relaxed);
+        if before.replace(now) == Some(now) {
+            break;
+        }
+    }
+    // What can be sent is sent on, so that the streams stay as full as they may be.
+    let when = format!("while {STALLED} streams are not read");
+    let answered = answered(world, &wire, &when);
+    match select(pin!(answered), sending).await {
+        Either::Left((answered, _)) => answered,
+        Either::Right((_, answered)) => answered.await,
+    }
+}
+
+/// Sends pieces for as long as they are taken.
+async fn fill(call: &mut Call, most: usize, sent: &AtomicUsize) {
+    for _ in 0..most / MAX_CHUNK {
+        if !call.send(&piece(), false).await {
+            return;
+        }
+        sent.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 pub(crate) async fn back_pressure(world: &World) -> Checked {
@@ -202,7 +233,7 @@ pub(crate) async fn unknown_field(world: &World) -> Checked {
 async fn taken(world: &World, bytes: &[u8], what: &str) -> Checked {
     // Describe itself is another rule's matter.
     super::describe::offered(world).await?;
-    let wire = world.own().await?;
+    let wire = world.wire().await?;
     let answer = describe(world, &wire, bytes, None).await?;
     ensure(
         answer.messages.len() == 1,
@@ -238,6 +269,6 @@ pub(crate) async fn garbage_message(world: &World) -> Checked {
 pub(crate) async fn oversize_message(world: &World) -> Checked {
     let wire = world.own().await?;
     // One that says that it is four times as large as any may be, with a part of it.
-    describe(world, &wire, &[0; MAX_CHUNK], Some(5 * 1024 * 1024)).await?;
+    describe(world, &wire, &vec![0; MAX_CHUNK], Some(5 * 1024 * 1024)).await?;
     answered(world, &wire, "after a message that is too large").await
 }

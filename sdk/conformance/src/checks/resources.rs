@@ -42,7 +42,7 @@ async fn seen(world: &World, part: impl Fn(&Walk) -> &Checked) -> Checked {
         match part(walk) {
             Ok(()) => result = Ok(()),
             Err(failed @ Failed::Broken { .. }) => return Err(failed.clone()),
-            Err(failed @ Failed::NotApplicable(_)) => result = result.or_else(|_| Err(failed.clone())),
+            Err(failed @ Failed::NotApplicable(_)) => result = result.map_err(|_| failed.clone()),
         }
     }
     result

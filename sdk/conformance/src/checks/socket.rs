@@ -1,4 +1,4 @@
-//! WebSockets.
+//! A WebSocket from its beginning to its end.
 
 use kite_proto::{
     HttpRequest, HttpResponse, WebSocketFrame,
@@ -49,7 +49,7 @@ async fn talk(world: &World) -> Checked<&Exchanged> {
         return not_applicable("the suite knows no path that accepts a WebSocket");
     };
     let talk = async || {
-        let wire = world.own().await?;
+        let wire = world.wire().await?;
         let says = vec![
             Message::Text(String::from("hello")),
             Message::Binary("binary".into()),

@@ -29,6 +29,7 @@ pub(super) fn files(fault: Option<Fault>) -> Vec<(String, Bytes)> {
 }
 
 fn offered(fault: Option<Fault>) -> Definitions {
+    use ResourceVerb::{Create, Delete, Get, List, Patch, Update};
     let tool = |name: &str, schema: &str| Tool {
         name: name.to_owned(),
         description: String::from("Does what a test wants."),
@@ -47,7 +48,6 @@ fn offered(fault: Option<Fault>) -> Definitions {
         schema: TEXT.into(),
         verbs: verbs.iter().map(|verb| i32::from(*verb)).collect(),
     };
-    use ResourceVerb::{Create, Delete, Get, List, Patch, Update};
     let file = |(path, data): (String, Bytes)| File {
         path,
         sha256: Sha256::digest(&data).to_vec().into(),
@@ -119,7 +119,9 @@ fn spoil(fault: Fault, offered: &mut Definitions) {
         }
     }
     if fault == Fault::EmptyPermission {
-        permissions.iter_mut().for_each(|permission| permission.verbs.clear());
+        for permission in permissions {
+            permission.verbs.clear();
+        }
     }
 }
 

@@ -153,7 +153,7 @@ faults! {
         BadFrame;
     SocketClose: /// Answers no CLOSE.
         NoClose;
-    SocketRefused: /// Accepts WebSockets everywhere.
+    SocketRefused: /// Accepts a WebSocket everywhere.
         SocketsEverywhere;
     ExchangeHello: /// Says something before Hello.
         LateHello;

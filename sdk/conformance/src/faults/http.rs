@@ -60,7 +60,7 @@ pub(super) async fn answer(
     if !head.protocol.is_empty() {
         let accepts = path == "/socket" || core.has(Fault::SocketsEverywhere);
         return Ok(if accepts {
-            socket::serve(core, requests)
+            socket::serve(&core, requests)
         } else {
             whole(404, vec![], "no WebSocket")
         });
@@ -79,7 +79,7 @@ pub(super) async fn answer(
         _ => {
             read(requests, first.end).await?;
             let small = small(&core, &head)?;
-            stream::iter(small.into_iter()).boxed()
+            stream::iter(small).boxed()
         }
     };
     let answers = answers.inspect(move |_| {

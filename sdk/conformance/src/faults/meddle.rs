@@ -75,11 +75,11 @@ where
             let is_describe = request.uri().path().ends_with("/Describe");
             let mut response = inner.call(request).await?;
             if is_describe && core.has(Fault::LargeMetadata) {
-                for name in (0..FIELDS).filter_map(|number| HeaderName::try_from(format!("x-{number}")).ok()) {
-                    let value = HeaderValue::try_from("a".repeat(FIELD));
-                    value
-                        .into_iter()
-                        .for_each(|value| drop(response.headers_mut().insert(&name, value)));
+                let value = HeaderValue::try_from("a".repeat(FIELD));
+                for number in 0..FIELDS {
+                    if let (Ok(name), Ok(value)) = (HeaderName::try_from(format!("x-{number}")), &value) {
+                        response.headers_mut().insert(name, value.clone());
+                    }
                 }
             }
             Ok(response)
@@ -97,8 +97,10 @@ async fn before(core: &Core, request: Request<Body>) -> Result<Request<Body>, Re
         return Err(Status::internal("what is this").into_http());
     }
     let link = request.extensions().get::<Link>().cloned();
-    if link.as_ref().is_some_and(|link| link.poisoned.load(Ordering::Relaxed)) {
-        link.as_ref().map(|link| link.cut.cancel());
+    if let Some(link) = &link
+        && link.poisoned.load(Ordering::Relaxed)
+    {
+        link.cut.cancel();
     }
     let looks = [
         Fault::RefusesUnknownFields,

@@ -33,7 +33,7 @@ impl Service {
     /// Waits for ever if that is the fault.
     async fn unless(&self, fault: Fault) {
         if self.has(fault) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -196,9 +196,10 @@ impl Service {
         };
         let name = arguments.get("name").and_then(Value::as_str).unwrap_or("nobody");
         let greeting = format!("Hello, {name}!");
-        let structured = match self.has(Fault::UnfitResult) {
-            true => json!({"greeting": 1}),
-            false => json!({"greeting": greeting}),
+        let structured = if self.has(Fault::UnfitResult) {
+            json!({"greeting": 1})
+        } else {
+            json!({"greeting": greeting})
         };
         let text = if self.has(Fault::LargeResult) {
             "a".repeat(MAX_RESULT)

@@ -1,7 +1,5 @@
 //! A WebSocket on which messages come back as they went.
 
-use std::sync::Arc;
-
 use futures::{StreamExt as _, stream};
 use kite_proto::{HttpRequest, HttpResponse, WebSocketFrame, web_socket_frame::Kind};
 use tonic::Streaming;
@@ -11,7 +9,7 @@ use super::{
     http::{Answers, message},
 };
 
-pub(super) fn serve(core: Arc<Core>, requests: Streaming<HttpRequest>) -> Answers<HttpResponse> {
+pub(super) fn serve(core: &Core, requests: Streaming<HttpRequest>) -> Answers<HttpResponse> {
     let mut first = vec![message(101, vec![], "")];
     if core.has(Fault::DataOnSocket) {
         first.push(HttpResponse {

@@ -95,10 +95,21 @@ impl Call {
     /// Sends bytes behind a prefix that says that they are `length`.
     pub(crate) async fn send_prefixed(&mut self, length: u32, message: &[u8], last: bool) -> bool {
         let mut framed = BytesMut::with_capacity(PREFIX + message.len());
-        framed.put_u8(0);
-        framed.put_u32(length);
-        framed.put_slice(message);
-        let mut rest = framed.freeze();
+        frame(&mut framed, length, message);
+        self.send_bytes(framed.freeze(), last).await
+    }
+
+    /// Sends messages one behind another, in as few frames of HTTP/2 as there is room for.
+    pub(crate) async fn send_all(&mut self, messages: impl Iterator<Item = impl Message>) -> bool {
+        let mut framed = BytesMut::new();
+        for message in messages {
+            let message = message.encode_to_vec();
+            frame(&mut framed, u32::try_from(message.len()).unwrap_or(u32::MAX), &message);
+        }
+        self.send_bytes(framed.freeze(), false).await
+    }
+
+    async fn send_bytes(&mut self, mut rest: Bytes, last: bool) -> bool {
         while !rest.is_empty() {
             self.send.reserve_capacity(rest.len());
             let Some(Ok(capacity)) = poll_fn(|context| self.send.poll_capacity(context)).await else {
@@ -256,6 +267,14 @@ impl Call {
     }
 }
 
+/// Puts a message behind its prefix, which says that it is not compressed and has so many bytes.
+fn frame(framed: &mut BytesMut, length: u32, message: &[u8]) {
+    framed.put_u8(0);
+    framed.put_u32(length);
+    framed.put_slice(message);
+}
+
+/// As HTTP/2 counts them, with the status that stands before them.
 fn size(fields: &HeaderMap) -> usize {
     let status = ":status".len() + "200".len() + BESIDE_FIELD;
     let field =

@@ -55,7 +55,10 @@ impl fmt::Debug for Config {
 }
 
 fn address(text: Option<String>) -> Result<Option<IpAddr>, ServeError> {
-    let parse = |text: String| text.parse().map_err(|source| ServeError::Address { address: text, source });
+    let parse = |text: String| {
+        text.parse()
+            .map_err(|source| ServeError::Address { address: text, source })
+    };
     text.map(parse).transpose()
 }
 
@@ -79,7 +82,9 @@ mod tests {
     async fn a_port_that_is_taken_is_named() {
         let taken = listen(None, 0).await.unwrap();
         let port = taken.local_addr().unwrap().port();
-        assert!(matches!(listen(None, port).await.unwrap_err(), ServeError::Listen { port: named, .. } if named == port));
+        assert!(
+            matches!(listen(None, port).await.unwrap_err(), ServeError::Listen { port: named, .. } if named == port)
+        );
     }
 
     #[tokio::test]
@@ -88,6 +93,9 @@ mod tests {
         let listener = listen(given, 0).await.unwrap();
         assert_eq!(listener.local_addr().unwrap().ip(), Ipv4Addr::LOCALHOST);
         assert!(address(None).unwrap().is_none());
-        assert!(matches!(address(Some("host".to_owned())).unwrap_err(), ServeError::Address { .. }));
+        assert!(matches!(
+            address(Some("host".to_owned())).unwrap_err(),
+            ServeError::Address { .. }
+        ));
     }
 }

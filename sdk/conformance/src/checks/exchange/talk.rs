@@ -23,6 +23,8 @@ const EXCHANGES: u64 = 8;
 pub(crate) struct Talk {
     pub(crate) call: Call,
     pub(crate) hello: ExchangeHello,
+    /// How the stream ended, once it has.
+    pub(crate) ended: Option<Event>,
 }
 
 /// All that came on a stream.
@@ -62,7 +64,7 @@ async fn call(world: &World, wire: &Wire) -> Checked<Call> {
 /// Some exchanges from the stream's beginning to its end, made once.
 pub(crate) async fn said(world: &World) -> Checked<&Said> {
     let talk = async || {
-        let wire = world.own().await?;
+        let wire = world.wire().await?;
         let mut call = call(world, &wire).await?;
         let begun: BTreeSet<u64> = (1..=EXCHANGES).collect();
         let first = call.next_within(world.limits.answer).await;
@@ -102,7 +104,11 @@ pub(crate) async fn open_on(world: &World, wire: &Wire) -> Checked<Talk> {
             ..
         }) = ExchangeResponse::decode(message)
     {
-        return Ok(Talk { call, hello });
+        return Ok(Talk {
+            call,
+            hello,
+            ended: None,
+        });
     }
     not_applicable("no Hello came")
 }
@@ -126,6 +132,16 @@ impl Talk {
         let _ = timeout(world.limits.answer, send(&mut self.call, id, begin(world, path))).await;
     }
 
+    /// Begins all of these at once.
+    pub(crate) async fn begin_all(&mut self, world: &World, ids: impl Iterator<Item = u64>) {
+        let messages = ids.map(|id| ExchangeRequest {
+            id,
+            part: Some(begin(world, None)),
+        });
+        // A plugin that does not read is noticed by what it does not answer.
+        let _ = timeout(world.limits.answer, self.call.send_all(messages)).await;
+    }
+
     pub(crate) async fn cancel(&mut self, id: u64) {
         send(&mut self.call, id, Ask::Cancel(ExchangeCancel {})).await;
     }
@@ -137,7 +153,10 @@ impl Talk {
     pub(crate) async fn next(&mut self) -> Option<ExchangeResponse> {
         match self.call.next().await {
             Event::Message(message) => ExchangeResponse::decode(message).ok(),
-            Event::Ended(_) | Event::Broken(_) => None,
+            ended @ (Event::Ended(_) | Event::Broken(_)) => {
+                self.ended = Some(ended);
+                None
+            }
         }
     }
 
@@ -147,6 +166,15 @@ impl Talk {
         match next.ok().flatten()?.part {
             Some(Part::Reply(reply)) => Some(reply),
             _ => None,
+        }
+    }
+
+    /// How the stream stands.
+    pub(crate) fn state(&self) -> String {
+        match &self.ended {
+            Some(Event::Ended(status)) => format!("the stream has ended with {}", Ended::Status(status.clone())),
+            Some(Event::Broken(text)) => format!("the stream broke ({text})"),
+            Some(Event::Message(_)) | None => String::from("the stream is open"),
         }
     }
 

@@ -148,10 +148,10 @@ async fn echoed(world: &World, wire: &Wire, path: &str) -> Checked<Exchanged> {
     Ok(Exchanged::new(format!("POST {path}"), "POST", answer))
 }
 
-/// All that are judged: made once, on a connection of their own.
+/// All that are judged, made once.
 pub(super) async fn exchanged(world: &World) -> Checked<&Vec<Exchanged>> {
     let make = async || {
-        let wire = world.own().await?;
+        let wire = world.wire().await?;
         let mut all = vec![exchange_on(world, &wire, "GET", &nowhere()).await?];
         for path in [&world.known.get, &world.known.large].into_iter().flatten() {
             all.push(exchange_on(world, &wire, "GET", path).await?);

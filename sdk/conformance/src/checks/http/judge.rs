@@ -64,7 +64,7 @@ fn judge_message(place: usize, message: &HttpResponse, bytes: usize, judge: Judg
             most(head.headers.len(), MAX_FIELDS, "header fields")?;
             most(head.encoded_len(), MAX_HEAD, "bytes of head")
         }
-        Judge::Status if status.is_some_and(|status| status < 100 || status > 599) => Err((
+        Judge::Status if status.is_some_and(|status| !(100..=599).contains(&status)) => Err((
             format!("the status {}", status.unwrap_or_default()),
             String::from("200 to 599"),
         )),
