@@ -21,6 +21,8 @@ const MOST_ANSWERS: u32 = 12;
 pub enum SuiteError {
     #[error("failed to reach the plugin")]
     Reach(#[from] WireError),
+    #[error("failed to call the plugin: it does not take the host's certificate, or answers no call of gRPC")]
+    Call,
 }
 
 /// What the suite needs.
@@ -78,7 +80,9 @@ impl Suite {
     pub async fn run(self, mut tell: impl FnMut(&Finding)) -> Result<Report, SuiteError> {
         let limit = self.limits.answer * MOST_ANSWERS + self.limits.renewal + self.limits.end;
         let world = World::new(self.target, self.known, self.limits, self.process);
-        trust::reachable(&world).await?;
+        if !trust::reachable(&world).await? {
+            return Err(SuiteError::Call);
+        }
         let mut findings = Vec::new();
         for rule in Rule::iter() {
             let checked = within(limit, rule.check(&world)).await;

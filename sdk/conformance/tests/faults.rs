@@ -1,8 +1,6 @@
 //! Each rule is tried on a plugin that breaks it: exactly that rule is red, and no other.
 #![cfg(test)]
 
-use std::time::Instant;
-
 use futures::{StreamExt as _, stream};
 use kite_conformance::{
     Rule, Verdict,
@@ -11,7 +9,7 @@ use kite_conformance::{
 use strum::IntoEnumIterator as _;
 
 /// Plugins that are tried at once: what they do is mostly to wait.
-const AT_ONCE: usize = 24;
+const AT_ONCE: usize = 32;
 
 /// What is found of the plugin with this fault.
 async fn tried(fault: Option<Fault>) -> Vec<(Rule, Verdict)> {
@@ -27,19 +25,16 @@ async fn tried(fault: Option<Fault>) -> Vec<(Rule, Verdict)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_without_fault_keeps_every_rule() {
-    let began = Instant::now();
     for (rule, verdict) in tried(None).await {
         // It lets requests go on, and does not answer them too.
         if rule != Rule::InterceptAnswer {
             assert_eq!(verdict, Verdict::Kept, "{rule:?}");
         }
     }
-    println!("one run took {} ms", began.elapsed().as_millis());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_breaks_its_rule_and_no_other() {
-    let began = Instant::now();
     let tried = stream::iter(Rule::iter()).map(|rule| {
         tokio::spawn(async move {
             let found = tried(Some(Fault::against(rule))).await;
@@ -50,7 +45,6 @@ async fn each_fault_breaks_its_rule_and_no_other() {
         })
     });
     let tried: Vec<_> = tried.buffer_unordered(AT_ONCE).collect().await;
-    println!("{} faults took {} ms", tried.len(), began.elapsed().as_millis());
     let mut wrong = Vec::new();
     for one in tried {
         let (rule, broken) = one.unwrap();

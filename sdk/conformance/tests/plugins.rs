@@ -7,10 +7,6 @@ use kite_conformance::{Finding, Known, Limits, Subject, Verdict, python::Python}
 use serde_json::json;
 use tokio::process::Command;
 
-fn path(path: &str) -> Option<String> {
-    Some(path.to_owned())
-}
-
 /// How each rule ended: which are not applicable is as much a part of it as which are kept.
 async fn report(plugin: Subject, known: Known) -> String {
     // Fails only if there is a provider already, which is as good.
@@ -39,9 +35,9 @@ async fn hello_keeps_the_rules() {
     );
     let plugin = Subject::start("hello", |_, _| Command::new(program)).await.unwrap();
     let known = Known {
-        get: path("/hello"),
-        echo: path("/echo"),
-        socket: path("/socket"),
+        get: Some(String::from("/hello")),
+        echo: Some(String::from("/echo")),
+        socket: Some(String::from("/socket")),
         tools: vec![(String::from("hello"), json!({"name": "Ada"}).to_string())],
         objects: vec![(String::from("notes"), json!({"text": "milk"}))],
         ..Known::default()
@@ -54,8 +50,8 @@ async fn the_plugin_in_python_keeps_the_rules() {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/plugin.py");
     let plugin = Python::ready().unwrap().start("snake", &program).await.unwrap();
     let known = Known {
-        get: path("/hello"),
-        echo: path("/echo"),
+        get: Some(String::from("/hello")),
+        echo: Some(String::from("/echo")),
         tools: vec![(String::from("greet"), json!({"name": "Ada"}).to_string())],
         ..Known::default()
     };

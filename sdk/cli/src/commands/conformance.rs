@@ -65,9 +65,6 @@ pub(crate) struct ConformanceArgs {
     #[arg(long, value_name = "ADDRESS", requires = "address")]
     health: Option<String>,
 
-    #[command(flatten)]
-    known: KnownArgs,
-
     /// Show what the program that COMMAND starts writes, on stderr
     #[arg(long, requires = "command")]
     log: bool,
@@ -75,6 +72,9 @@ pub(crate) struct ConformanceArgs {
     /// How the report is written
     #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
     output: Output,
+
+    #[command(flatten)]
+    known: KnownArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -217,11 +217,16 @@ fn hint(error: &ConformanceError, args: &ConformanceArgs) -> Option<String> {
                 "see what it says: `kite-plugin conformance --name {name} --log -- {command}`"
             ))
         }
+        ConformanceError::Ask(_) => {
+            let folder = args.certificates.as_ref()?.display();
+            Some(format!(
+                "see whether it runs with the tls.crt, tls.key and clients-ca.crt of that folder, and make new ones if you must: `kite-plugin conformance --name {name} --certificates {folder} --prepare`"
+            ))
+        }
         ConformanceError::Folder(_)
         | ConformanceError::Make(_)
         | ConformanceError::Resolve { .. }
         | ConformanceError::NoAddress(_)
-        | ConformanceError::Run(_)
-        | ConformanceError::Ask(_) => None,
+        | ConformanceError::Run(_) => None,
     }
 }

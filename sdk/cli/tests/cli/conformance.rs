@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use kite_conformance::{
+    Authorities,
     faults::{Fault, Reference},
     folder,
 };
@@ -104,6 +105,17 @@ async fn nobody_there() {
     folder::write(folder.path(), plugin.authorities(), "reference").unwrap();
     // A port on which nobody can listen.
     let at = ["--certificates", folder.path().to_str().unwrap(), "127.0.0.1:1"];
+    let arguments = [&["conformance", "--name", "reference"], &at[..]].concat();
+    insta::assert_snapshot!(run(&arguments, Some(folder.path())).await);
+}
+
+#[tokio::test]
+async fn a_plugin_that_does_not_believe_the_suite() {
+    let plugin = Reference::start(None).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    folder::write(folder.path(), &Authorities::new().unwrap(), "reference").unwrap();
+    let address = plugin.address().to_string();
+    let at = ["--certificates", folder.path().to_str().unwrap(), &address];
     let arguments = [&["conformance", "--name", "reference"], &at[..]].concat();
     insta::assert_snapshot!(run(&arguments, Some(folder.path())).await);
 }

@@ -192,7 +192,8 @@ fn no_connection_after_renewal() -> Checked {
     broken("neither the old certificates nor the new ones are used", "the new ones")
 }
 
-/// That the plugin can be asked at all.
-pub(crate) async fn reachable(world: &World) -> Result<(), crate::WireError> {
-    world.connect(Shown::Own).await.map(drop)
+/// Whether the plugin can be asked at all.
+pub(crate) async fn reachable(world: &World) -> Result<bool, crate::WireError> {
+    let wire = world.connect(Shown::Own).await?;
+    Ok(is_taken(world, &wire).await)
 }
