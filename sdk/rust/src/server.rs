@@ -61,6 +61,17 @@ pub enum ServeError {
         /// The cause.
         source: NameError,
     },
+    /// The environment tells the plugin to listen on what is no IP address.
+    #[error(
+        "failed to read {address:?} in the environment variable {} as an IP address: in a pod it is not set",
+        kite_proto::ADDRESS_VARIABLE
+    )]
+    Address {
+        /// What stands there.
+        address: String,
+        /// The cause.
+        source: std::net::AddrParseError,
+    },
     /// The embedded `plugin.yaml` is no good.
     #[error("failed to read the plugin.yaml that the plugin was built with")]
     Manifest(#[from] ManifestError),
