@@ -1,23 +1,17 @@
 //! The arguments of a tool call, as a caller sends them.
 
-use std::{collections::HashSet, fmt, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use kite_api::json_rules;
 use kite_proto::MAX_ARGUMENTS;
-use serde::{
-    Deserialize,
-    de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor},
-};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use crate::{BoxError, pipeline::RequestBody};
-
-/// Most values in a tool's arguments. Whoever reads them makes a tree of them, whose nodes are far larger than the text
-/// of a small value.
-const MAX_VALUES: usize = 100_000;
 
 /// Why the body of a tool call is no arguments.
 #[derive(Debug, thiserror::Error)]
@@ -72,84 +66,8 @@ fn parse(body: &Bytes) -> Result<Bytes, ArgumentsError> {
     if !arguments.get().starts_with('{') {
         return Err(ArgumentsError::NotObject);
     }
-    let mut left = MAX_VALUES;
-    // How deep the values nest is bounded by the deserializer, at 128.
-    Walk { left: &mut left }
-        .deserialize(&mut serde_json::Deserializer::from_str(arguments.get()))
-        .map_err(ArgumentsError::Refused)?;
+    json_rules::check(arguments.get().as_bytes()).map_err(ArgumentsError::Refused)?;
     Ok(body.slice_ref(arguments.get().as_bytes()))
-}
-
-/// Walks through a value without keeping it. Refuses too many values, and keys that appear twice in one object, of which
-/// one reader takes the first and another the last.
-struct Walk<'a> {
-    left: &'a mut usize,
-}
-
-impl Walk<'_> {
-    fn inner(&mut self) -> Walk<'_> {
-        Walk { left: self.left }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        *self.left = self
-            .left
-            .checked_sub(1)
-            .ok_or_else(|| D::Error::custom(format_args!("more than {MAX_VALUES} values")))?;
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Walk<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut values: A) -> Result<(), A::Error> {
-        while values.next_element_seed(self.inner())?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut values: A) -> Result<(), A::Error> {
-        let mut keys = HashSet::new();
-        while let Some(key) = values.next_key::<String>()? {
-            values.next_value_seed(self.inner())?;
-            if !keys.insert(key) {
-                return Err(A::Error::custom("a key appears twice in one object"));
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -218,8 +136,11 @@ mod tests {
     fn arguments_are_bounded_in_number_and_depth() {
         let many = |number| format!(r#"{{"arguments": {{"a": [{}0]}}}}"#, "0,".repeat(number - 1));
         // The object and the list are values too.
-        assert!(parse(&many(MAX_VALUES - 2)).is_ok());
-        assert!(matches!(parse(&many(MAX_VALUES - 1)), Err(ArgumentsError::Refused(_))));
+        assert!(parse(&many(json_rules::MAX_VALUES - 2)).is_ok());
+        assert!(matches!(
+            parse(&many(json_rules::MAX_VALUES - 1)),
+            Err(ArgumentsError::Refused(_))
+        ));
         let deep = |depth| {
             format!(
                 r#"{{"arguments": {{"a": {}{}}}}}"#,
@@ -227,8 +148,9 @@ mod tests {
                 "]".repeat(depth)
             )
         };
-        assert!(parse(&deep(100)).is_ok());
-        assert!(matches!(parse(&deep(128)), Err(ArgumentsError::Refused(_))));
+        // The object is a level too.
+        assert!(parse(&deep(31)).is_ok());
+        assert!(matches!(parse(&deep(32)), Err(ArgumentsError::Refused(_))));
         assert!(matches!(parse(&deep(100_000)), Err(ArgumentsError::Refused(_))));
     }
 
