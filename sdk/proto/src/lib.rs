@@ -1,5 +1,7 @@
 //! The plugin protocol `kite.plugin.v1`: the types generated from `plugin.proto`, and the constants that both sides share.
 
+#![deny(missing_docs)]
+
 #[rustfmt::skip]
 #[allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::invalid_html_tags, unreachable_pub, unused_qualifications, reason = "generated")]
 mod generated {
