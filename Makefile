@@ -18,7 +18,12 @@ endif
 E2E := $(CARGO_TARGET_DIR)/debug/kite-e2e
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(KITE_CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
-CRATES := kite-api kite-proto kite-plugin-sdk kite-plugin kite-conformance kite-operator kite-gateway hello kite-e2e
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_FUZZ := $(KITE_CACHE)/cargo-fuzz-$(CARGO_FUZZ_VERSION)
+# How long each decoder is fuzzed, and which.
+FUZZ_SECONDS ?= 120
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/libfuzzer/fuzz_targets/*.rs)))
+CRATES := kite-api kite-proto kite-plugin-sdk kite-plugin kite-compile-errors kite-conformance kite-operator kite-gateway hello kite-fuzz kite-e2e
 ADVISORIES := https://github.com/RustSec/advisory-db
 PROTO := sdk/proto
 # The protocol as it was accepted last; whatever plugins rely on in it stays.
@@ -82,9 +87,22 @@ generate: build ## Write the generated files anew
 	$(E2E) buf build $(PROTO) --exclude-source-info -o $(BASELINE)
 	KITE_GENERATE=1 cargo test --workspace --locked --quiet --test generated
 
+# Programs of libFuzzer need options of the compiler that are not stable. What is found new is kept in the cache, beside what stands in
+# fuzz/corpus: an input that fails is named, and one that is worth keeping is copied there by hand, minimised.
+.PHONY: fuzz
+fuzz: ## Fuzz each decoder for FUZZ_SECONDS (120). FUZZ_TARGETS="name name"
+	cargo install --locked --quiet --root $(CARGO_FUZZ) cargo-fuzz@$(CARGO_FUZZ_VERSION)
+	cp Cargo.lock fuzz/libfuzzer/Cargo.lock
+	for target in $(FUZZ_TARGETS); do \
+	  mkdir -p $(KITE_CACHE)/fuzz/$$target; \
+	  RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)-fuzz $(CARGO_FUZZ)/bin/cargo-fuzz run --fuzz-dir fuzz/libfuzzer --sanitizer none \
+	    $$target $(KITE_CACHE)/fuzz/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1; \
+	done
+
 .PHONY: outside
-outside: ## What leaves the repository: each crate builds alone; licences, sources and advisories of all dependencies
+outside: ## What leaves the repository: each crate builds alone; what the compiler says of wrong uses; licences, sources and advisories
 	for crate in $(CRATES); do cargo check --locked --quiet --package $$crate --target-dir $(CARGO_TARGET_DIR)-alone; done
+	cargo test --locked --quiet --package kite-compile-errors --target-dir $(CARGO_TARGET_DIR)-alone --test wrong
 	cargo install --locked --quiet --root $(CARGO_DENY) cargo-deny@$(CARGO_DENY_VERSION)
 	$(CARGO_DENY)/bin/cargo-deny --all-features check bans licenses sources
 	@if git ls-remote --quiet --exit-code $(ADVISORIES) HEAD > /dev/null 2>&1; then \

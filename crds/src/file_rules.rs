@@ -1,5 +1,7 @@
 //! The rules for a plugin's web files, for the SDK at the plugin's start and for those who ask it.
 
+#![warn(missing_docs)]
+
 /// Most web files of a plugin.
 pub const MAX_FILES: usize = 4096;
 /// Most bytes of one file.
@@ -14,15 +16,19 @@ pub const MAX_MEDIA_TYPE: usize = 128;
 /// What is wrong with a web file.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FileRuleError {
+    /// Its path has no byte, or too many.
     #[error("its path is empty or has more than {MAX_PATH} bytes")]
     PathLength,
+    /// Its path has a segment that is not safe everywhere.
     #[error(
         "its path has a segment that is empty, begins with \".\", or has other characters than ASCII letters, digits, \".\", \"_\" and \"-\": rename it"
     )]
     PathSegment,
-    #[error("it has {0} bytes, the limit is {MAX_FILE}")]
+    /// It has so many bytes.
+    #[error("it has {0} bytes, the limit is {MAX_FILE}: split it, or serve it by a route")]
     Large(u64),
-    #[error("its media type is not one, or has more than {MAX_MEDIA_TYPE} bytes")]
+    /// What it is said to be is no media type.
+    #[error("its media type is not a type and a subtype, as text/css is, or has more than {MAX_MEDIA_TYPE} bytes")]
     MediaType,
 }
 

@@ -9,6 +9,7 @@ mod error_chain;
 pub mod file_rules;
 pub mod host;
 pub mod identity;
+pub mod json_rules;
 pub mod labels;
 pub mod name;
 pub mod object_names;

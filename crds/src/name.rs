@@ -1,5 +1,7 @@
 //! Names that cannot be wrong: of plugins and of their tools.
 
+#![warn(missing_docs)]
+
 use std::fmt;
 
 /// Most characters of a plugin's name: with `kite-plugin-` before it and a revision's number behind it, it is still a
@@ -27,14 +29,19 @@ pub const RESERVED: [&str; 11] = [
 /// Why a text is not a name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NameError {
+    /// It has no character.
     #[error("the name is empty")]
     Empty,
+    /// It has more characters than so many.
     #[error("the name has more than {0} characters")]
     TooLong(usize),
+    /// It has a character that names of its kind do not have, or not at that end.
     #[error("the name has other characters than it may have, or begins or ends with one that it may not")]
     Characters,
+    /// It is one of [`RESERVED`].
     #[error("the name is reserved, because a route of the gateway has it")]
     Reserved,
+    /// It is not in the form in which tools are written.
     #[error("the name is not of the form plugin_<plugin>_<tool>")]
     NotATool,
 }
@@ -59,6 +66,7 @@ pub fn is_object_name(text: &str) -> bool {
 pub struct PluginName(String);
 
 impl PluginName {
+    /// The name that `text` is.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         if text.is_empty() {
             return Err(NameError::Empty);
@@ -75,6 +83,7 @@ impl PluginName {
         Ok(Self(text.to_owned()))
     }
 
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -91,6 +100,7 @@ impl fmt::Display for PluginName {
 pub struct ToolName(String);
 
 impl ToolName {
+    /// The name that `text` is, at most [`MAX_TOOL_NAME`] characters.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let mut bytes = text.bytes();
         let first = bytes.next().ok_or(NameError::Empty)?;
@@ -104,6 +114,7 @@ impl ToolName {
         Ok(Self(text.to_owned()))
     }
 
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -119,7 +130,9 @@ impl fmt::Display for ToolName {
 /// underscore, so the split is unambiguous.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct ToolReference {
+    /// The plugin that has it.
     pub plugin: PluginName,
+    /// Its name there.
     pub tool: ToolName,
 }
 

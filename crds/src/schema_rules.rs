@@ -1,5 +1,7 @@
 //! The bounds of a JSON Schema that comes from a plugin or its object.
 
+#![warn(missing_docs)]
+
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
@@ -19,22 +21,33 @@ pub const MAX_PATTERNS: usize = 64;
 /// In what a schema exceeds its bounds.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SchemaRuleError {
+    /// It has so many bytes.
     #[error("it has {0} bytes, the limit is {MAX_SCHEMA}")]
     Long(usize),
+    /// Values in it are nested too deep.
     #[error("it is nested deeper than {MAX_DEPTH} levels")]
     Deep,
+    /// It refers to what is not in it.
     #[error("it refers to {0:?}, outside itself")]
     RemoteReference(String),
+    /// It refers to a place that is not there.
     #[error("it refers to {0:?}, which leads nowhere in it: refer by a JSON pointer, such as #/$defs/name")]
     UnknownReference(String),
+    /// It uses this keyword.
     #[error("it uses {0:?}, by which what a reference means depends on where it is used")]
     Dynamic(&'static str),
-    #[error("it refers to itself by {0:?}: what is checked against it must end")]
+    /// It refers to what holds the reference.
+    #[error(
+        "it refers to itself by {0:?}: what is checked against it must end, so let objects name one another instead of holding one another"
+    )]
     Recursive(String),
+    /// References lead to references too often.
     #[error("a reference in it leads to more than {MAX_REFERENCES} others, one behind another")]
     Chain,
+    /// It is too large with what it refers to.
     #[error("with its references spelled out it has more than {MAX_EXPANDED} values")]
     Expanded,
+    /// It has too many patterns with what it refers to.
     #[error("with its references spelled out it has more than {MAX_PATTERNS} patterns")]
     Patterns,
 }

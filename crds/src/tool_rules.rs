@@ -1,5 +1,7 @@
 //! The rules for what a plugin says of a tool, for the SDK at the plugin's start and for the operator when it asks.
 
+#![warn(missing_docs)]
+
 use serde_json::Value;
 
 use crate::{
@@ -19,18 +21,25 @@ pub const MAX_TITLE: usize = 128;
 /// What is wrong with a tool.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ToolRuleError {
-    #[error("its description is empty")]
+    /// Nothing is said of it.
+    #[error("its description is empty: say what it is for")]
     NoDescription,
-    #[error("its description has {0} bytes, the limit is {MAX_DESCRIPTION}")]
+    /// Its description has so many bytes.
+    #[error("its description has {0} bytes, the limit is {MAX_DESCRIPTION}: shorten it")]
     LongDescription(usize),
-    #[error("its title has {0} bytes, the limit is {MAX_TITLE}")]
+    /// Its title has so many bytes.
+    #[error("its title has {0} bytes, the limit is {MAX_TITLE}: shorten it")]
     LongTitle(usize),
-    #[error("it is described with the character U+{0:04X}, which does not show")]
+    /// Title or description have this character.
+    #[error("it is described with the character U+{0:04X}, which does not show: take it out")]
     HiddenCharacter(u32),
+    /// Its schema is something else than a JSON object.
     #[error("its schema is not a JSON object")]
     SchemaNotAnObject,
+    /// Its schema exceeds the bounds of schemas.
     #[error("its schema cannot be used: {0}")]
     Schema(#[from] SchemaRuleError),
+    /// It is no JSON Schema; why not.
     #[error("its schema is not a JSON Schema (2020-12): {0}")]
     NotASchema(String),
 }

@@ -1,5 +1,7 @@
 //! Checking values against a schema that a plugin's author wrote, at a cost that is bounded.
 
+#![warn(missing_docs)]
+
 use jsonschema::{Draft, PatternOptions, ValidationError};
 use serde_json::Value;
 
@@ -15,8 +17,10 @@ const LONGEST_TOLD: usize = 300;
 /// Why nothing can be checked against a schema.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ValidatorError {
+    /// The schema exceeds its bounds.
     #[error("the schema cannot be used: {0}")]
     Bounds(#[from] SchemaRuleError),
+    /// The schema is none, for this reason.
     #[error("the schema is not a JSON Schema (2020-12): {0}")]
     Schema(String),
 }
@@ -27,6 +31,7 @@ pub enum ValidatorError {
 pub struct Validator(jsonschema::Validator);
 
 impl Validator {
+    /// The validator of `schema`, unless that exceeds its bounds.
     pub fn new(schema: &Value) -> Result<Self, ValidatorError> {
         schema_rules::check(schema)?;
         schema_rules::check_cost(schema)?;

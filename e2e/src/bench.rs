@@ -45,6 +45,14 @@ struct Circumstances {
     machine: String,
 }
 
+/// How often one turn of a benchmark allocates memory, as the benchmark itself wrote it.
+#[derive(Debug, Deserialize, PartialEq)]
+struct Counted {
+    full_id: String,
+    allocations: u64,
+    bytes: u64,
+}
+
 /// What criterion says of a benchmark in `benchmark.json`.
 #[derive(Deserialize)]
 struct Benchmark {
@@ -102,14 +110,15 @@ pub fn run(layout: &Layout) -> Result<ExitCode, BenchError> {
     if figures.is_empty() {
         return Err(BenchError::NoFigures(folder));
     }
+    let allocations = allocations(&folder.join("allocations"))?;
     let page_file = root.join(PAGE);
     fs::create_dir_all(page_file.parent().unwrap_or(&root)).map_err(BenchError::Write)?;
-    fs::write(page_file, page(&circumstances, &figures)).map_err(BenchError::Write)?;
+    fs::write(page_file, page(&circumstances, &figures, &allocations)).map_err(BenchError::Write)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The page, from what was measured.
-fn page(circumstances: &Circumstances, figures: &[Figure]) -> String {
+fn page(circumstances: &Circumstances, figures: &[Figure], allocations: &[Counted]) -> String {
     let Circumstances { commit, date, machine } = circumstances;
     let mut page = format!(
         "# Figures\n\nWritten by `make bench`, which runs every benchmark again.\n\n\
@@ -127,6 +136,15 @@ fn page(circumstances: &Circumstances, figures: &[Figure]) -> String {
         let [median, lower, upper] = times;
         // To a String, which does not fail.
         let _ = writeln!(page, "| {name} | {median} | {lower} to {upper} |");
+    }
+    page.push_str("\n| one turn | allocations | bytes |\n|---|---|---|\n");
+    for Counted {
+        full_id,
+        allocations,
+        bytes,
+    } in allocations
+    {
+        let _ = writeln!(page, "| {full_id} | {allocations} | {bytes} |");
     }
     page
 }
@@ -177,6 +195,22 @@ fn figures(folder: &Path) -> Result<Vec<Figure>, BenchError> {
     }
     figures.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(figures)
+}
+
+/// What was counted, by name.
+fn allocations(folder: &Path) -> Result<Vec<Counted>, BenchError> {
+    let read = |source| BenchError::Read {
+        path: folder.to_owned(),
+        source,
+    };
+    let mut counted = Vec::new();
+    for entry in fs::read_dir(folder).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        let text = fs::read_to_string(&path).map_err(read)?;
+        counted.push(serde_json::from_str(&text).map_err(|source| BenchError::Figure { path, source })?);
+    }
+    counted.sort_by(|one: &Counted, other| one.full_id.cmp(&other.full_id));
+    Ok(counted)
 }
 
 /// The commit, and whether there is more than it.
@@ -264,13 +298,32 @@ mod tests {
             of_median("a/c", 31_801.0, 950.0, 1e9),
         ];
         assert_eq!(
-            page(&circumstances, &figures),
+            page(&circumstances, &figures, &[counted()]),
             "# Figures\n\nWritten by `make bench`, which runs every benchmark again.\n\n| | |\n|---|---|\n\
              | commit | c837df8 |\n| date | 2026-11-23 |\n| machine | Some CPU, 2 cores |\n\
              | command | `cargo bench --workspace --locked --bench '*'` |\n\n\
              | benchmark | median | 95% interval |\n|---|---|---|\n\
-             | a/b | 2.24 ms | 1.98 ms to 25.1 ms |\n| a/c | 31.8 µs | 950 ns to 1.00 s |\n"
+             | a/b | 2.24 ms | 1.98 ms to 25.1 ms |\n| a/c | 31.8 µs | 950 ns to 1.00 s |\n\n\
+             | one turn | allocations | bytes |\n|---|---|---|\n| a/b | 12 | 3456 |\n"
         );
+    }
+
+    fn counted() -> Counted {
+        Counted {
+            full_id: "a/b".to_owned(),
+            allocations: 12,
+            bytes: 3456,
+        }
+    }
+
+    #[test]
+    fn what_was_counted_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"{"full_id": "a/b", "allocations": 12, "bytes": 3456}"#;
+        fs::write(folder.path().join("b.json"), text).unwrap();
+        assert_eq!(allocations(folder.path()).unwrap(), [counted()]);
+        fs::write(folder.path().join("c.json"), "{}").unwrap();
+        assert!(matches!(allocations(folder.path()), Err(BenchError::Figure { .. })));
     }
 
     #[test]

@@ -101,14 +101,16 @@ async fn a_path_is_used_within_its_callers_rights() {
                     assert_eq!(lacks(&it.get(&gateway, token, path).await), PLUGIN, "{path}");
                 }
             }
-            for path in ["h%65llo?namespace=", "hello?n%61mespace=", "hello;v=1?namespace="] {
+            // The last two are other paths too, which need nodes.
+            for (path, lacking) in [
+                ("h%65llo?namespace=", CALLER),
+                ("hello?n%61mespace=", CALLER),
+                ("hello;v=1?namespace=", PLUGIN),
+                ("hello/?namespace=", PLUGIN),
+            ] {
                 let path = format!("{path}{}", it.mine);
-                assert_eq!(lacks(&it.get(&gateway, &it.stranger, &path).await), CALLER, "{path}");
+                assert_eq!(lacks(&it.get(&gateway, &it.stranger, &path).await), lacking, "{path}");
             }
-            let slash = it
-                .get(&gateway, &it.stranger, &format!("hello/?namespace={}", it.mine))
-                .await;
-            assert_eq!(slash.status, 403, "{slash:?}");
             // A route without requirements is the plugin's own affair.
             let own = it.get(&gateway, &it.stranger, "pods").await;
             assert!(

@@ -1,4 +1,5 @@
 //! New plugins, from `kite-plugin init` to their answers on the cluster, by the commands of their authors.
+#![cfg(test)]
 
 use std::{
     fs::{self, File},

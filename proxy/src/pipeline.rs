@@ -12,7 +12,6 @@ pub mod requires;
 pub mod route;
 pub mod tool;
 pub mod trace;
-mod unambiguous;
 pub mod whole_body;
 
 use std::{

@@ -2,6 +2,9 @@
 
 mod connection;
 mod endpoint;
+#[cfg(feature = "in-memory")]
+#[doc(hidden)]
+pub mod in_memory;
 mod offered;
 
 use std::{

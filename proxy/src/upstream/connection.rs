@@ -16,7 +16,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kite_api::PluginName;
 use kite_proto::{DescribeRequest, plugin_client::PluginClient};
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_rustls::TlsConnector;
 
 use super::OfferedError;
@@ -148,19 +152,9 @@ pub(super) async fn open(plugin: &PluginName, address: SocketAddr, client_dir: &
             .connect(name, tcp)
             .await
             .map_err(EndpointError::Tls)?;
-        http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(kite_proto::MAX_METADATA)
-            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .handshake(TokioIo::new(tls))
-            .await
-            .map_err(EndpointError::Http2)
+        over(tls, origin).await
     };
-    let (requests, connection) = timeout(CONNECT_TIMEOUT, connect)
+    let (sender, connection) = timeout(CONNECT_TIMEOUT, connect)
         .await
         .map_err(|_| EndpointError::Timeout)??;
     let plugin = plugin.clone();
@@ -169,5 +163,27 @@ pub(super) async fn open(plugin: &PluginName, address: SocketAddr, client_dir: &
             tracing::debug!(%plugin, %address, error = kite_api::error_chain(&error), "connection broke");
         }
     });
-    Ok(Sender { requests, origin })
+    Ok(sender)
+}
+
+/// A connection over `io`, and what carries it.
+pub(super) async fn over<IO>(
+    io: IO,
+    origin: http::Uri,
+) -> Result<(Sender, impl Future<Output = hyper::Result<()>> + Send), EndpointError>
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (requests, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(kite_proto::MAX_METADATA)
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .handshake(TokioIo::new(io))
+        .await
+        .map_err(EndpointError::Http2)?;
+    Ok((Sender { requests, origin }, connection))
 }

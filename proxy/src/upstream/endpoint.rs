@@ -61,6 +61,14 @@ pub struct Connected {
 /// Counts a request as under way until it is dropped.
 pub struct InFlight(Arc<AtomicUsize>);
 
+impl InFlight {
+    /// One more of those that `count` counts.
+    pub(super) fn of(count: Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
@@ -146,11 +154,10 @@ impl Endpoint {
     }
 
     fn connected(&self, checked: &Checked) -> Connected {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
         Connected {
             client: checked.sender.clone().client(),
             offered: Arc::clone(&checked.offered),
-            in_flight: InFlight(Arc::clone(&self.in_flight)),
+            in_flight: InFlight::of(Arc::clone(&self.in_flight)),
         }
     }
 

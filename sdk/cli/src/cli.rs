@@ -8,6 +8,7 @@ use crate::{
     commands::{
         build::{self, BuildArgs},
         can_i_apply::{self, CanIApplyArgs},
+        conformance::{self, ConformanceArgs},
         init::{self, InitArgs},
         package::{self, PackageArgs},
         validate::{self, ValidateArgs},
@@ -38,11 +39,14 @@ enum Command {
     Package(PackageArgs),
     #[command(name = CAN_I_APPLY)]
     CanIApply(CanIApplyArgs),
+    #[command(name = CONFORMANCE)]
+    Conformance(Box<ConformanceArgs>),
 }
 
 const CAN_I_APPLY: &str = "can-i-apply";
+const CONFORMANCE: &str = "conformance";
 /// The commands whose status 1 is an answer.
-const QUESTIONS: [&str; 2] = [CAN_I_APPLY, "validate"];
+const QUESTIONS: [&str; 3] = [CAN_I_APPLY, CONFORMANCE, "validate"];
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,6 +79,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, printer: &mut Pr
             Command::Validate(args) => validate::run(&args, printer),
             Command::Package(args) => package::run(args, printer).await,
             Command::CanIApply(args) => can_i_apply::run(args, printer).await,
+            Command::Conformance(args) => conformance::run(*args, printer).await,
         },
         Err(error) => {
             let command = arguments.get(1);

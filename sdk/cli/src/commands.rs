@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod can_i_apply;
+pub(crate) mod conformance;
 pub(crate) mod init;
 pub(crate) mod package;
 mod places;

@@ -43,11 +43,16 @@ struct RustTemplates;
 #[folder = "templates/python"]
 struct PythonTemplates;
 
+/// The protocol's modules.
+#[derive(Embed)]
+#[folder = "generated/python"]
+struct PythonModules;
+
 /// The files of a new plugin called `name`.
 pub fn files(name: &PluginName, language: Language) -> Files {
     match language {
         Language::Rust => rust(name),
-        Language::Python => filled::<PythonTemplates>(&[("{{name}}", name.as_str()), ("{{text}}", &yaml_text(name))]),
+        Language::Python => python(name),
     }
 }
 
@@ -78,6 +83,12 @@ fn rust(name: &PluginName) -> Files {
 fn yaml_text(name: &PluginName) -> String {
     let quoted = || format!("\"{name}\"");
     serde_saphyr::to_string(&name.as_str()).map_or_else(|_| quoted(), |text| text.trim().to_owned())
+}
+
+fn python(name: &PluginName) -> Files {
+    let mut files = filled::<PythonTemplates>(&[("{{name}}", name.as_str()), ("{{text}}", &yaml_text(name))]);
+    files.extend(filled::<PythonModules>(&[]));
+    files
 }
 
 /// All templates, with what stands in their places.

@@ -1,4 +1,5 @@
 //! What a new project has of ours is what cargo packs and locks, and protoc makes; `make generate` rewrites it.
+#![cfg(test)]
 
 use std::{
     collections::BTreeMap,
@@ -85,7 +86,7 @@ fn a_new_project_has_the_crates_as_cargo_packs_them() {
     for packed in PACKED {
         let theirs = files_of(&packed, folder.path());
         let manifest = String::from_utf8(theirs["Cargo.toml"].clone()).expect("UTF-8");
-        hold(&format!("packed/{}.toml", packed.name), &manifest);
+        hold(&format!("generated/{}.toml", packed.name), &manifest);
         let mut ours = packed.files();
         // Of which what was just held is newer than this program.
         ours.insert("Cargo.toml".to_owned(), manifest.into_bytes().into());
@@ -126,7 +127,7 @@ fn a_new_project_has_the_versions_that_were_tested() {
     // Takes out what is not needed, and nothing else, since nothing else may be had.
     cargo(project.path(), &["update", "--workspace", "--offline", "--quiet"]);
     let lock = fs::read_to_string(project.path().join("Cargo.lock")).expect("a lock file");
-    hold("packed/Cargo.lock", &lock);
+    hold("generated/Cargo.lock", &lock);
 }
 
 #[test]
@@ -135,7 +136,7 @@ fn a_new_project_has_the_modules_that_protoc_makes() {
     for module in ["plugin_pb2.py", "plugin_pb2_grpc.py"] {
         let path = format!("kite/plugin/v1/{module}");
         let fresh = fs::read_to_string(python.modules().join(&path)).expect("a module");
-        hold(&format!("templates/python/{path}"), &fresh);
+        hold(&format!("generated/python/{path}"), &fresh);
     }
 }
 

@@ -37,7 +37,21 @@ class Plugin(plugin_pb2_grpc.PluginServicer):
 
     async def Http(self, requests, context):
         first = await anext(requests)
+        given = first.head.context
+        limit = given.timeout.ToTimedelta().total_seconds() if given.HasField("timeout") else None
+        try:
+            async with asyncio.timeout(limit):
+                async for message in self.answers(first, requests, context):
+                    yield message
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the time is up")
+
+    async def answers(self, first, requests, context):
         method, path = first.head.method, first.head.path_and_query.partition("?")[0]
+        if first.head.protocol:
+            # A WebSocket that is refused says no more.
+            yield answer(404, b'{"error": "there is no WebSocket"}')
+            return
         ended = first.end
         if path == "/echo" and method == "POST":
             head = kite.HttpResponseHead(status=200)
@@ -97,8 +111,9 @@ def health(state):
 
 async def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--address", default="[::]", help="where to listen")
-    parser.add_argument("--folder", type=pathlib.Path, default="/run/kite", help="certificate, key and the clients' CA")
+    given = os.environ.get
+    parser.add_argument("--address", default=given("KITE_PLUGIN_ADDRESS", "[::]"), help="where to listen")
+    parser.add_argument("--folder", type=pathlib.Path, default=given("KITE_PLUGIN_FOLDER", "/run/kite"), help="certificates")
     arguments = parser.parse_args()
     state = {"serving": True}
     limits = [("grpc.max_receive_message_length", 1280 * 1024), ("grpc.max_metadata_size", 16 * 1024)]

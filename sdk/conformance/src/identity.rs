@@ -1,6 +1,6 @@
 //! The two CAs that plugins and their host know one another by.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tonic::transport::Identity;
 
 /// What could not be made.
@@ -8,12 +8,18 @@ use tonic::transport::Identity;
 pub enum IdentityError {
     #[error("failed to make a CA")]
     Authority(#[source] rcgen::Error),
+    #[error("failed to read a CA and its key")]
+    Read(#[source] rcgen::Error),
     #[error("failed to issue a certificate")]
     Issue(#[source] rcgen::Error),
 }
 
 /// A CA with its key.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority {
+    certificate: String,
+    key: String,
+    issuer: Issuer<'static, KeyPair>,
+}
 
 /// A certificate and its key, PEM.
 #[derive(Clone, Debug)]
@@ -36,14 +42,32 @@ impl Authority {
         // A certificate whose issuer has its own name would be taken for one that signed itself.
         params.distinguished_name.push(DnType::CommonName, "CA of a test");
         let key = KeyPair::generate().map_err(IdentityError::Authority)?;
-        CertifiedIssuer::self_signed(params, key)
-            .map(Self)
-            .map_err(IdentityError::Authority)
+        let certificate = params.self_signed(&key).map_err(IdentityError::Authority)?;
+        Ok(Self {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            issuer: Issuer::new(params, key),
+        })
+    }
+
+    /// The one with this certificate and this key, PEM.
+    pub fn read(certificate: &str, key: &str) -> Result<Self, IdentityError> {
+        let pair = KeyPair::from_pem(key).map_err(IdentityError::Read)?;
+        Ok(Self {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            issuer: Issuer::from_ca_cert_pem(certificate, pair).map_err(IdentityError::Read)?,
+        })
     }
 
     /// Its certificate, PEM.
     pub fn pem(&self) -> String {
-        self.0.pem()
+        self.certificate.clone()
+    }
+
+    /// Its key, PEM.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// A certificate that names the plugin called `plugin` as a server.
@@ -53,8 +77,13 @@ impl Authority {
 
     /// A client's certificate.
     pub fn client(&self) -> Result<Identity, IdentityError> {
-        let Certified { certificate, key } = self.issue("gateway", ExtendedKeyUsagePurpose::ClientAuth)?;
+        let Certified { certificate, key } = self.client_certified()?;
         Ok(Identity::from_pem(certificate, key))
+    }
+
+    /// A client's certificate, PEM.
+    pub fn client_certified(&self) -> Result<Certified, IdentityError> {
+        self.issue("gateway", ExtendedKeyUsagePurpose::ClientAuth)
     }
 
     fn issue(&self, name: &str, purpose: ExtendedKeyUsagePurpose) -> Result<Certified, IdentityError> {
@@ -62,7 +91,7 @@ impl Authority {
         let mut params = CertificateParams::new(vec![name.to_owned()]).map_err(IdentityError::Issue)?;
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![purpose];
-        let certificate = params.signed_by(&key, &self.0).map_err(IdentityError::Issue)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(IdentityError::Issue)?;
         Ok(Certified {
             certificate: certificate.pem(),
             key: key.serialize_pem(),

@@ -9,9 +9,10 @@ use std::{
     time::Duration,
 };
 
+use kite_api::{PluginName, name::NameError};
 use kite_proto::{
-    CERTIFICATE_FILE, CLIENTS_CA_FILE, HEALTH_PORT, KEY_FILE, MAX_RESULT, NAME_VARIABLE, PORT,
-    plugin_client::PluginClient,
+    ADDRESS_VARIABLE, CERTIFICATE_FILE, CLIENTS_CA_FILE, FOLDER_VARIABLE, HEALTH_PORT, KEY_FILE, MAX_RESULT,
+    NAME_VARIABLE, PORT, plugin_client::PluginClient,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -25,7 +26,7 @@ use tokio::{
 };
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-use crate::{Authorities, Certified, IdentityError};
+use crate::{Authorities, Certified, Host, IdentityError, Known, Limits, Process, Suite, Target};
 
 /// How long a plugin may take to listen, and to end.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -39,6 +40,8 @@ static NEXT: AtomicU8 = AtomicU8::new(1);
 pub enum SubjectError {
     #[error("failed to make certificates")]
     Identity(#[from] IdentityError),
+    #[error("failed to accept the plugin's name {name:?}")]
+    Name { name: String, source: NameError },
     #[error("failed to write the plugin's folder")]
     Folder(#[source] io::Error),
     #[error("failed to start the plugin")]
@@ -81,6 +84,8 @@ impl Subject {
         ));
         let child = command(folder.path(), address)
             .env(NAME_VARIABLE, name)
+            .env(FOLDER_VARIABLE, folder.path())
+            .env(ADDRESS_VARIABLE, address.to_string())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()
@@ -169,12 +174,45 @@ impl Subject {
         kill(Pid::from_raw(pid), Signal::SIGTERM).map_err(SubjectError::Signal)
     }
 
+    /// The suite for this plugin, which ends it.
+    pub fn suite(self, known: Known, limits: Limits) -> Result<Suite, SubjectError> {
+        let name = self.name.clone();
+        Ok(Suite {
+            target: Target {
+                name: PluginName::parse(&name).map_err(|source| SubjectError::Name { name, source })?,
+                address: SocketAddr::new(self.address, PORT),
+                health: SocketAddr::new(self.address, HEALTH_PORT),
+                host: Host::of(&self.authorities)?,
+            },
+            known,
+            limits,
+            process: Some(Box::new(self)),
+        })
+    }
+
     /// What the plugin's process ended with.
     pub async fn ended(mut self) -> Result<ExitStatus, SubjectError> {
         match timeout(LIMIT, self.child.wait()).await {
             Ok(status) => status.map_err(SubjectError::Wait),
             Err(_) => Err(SubjectError::Lingers),
         }
+    }
+}
+
+#[tonic::async_trait]
+impl Process for Subject {
+    fn renew(&mut self) -> Result<Host, SubjectError> {
+        Self::renew(self, Authorities::new()?)?;
+        Ok(Host::of(&self.authorities)?)
+    }
+
+    fn terminate(&mut self) -> Result<(), SubjectError> {
+        Self::terminate(self)
+    }
+
+    async fn ended(&mut self) -> Result<Option<String>, SubjectError> {
+        let status = self.child.wait().await.map_err(SubjectError::Wait)?;
+        Ok((!status.success()).then(|| status.to_string()))
     }
 }
 

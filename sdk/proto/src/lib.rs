@@ -1,5 +1,7 @@
 //! The plugin protocol `kite.plugin.v1`: the types generated from `plugin.proto`, and the constants that both sides share.
 
+#![deny(missing_docs)]
+
 #[rustfmt::skip]
 #[allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::invalid_html_tags, unreachable_pub, unused_qualifications, reason = "generated")]
 mod generated {
@@ -36,6 +38,10 @@ pub const GATEWAY_ADDRESS_FILE: &str = "gateway-address";
 pub const GATEWAY_CA_FILE: &str = "gateway-ca.crt";
 /// Environment variable that tells a plugin the name under which it serves.
 pub const NAME_VARIABLE: &str = "KITE_PLUGIN_NAME";
+/// Environment variable by which a plugin that runs outside of a pod is told another folder than [`MOUNT_PATH`].
+pub const FOLDER_VARIABLE: &str = "KITE_PLUGIN_FOLDER";
+/// Environment variable by which a plugin that runs outside of a pod is told to listen on one IP address only.
+pub const ADDRESS_VARIABLE: &str = "KITE_PLUGIN_ADDRESS";
 /// Most bytes of one piece of a body, and so of one message's `data`.
 pub const MAX_CHUNK: usize = 64 * 1024;
 /// Most bytes of the head of an [`HttpResponse`], and of its trailers, with what the encoding adds. The whole message has

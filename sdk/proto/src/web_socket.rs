@@ -16,9 +16,13 @@ const CODE: usize = 2;
 /// A whole message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Message {
+    /// Text, of 1 MiB at most.
     Text(String),
+    /// Bytes, 1 MiB at most.
     Binary(Bytes),
+    /// Asks whether the other side is there, with 125 bytes at most, which come back in a [`Pong`](Self::Pong).
     Ping(Bytes),
+    /// Answers a [`Ping`](Self::Ping), or says unasked that its side is there.
     Pong(Bytes),
     /// The last one of a side, with a code of RFC 6455, section 7.4, and a reason of 123 bytes at most; or without both.
     Close(Option<(u16, String)>),
@@ -27,24 +31,34 @@ pub enum Message {
 /// Why a frame breaks the rules.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FrameError {
+    /// Its kind is none that there is, or something stands beside it.
     #[error("a frame is of no known kind")]
     Kind,
+    /// It is too large.
     #[error("a frame has more than {MAX_CHUNK} bytes")]
     Frame,
+    /// The message that it continues is too large.
     #[error("a message has more than {MAX_WEB_SOCKET_MESSAGE} bytes")]
     Message,
+    /// It is a ping, pong or close in more than one frame.
     #[error("a control frame is fragmented")]
     Fragmented,
+    /// It is a ping, pong or close that is too large.
     #[error("a control frame has more than {MAX_CONTROL} bytes")]
     Control,
+    /// No message has begun that it could continue.
     #[error("a continuation continues nothing")]
     Continuation,
+    /// It begins a message inside another one.
     #[error("a message begins before the last one ends")]
     Interleaved,
+    /// It completes a text, or has a reason, that is not UTF-8.
     #[error("a text is not UTF-8")]
     Utf8,
+    /// It closes with this code, which is never sent.
     #[error("{0} is no code with which a connection is closed")]
     Code(u32),
+    /// It closes with a reason, but without a code.
     #[error("a close has a reason and no code")]
     Reason,
 }

@@ -5,6 +5,6 @@ mod settings;
 mod shutdown;
 
 pub use cluster_events::{ClusterChange, ClusterEvent, ClusterEvents};
-pub use settings::ApplySettings;
+pub use settings::{ApplySettings, SettingsFields};
 pub(crate) use shutdown::Once;
 pub use shutdown::Shutdown;

@@ -86,7 +86,7 @@
 //!
 //! With the feature `testing` there is `kite_plugin_sdk::testing`, which runs a plugin in its author's own tests.
 
-#![warn(missing_docs)]
+#![deny(missing_docs)]
 
 mod caller;
 mod definitions;
@@ -111,7 +111,7 @@ mod web_socket;
 pub use axum;
 pub use caller::{Caller, NoCaller, RequestId};
 pub use definitions::{DefinitionError, FilesError, ToolsError, TypesError};
-pub use hooks::{ApplySettings, ClusterChange, ClusterEvent, ClusterEvents, Shutdown};
+pub use hooks::{ApplySettings, ClusterChange, ClusterEvent, ClusterEvents, SettingsFields, Shutdown};
 pub use kite::{CallError, Cluster, Kite, KubeClient, KubeClientError, NoSettings, NotServed, OtherPlugin, Settings};
 pub use kite_api::validator::ValidatorError;
 pub use kite_api::{PluginName, name::NameError};
@@ -122,16 +122,19 @@ pub use middleware::{Intercepted, Middleware, Verdict};
 pub use plugin::Plugin;
 pub use prometheus_client;
 pub use resource::{
-    ListQuery, Metadata, Object, ObjectKey, Page, Patch, ResourceContext, ResourceError, ResourceType, ResourceVerb,
-    Resources,
+    ListQuery, Metadata, Object, ObjectKey, Page, Patch, ResourceContext, ResourceError, ResourceFields, ResourceType,
+    ResourceVerb, Resources,
 };
 pub use rust_embed;
 pub use schemars;
 pub use serde;
 pub use serde_json;
-pub use server::{Certificates, Config, ServeError, TlsError, serve, serve_with};
+#[cfg(feature = "in-memory")]
+#[doc(hidden)]
+pub use server::in_memory;
+pub use server::{Certificates, Config, Panicked, ServeError, TlsError, serve, serve_with};
 pub use tokio;
-pub use tool::{Refused, Structured, Tool, ToolAnswer, ToolContext, ToolError};
+pub use tool::{Refused, Structured, Tool, ToolAnswer, ToolArguments, ToolContext, ToolError};
 pub use tower::BoxError;
 pub use tracing;
 pub use web_files::WebFiles;

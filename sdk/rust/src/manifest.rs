@@ -10,7 +10,7 @@ pub enum ManifestError {
     #[error("failed to parse it")]
     Parse(#[source] serde_saphyr::Error),
     /// `spec.version` is not a semantic version.
-    #[error("failed to accept spec.version, {version:?}")]
+    #[error("failed to accept spec.version, {version:?}, which must be three numbers as 1.2.3 is")]
     Version {
         /// The version that stands there.
         version: String,
@@ -18,7 +18,9 @@ pub enum ManifestError {
         source: semver::Error,
     },
     /// `spec.permissions` is longer than an object's may be.
-    #[error("failed to accept spec.permissions: there are {0}, the limit is {MAX_PERMISSIONS}")]
+    #[error(
+        "failed to accept spec.permissions: there are {0}, the limit is {MAX_PERMISSIONS}, so join those that differ in one list only"
+    )]
     Permissions(usize),
 }
 
@@ -36,7 +38,9 @@ pub(crate) struct Manifest {
 
 /// Reads the text of a `plugin.yaml`.
 pub(crate) fn read(text: &str) -> Result<Manifest, ManifestError> {
-    let plugin: KitePlugin = serde_saphyr::from_str(text).map_err(ManifestError::Parse)?;
+    // One sentence: the place is told, and who reads it has the file.
+    let options = serde_saphyr::options! { with_snippet: false };
+    let plugin: KitePlugin = serde_saphyr::from_str_with_options(text, options).map_err(ManifestError::Parse)?;
     let spec = plugin.spec;
     let version = spec.version;
     let version = Version::parse(&version).map_err(|source| ManifestError::Version { version, source })?;

@@ -8,6 +8,11 @@ use crate::{ApplySettings, ClusterEvents, Middleware, ResourceType, Shutdown, To
 /// A plugin. Only [`manifest`](Plugin::manifest) must be given; whatever else is not given is not offered.
 ///
 /// Each method is asked once, when the plugin starts.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no plugin",
+    label = "not a plugin",
+    note = "write `impl Plugin for {Self}`, with the method `manifest` at least"
+)]
 pub trait Plugin: Send + Sync + 'static {
     /// The text of the author's `plugin.yaml`, usually `include_str!("../plugin.yaml")`. The version that the plugin
     /// says it has comes from here, so that the two cannot differ.

@@ -42,13 +42,31 @@ pub enum ResourceVerb {
     Delete,
 }
 
+/// What the objects of a type can hold: a struct with named fields that derives [`serde::Serialize`], [`serde::Deserialize`] and
+/// [`schemars::JsonSchema`]. It is not implemented by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the fields of a resource type",
+    label = "the fields of a resource type",
+    note = "make `Fields` a struct with named fields that derives `serde::Serialize`, `serde::Deserialize` and `schemars::JsonSchema`"
+)]
+pub trait ResourceFields: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {}
+
+// What the compiler would recommend is a part of it only, and how to get it not at all.
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static> ResourceFields for T {}
+
 /// A type of objects that a plugin serves, and where they are.
 ///
 /// Only the methods of the verbs in [`VERBS`](Self::VERBS) are called. Objects that come from outside fit the published schema, and have the name and
 /// namespace that the request says.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` serves no resource type",
+    label = "not a resource type",
+    note = "write `impl Resources for {Self}`, with `Fields`, `NAME`, `DESCRIPTION`, `VERBS` and the methods of the verbs"
+)]
 pub trait Resources: Send + Sync + 'static {
     /// The author's fields of an object; the schema is derived from them.
-    type Fields: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static;
+    type Fields: ResourceFields;
 
     /// Name of the type, in the plural, such as `cost-reports`: an RFC 1123 label of at most 40 characters.
     const NAME: &'static str;

@@ -3,6 +3,9 @@
 mod assemble;
 mod config;
 mod health;
+#[cfg(feature = "in-memory")]
+mod in_memory;
+mod panics;
 mod signals;
 mod termination;
 mod tls;
@@ -10,8 +13,11 @@ mod tls;
 use std::{fmt, future::Future, io, time::Duration};
 
 pub use config::Config;
+#[cfg(feature = "in-memory")]
+pub use in_memory::in_memory;
 use kite_api::{error_chain, name::NameError};
 use kite_proto::{MAX_CHUNK, MAX_METADATA, NAME_VARIABLE, plugin_server::PluginServer};
+pub use panics::Panicked;
 use tls::Tls;
 pub use tls::{Certificates, TlsError};
 use tokio::{
@@ -61,12 +67,26 @@ pub enum ServeError {
         /// The cause.
         source: NameError,
     },
+    /// The environment tells the plugin to listen on what is no IP address.
+    #[error(
+        "failed to read {address:?} in the environment variable {} as an IP address: in a pod it is not set",
+        kite_proto::ADDRESS_VARIABLE
+    )]
+    Address {
+        /// What stands there.
+        address: String,
+        /// The cause.
+        source: std::net::AddrParseError,
+    },
     /// The embedded `plugin.yaml` is no good.
     #[error("failed to read the plugin.yaml that the plugin was built with")]
     Manifest(#[from] ManifestError),
     /// What the plugin offers is no good.
     #[error("failed to check what the plugin offers")]
     Definitions(#[from] DefinitionError),
+    /// A method of the plugin panicked, as axum does if a route is no good.
+    #[error("failed to put the plugin together: it panicked: {0}")]
+    Panicked(Panicked),
     /// A port is taken, for example.
     #[error("failed to listen on port {port}")]
     Listen {
@@ -133,7 +153,8 @@ pub async fn serve_with(
     // True while the plugin takes requests.
     let (serving, stopping) = watch::channel(true);
     let metrics = kite.metrics().clone();
-    let service = assemble::assemble(&plugin, name, kite, serving.clone())?;
+    let assembled = panics::caught(|| assemble::assemble(&plugin, name, kite, serving.clone()));
+    let service = assembled.map_err(ServeError::Panicked)??;
     let shutdown = service.hooks.shutdown.clone();
     let tls = Tls::new(certificates).await?;
     info!(plugin = %service.name, version = %service.version, tools = service.offered.tools.len(), "serving");

@@ -133,7 +133,10 @@ impl Plugin for Service {
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
-        self.serving.send_replace(false);
+        // A plugin that does not have it is not told to stop by it either.
+        if self.hooks.shutdown.is_some() {
+            self.serving.send_replace(false);
+        }
         self.hooks.shutdown(request.into_inner()).await?;
         Ok(Response::new(ShutdownResponse {}))
     }

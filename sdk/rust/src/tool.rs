@@ -21,6 +21,35 @@ use crate::schema;
 type Call<T, E> = BoxFuture<'static, Result<T, E>>;
 type Handler<T, E> = Arc<dyn Fn(ToolContext, &[u8]) -> Result<Call<T, E>, ArgumentsError> + Send + Sync>;
 
+/// What a tool can be called with: a struct with named fields that derives [`serde::Deserialize`] and [`schemars::JsonSchema`]. It is
+/// not implemented by hand.
+///
+/// ```
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Arguments { name: String }
+/// fn is_arguments<T: kite_plugin_sdk::ToolArguments>() {}
+/// is_arguments::<Arguments>();
+/// ```
+///
+/// Without a schema it is none, and the compiler says what to derive:
+///
+/// ```compile_fail,E0277
+/// #[derive(serde::Deserialize)]
+/// struct Arguments { name: String }
+/// fn is_arguments<T: kite_plugin_sdk::ToolArguments>() {}
+/// is_arguments::<Arguments>();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the arguments of a tool",
+    label = "the arguments of this tool",
+    note = "make the arguments a struct with named fields that derives `serde::Deserialize` and `schemars::JsonSchema`"
+)]
+pub trait ToolArguments: DeserializeOwned + JsonSchema + Send + 'static {}
+
+// What the compiler would recommend is a part of it only, and how to get it not at all.
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned + JsonSchema + Send + 'static> ToolArguments for T {}
+
 /// A tool that a plugin offers: a name, a description, and an asynchronous function over typed arguments.
 ///
 /// The JSON Schemas of arguments and answer are derived from their types. Give those types and their fields doc comments:
@@ -60,7 +89,7 @@ impl Tool {
         handler: Run,
     ) -> Self
     where
-        Arguments: DeserializeOwned + JsonSchema + Send + 'static,
+        Arguments: ToolArguments,
         Answer: ToolAnswer,
         Run: Fn(ToolContext, Arguments) -> Running + Send + Sync + 'static,
         Running: Future<Output = Result<Answer, ToolError>> + Send + 'static,

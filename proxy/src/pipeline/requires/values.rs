@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use kite_api::json_rules;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::RequiresError;
-use crate::pipeline::{path::check_escapes, unambiguous};
+use crate::pipeline::path::check_escapes;
 
 /// Most bytes of a caller's text in a problem.
 const MAX_TEXT: usize = 100;
@@ -62,10 +63,8 @@ pub(super) fn decoded(segment: &str) -> String {
 
 /// The JSON object that `bytes` are.
 pub(super) fn object(bytes: &[u8]) -> Result<Value, RequiresError> {
-    // serde_json refuses what is not UTF-8 in a text, with its place.
-    let text = std::str::from_utf8(bytes).unwrap_or("\u{fffd}");
-    unambiguous::check(text).map_err(RequiresError::Json)?;
-    serde_json::from_str(text).map_err(RequiresError::Json)
+    json_rules::check(bytes).map_err(RequiresError::Json)?;
+    serde_json::from_slice(bytes).map_err(RequiresError::Json)
 }
 
 /// The text at a JSON pointer. What is absent or null is none, and what is no text is refused.

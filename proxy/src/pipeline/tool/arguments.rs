@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use kite_api::json_rules;
 use kite_proto::MAX_ARGUMENTS;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::pipeline::{
-    RequestBody, unambiguous,
+    RequestBody,
     whole_body::{WholeBodyError, whole},
 };
 
@@ -51,7 +52,7 @@ fn parse(body: &Bytes) -> Result<Bytes, ArgumentsError> {
     if !arguments.get().starts_with('{') {
         return Err(ArgumentsError::NotObject);
     }
-    unambiguous::check(arguments.get()).map_err(ArgumentsError::Refused)?;
+    json_rules::check(arguments.get().as_bytes()).map_err(ArgumentsError::Refused)?;
     Ok(body.slice_ref(arguments.get().as_bytes()))
 }
 

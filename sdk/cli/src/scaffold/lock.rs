@@ -4,7 +4,7 @@ use super::CrateName;
 
 /// What stands for the project itself in the template. No plugin can be called so.
 pub const ROOT: &str = "THE-PLUGIN";
-const TEMPLATE: &str = include_str!("../../packed/Cargo.lock");
+const TEMPLATE: &str = include_str!("../../generated/Cargo.lock");
 
 /// The lock file of the crate called `name`.
 pub(super) fn with_root(name: &CrateName) -> String {

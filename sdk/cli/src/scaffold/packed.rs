@@ -30,17 +30,17 @@ pub struct Packed {
 pub const PACKED: [Packed; 3] = [
     Packed {
         name: "kite-api",
-        manifest: include_str!("../../packed/kite-api.toml"),
+        manifest: include_str!("../../generated/kite-api.toml"),
         sources: || below::<Api>("src"),
     },
     Packed {
         name: "kite-plugin-sdk",
-        manifest: include_str!("../../packed/kite-plugin-sdk.toml"),
+        manifest: include_str!("../../generated/kite-plugin-sdk.toml"),
         sources: || below::<Sdk>("src"),
     },
     Packed {
         name: "kite-proto",
-        manifest: include_str!("../../packed/kite-proto.toml"),
+        manifest: include_str!("../../generated/kite-proto.toml"),
         sources: || {
             let protocol = include_bytes!("../../../proto/kite/plugin/v1/plugin.proto");
             let mut files = below::<Proto>("src");

@@ -5,6 +5,8 @@ mod apiserver;
 #[cfg(test)]
 mod can_i_apply;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod init;
 #[cfg(test)]
 mod output;

@@ -18,13 +18,15 @@ pub enum FilesError {
         source: FileRuleError,
     },
     /// Two files have one path.
-    #[error("failed to accept the web file {0}: there are two of this path")]
+    #[error("failed to accept the web file {0}: there are two of this path, so leave one out")]
     Twice(String),
     /// There are too many files.
-    #[error("failed to accept the web files: there are {0}, the limit is {MAX_FILES}")]
+    #[error("failed to accept the web files: there are {0}, the limit is {MAX_FILES}, so bundle them")]
     TooMany(usize),
     /// All together are too large.
-    #[error("failed to accept the web files: together they have {0} bytes, the limit is {MAX_FILES_TOTAL}")]
+    #[error(
+        "failed to accept the web files: together they have {0} bytes, the limit is {MAX_FILES_TOTAL}, so leave out what pages do not load"
+    )]
     TooLarge(u64),
     /// The manifest speaks of a file that is not there.
     #[error(

@@ -20,7 +20,7 @@ pub enum TypesError {
     )]
     Name(String),
     /// Two types have one name.
-    #[error("failed to accept the resource type {0}: there are two of this name")]
+    #[error("failed to accept the resource type {0}: there are two of this name, so rename one")]
     Twice(String),
     /// A type can do nothing.
     #[error("failed to accept the resource type {0}: name in VERBS what can be done with its objects")]
@@ -55,7 +55,9 @@ pub enum TypesError {
         source: serde_json::Error,
     },
     /// There are too many types.
-    #[error("failed to accept the plugin's resource types: there are {0}, the limit is {MAX_RESOURCE_TYPES}")]
+    #[error(
+        "failed to accept the plugin's resource types: there are {0}, the limit is {MAX_RESOURCE_TYPES}, so move some of them to another plugin"
+    )]
     TooMany(usize),
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kite_api::{
     PluginName, ToolName, ToolReference,
-    name::NameError,
+    name::{MAX_TOOL_NAME, NameError},
     tool_rules::{self, MAX_TOOLS, ToolRuleError},
 };
 use schemars::Schema;
@@ -15,15 +15,19 @@ use crate::{Tool, schema};
 #[derive(Debug, thiserror::Error)]
 pub enum ToolsError {
     /// A tool's name is none, or too long behind the plugin's.
-    #[error("failed to accept the tool {tool:?}")]
+    #[error(
+        "failed to accept the tool {tool:?}: call it by a lower-case letter, then lower-case letters, digits and underscores, {most} characters at most in this plugin"
+    )]
     Name {
         /// The tool's name.
         tool: String,
+        /// Most characters of a name behind this plugin's own.
+        most: usize,
         /// The cause.
         source: NameError,
     },
     /// Two tools have one name.
-    #[error("failed to accept the tool {0}: there are two of this name")]
+    #[error("failed to accept the tool {0}: there are two of this name, so rename one")]
     Twice(String),
     /// A tool's description or schema breaks the rules for tools.
     #[error("failed to accept the tool {tool}")]
@@ -68,7 +72,9 @@ pub enum ToolsError {
         source: serde_json::Error,
     },
     /// There are too many tools.
-    #[error("failed to accept the plugin's tools: there are {0}, the limit is {MAX_TOOLS}")]
+    #[error(
+        "failed to accept the plugin's tools: there are {0}, the limit is {MAX_TOOLS}, so move some of them to another plugin"
+    )]
     TooMany(usize),
 }
 
@@ -100,6 +106,7 @@ fn check_name(plugin: &PluginName, tool: &str) -> Result<(), ToolsError> {
     let checked = ToolName::parse(tool).and_then(|name| ToolReference::new(plugin.clone(), name));
     checked.map(drop).map_err(|source| ToolsError::Name {
         tool: tool.to_owned(),
+        most: MAX_TOOL_NAME.saturating_sub(format!("plugin_{plugin}_").len()),
         source,
     })
 }

@@ -3,11 +3,24 @@
 use std::{fmt, future::Future, sync::Arc};
 
 use futures::{FutureExt as _, future::BoxFuture};
+use kite_api::json_rules;
 use serde::de::DeserializeOwned;
 
 use crate::{Kite, Refused, Settings};
 
 type Apply = Arc<dyn Fn(Kite, &[u8]) -> Result<BoxFuture<'static, Result<(), Refused>>, SettingsError> + Send + Sync>;
+
+/// What settings can be read as: a struct with named fields that derives [`serde::Deserialize`]. It is not implemented by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the settings of a plugin",
+    label = "the settings of a plugin",
+    note = "make the settings a struct with named fields that derives `serde::Deserialize`"
+)]
+pub trait SettingsFields: DeserializeOwned + Send + Sync + 'static {}
+
+// What the compiler would recommend is a part of it only, and how to get it not at all.
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned + Send + Sync + 'static> SettingsFields for T {}
 
 /// How a plugin takes its settings: as a type that is read by serde, and by a hook that may refuse them.
 ///
@@ -19,7 +32,7 @@ pub struct ApplySettings(Apply);
 
 impl ApplySettings {
     /// Settings of the type `T`, accepted whenever they fit it.
-    pub fn of<T: DeserializeOwned + Send + Sync + 'static>() -> Self {
+    pub fn of<T: SettingsFields>() -> Self {
         Self::with(|_, _: Settings<T>| async { Ok(()) })
     }
 
@@ -27,7 +40,7 @@ impl ApplySettings {
     /// hold secret values.
     pub fn with<T, Run, Running>(hook: Run) -> Self
     where
-        T: DeserializeOwned + Send + Sync + 'static,
+        T: SettingsFields,
         Run: Fn(Kite, Settings<T>) -> Running + Send + Sync + 'static,
         Running: Future<Output = Result<(), Refused>> + Send + 'static,
     {
@@ -74,6 +87,10 @@ pub(crate) enum SettingsError {
 fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, SettingsError> {
     if json.trim_ascii_start().first() != Some(&b'{') {
         return Err(SettingsError::NotAnObject);
+    }
+    // What breaks the rules for JSON is told in their words, which hold no value; what is no JSON at all is told below.
+    if let Some(error) = json_rules::check(json).err().filter(serde_json::Error::is_data) {
+        return Err(SettingsError::Whole(error.to_string()));
     }
     let mut reader = serde_json::Deserializer::from_slice(json);
     let settings = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
@@ -142,6 +159,10 @@ mod tests {
                 "does not fit what the plugin reads: it is no JSON",
             ),
             (r#"{"hunter": 2}"#, "another type or value"),
+            (
+                r#"{"price": "hunter2", "price": 1}"#,
+                "does not fit what the plugin reads: a key appears twice in one object",
+            ),
         ] {
             let text = read::<Prices>(json.as_bytes()).unwrap_err().to_string();
             assert!(text.contains(words), "{json}: {text}");

@@ -1,6 +1,7 @@
 //! Patches: JSON Merge Patch and JSON Patch.
 
 use json_patch::PatchOperation;
+use kite_api::json_rules;
 use serde_json::Value;
 
 use super::{MAX_OBJECT, ResourceError};
@@ -73,7 +74,8 @@ pub(super) fn too_large(size: usize) -> ResourceError {
 }
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ResourceError> {
-    serde_json::from_slice(body).map_err(|error| ResourceError::Invalid(format!("the patch is none: {error}")))
+    let read = json_rules::check(body).and_then(|()| serde_json::from_slice(body));
+    read.map_err(|error| ResourceError::Invalid(format!("the patch is none: {error}")))
 }
 
 #[cfg(test)]
@@ -112,6 +114,12 @@ mod tests {
     fn a_patch_is_refused_for_each_of_its_reasons() {
         assert!(matches!(Patch::merge(b"{"), Err(ResourceError::Invalid(_))));
         assert!(matches!(Patch::json(b"{}"), Err(ResourceError::Invalid(_))));
+        for twice in [
+            Patch::merge(br#"{"a": 1, "a": 2}"#),
+            Patch::json(br#"[{"op": "remove", "path": "/a", "path": "/b"}]"#),
+        ] {
+            assert!(matches!(twice, Err(ResourceError::Invalid(_))));
+        }
         let operation = json!({"op": "add", "path": "/a", "value": 1});
         assert!(matches!(
             json_patch(&json!(vec![&operation; 257])),

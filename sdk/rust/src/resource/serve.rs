@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
-use kite_api::validator::Validator;
+use kite_api::{json_rules, validator::Validator};
 use kite_proto::{ResourceList, ResourceRequest, resource_request::PatchType};
 use serde_json::Value;
 
@@ -228,8 +228,9 @@ impl ResourceType {
             return Err(patch::too_large(body.len()));
         }
         let invalid = |text: String| ResourceError::Invalid(text);
-        let mut object: Value =
-            serde_json::from_slice(body).map_err(|error| invalid(format!("the object is no JSON: {error}")))?;
+        let no_json = |error| invalid(format!("the object is no JSON that can be taken: {error}"));
+        json_rules::check(body).map_err(no_json)?;
+        let mut object: Value = serde_json::from_slice(body).map_err(no_json)?;
         let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
         let metadata = metadata.ok_or_else(|| invalid("the object has no metadata".to_owned()))?;
         match metadata.get("namespace").and_then(Value::as_str) {

@@ -1,9 +1,13 @@
 //! Where a plugin listens, and who it is there.
 
-use std::{env, fmt, io, net::Ipv4Addr, net::Ipv6Addr, path::PathBuf};
+use std::{
+    env, fmt, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
 
 use kite_api::PluginName;
-use kite_proto::{HEALTH_PORT, MOUNT_PATH, NAME_VARIABLE, PORT};
+use kite_proto::{ADDRESS_VARIABLE, FOLDER_VARIABLE, HEALTH_PORT, MOUNT_PATH, NAME_VARIABLE, PORT};
 use tokio::net::TcpListener;
 
 use super::{Certificates, ServeError};
@@ -25,16 +29,19 @@ pub struct Config {
 }
 
 impl Config {
-    /// What [`serve`](crate::serve) uses: `KITE_PLUGIN_NAME`, the files in `/run/kite`, ports 9443 and 9440.
+    /// What [`serve`](crate::serve) uses: `KITE_PLUGIN_NAME`, the files in `/run/kite`, ports 9443 and 9440. Outside of a pod,
+    /// `KITE_PLUGIN_FOLDER` names another folder, and `KITE_PLUGIN_ADDRESS` the one IP address on which it listens.
     pub async fn of_environment() -> Result<Self, ServeError> {
         let name = env::var(NAME_VARIABLE).map_err(|_| ServeError::NameAbsent)?;
+        let folder = env::var_os(FOLDER_VARIABLE).map_or_else(|| PathBuf::from(MOUNT_PATH), PathBuf::from);
+        let address = address(env::var(ADDRESS_VARIABLE).ok())?;
         Ok(Self {
             name: PluginName::parse(&name).map_err(|source| ServeError::Name { name, source })?,
-            certificates: Certificates::Folder(MOUNT_PATH.into()),
-            listener: listen(PORT).await?,
-            health_listener: listen(HEALTH_PORT).await?,
+            certificates: Certificates::Folder(folder.clone()),
+            listener: listen(address, PORT).await?,
+            health_listener: listen(address, HEALTH_PORT).await?,
             kube: None,
-            gateway: MOUNT_PATH.into(),
+            gateway: folder,
         })
     }
 }
@@ -47,12 +54,22 @@ impl fmt::Debug for Config {
     }
 }
 
-/// Listens on all addresses, of both families where the node has both.
-async fn listen(port: u16) -> Result<TcpListener, ServeError> {
-    let both: io::Result<TcpListener> = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await;
-    let listener = match both {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
+fn address(text: Option<String>) -> Result<Option<IpAddr>, ServeError> {
+    let parse = |text: String| {
+        text.parse()
+            .map_err(|source| ServeError::Address { address: text, source })
+    };
+    text.map(parse).transpose()
+}
+
+/// Listens on this address, or on all of them, of both families where the node has both.
+async fn listen(address: Option<IpAddr>, port: u16) -> Result<TcpListener, ServeError> {
+    let listener: io::Result<TcpListener> = match address {
+        Some(address) => TcpListener::bind((address, port)).await,
+        None => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+            Ok(listener) => Ok(listener),
+            Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
+        },
     };
     listener.map_err(|source| ServeError::Listen { port, source })
 }
@@ -63,8 +80,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_that_is_taken_is_named() {
-        let taken = listen(0).await.unwrap();
+        let taken = listen(None, 0).await.unwrap();
         let port = taken.local_addr().unwrap().port();
-        assert!(matches!(listen(port).await.unwrap_err(), ServeError::Listen { port: named, .. } if named == port));
+        assert!(
+            matches!(listen(None, port).await.unwrap_err(), ServeError::Listen { port: named, .. } if named == port)
+        );
+    }
+
+    #[tokio::test]
+    async fn one_address_may_be_given() {
+        let given = address(Some("127.0.0.1".to_owned())).unwrap();
+        let listener = listen(given, 0).await.unwrap();
+        assert_eq!(listener.local_addr().unwrap().ip(), Ipv4Addr::LOCALHOST);
+        assert!(address(None).unwrap().is_none());
+        assert!(matches!(
+            address(Some("host".to_owned())).unwrap_err(),
+            ServeError::Address { .. }
+        ));
     }
 }

@@ -9,6 +9,7 @@ mod reply;
 
 use std::{
     collections::HashMap,
+    error::Error as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -47,6 +48,8 @@ const QUEUE: usize = 32;
 enum Breach {
     #[error("a message has more than {MAX_EXCHANGE_MESSAGE} bytes")]
     Large,
+    #[error("a message cannot be read")]
+    Unreadable(#[source] Box<Status>),
     #[error("a message has no part")]
     Empty,
     #[error("the id {0} is not higher than all before it")]
@@ -173,16 +176,18 @@ impl Conversation {
                 Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => continue,
                 message = requests.next(), if !self.is_over => message,
             };
-            let message = match message {
-                Some(Ok(message)) => message,
-                // Without the gateway there is nobody to answer; what is under way is dropped with its tasks.
-                Some(Err(_)) => return,
+            let heard = match message {
+                Some(Ok(message)) => self.hear(message),
+                // Without the gateway there is nobody to answer; what is under way is dropped with its tasks. That is told from bytes that
+                // are no message by the cause that it has.
+                Some(Err(status)) if status.source().is_some() => return,
+                Some(Err(status)) => Err(Breach::Unreadable(Box::new(status))),
                 None => {
                     self.finish();
                     continue;
                 }
             };
-            if let Err(breach) = self.hear(message) {
+            if let Err(breach) = heard {
                 tracing::warn!(%breach, "the gateway broke the rules of a stream of exchanges");
                 return self.end(breach).await;
             }

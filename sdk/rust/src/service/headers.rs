@@ -4,9 +4,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use kite_proto::{Header, MAX_FIELDS, MAX_HEAD};
 use prost::Message as _;
 
-/// What the encoding adds to a field at most, and to all of them: marks and lengths, and the status beside them.
+/// What the encoding adds to a field at most, and to all of them: marks and lengths, the status beside them, and on a stream of exchanges
+/// the id, which has ten bytes at most.
 const BESIDE_FIELD: usize = 4;
-const BESIDE_FIELDS: usize = 16;
+const BESIDE_FIELDS: usize = 48;
 
 /// Why header fields are not taken.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -10,6 +10,11 @@ use serde_json::Value;
 use crate::schema;
 
 /// What a tool may answer: text (`String` or `&'static str`), or a typed value ([`Structured`]).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the answer of a tool",
+    label = "the answer of this tool",
+    note = "answer text, as `String` or `&'static str`, or `Structured<T>`, where `T` is a struct with named fields that derives `serde::Serialize` and `schemars::JsonSchema`"
+)]
 pub trait ToolAnswer: Send + sealed::Sealed + 'static {
     /// The schema of the value that such an answer has beside its text, if it has one.
     #[doc(hidden)]
@@ -63,6 +68,8 @@ impl<T> Structured<T> {
     }
 }
 
+// What the compiler would recommend is a part of it only, and how to get it not at all.
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + JsonSchema + Send + 'static> ToolAnswer for Structured<T> {
     fn output_schema() -> Option<Schema> {
         Some(schema::of_output::<T>())

@@ -1,5 +1,6 @@
 //! Reading a tool's arguments.
 
+use kite_api::json_rules;
 use serde::de::DeserializeOwned;
 
 /// Why a tool's arguments do not fit.
@@ -18,6 +19,7 @@ pub(super) fn read<Arguments: DeserializeOwned>(json: &[u8]) -> Result<Arguments
     if json.trim_ascii_start().first() != Some(&b'{') {
         return Err(ArgumentsError::NotAnObject);
     }
+    json_rules::check(json).map_err(ArgumentsError::Whole)?;
     let mut reader = serde_json::Deserializer::from_slice(json);
     let arguments = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -65,6 +67,18 @@ mod tests {
             (
                 r#"{"name": "a", "inner": {"count": 1}} x"#,
                 "do not fit: trailing characters",
+            ),
+            (
+                r#"{"name": "a", "inner": {"count": 1, "x": 1, "x": 2}}"#,
+                "do not fit: a key appears twice in one object",
+            ),
+            (
+                &format!(
+                    r#"{{"name": "a", "inner": {{"count": 1}}, "x": {}0{}}}"#,
+                    "[".repeat(32),
+                    "]".repeat(32)
+                ),
+                "do not fit: more than 32 levels",
             ),
         ] {
             let text = error_chain(&read::<Arguments>(json.as_bytes()).unwrap_err());

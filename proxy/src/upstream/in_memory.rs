@@ -1,0 +1,42 @@
+//! A plugin without a network between, as this repository fuzzes what the gateway reads of one.
+
+use std::sync::{Arc, atomic::AtomicUsize};
+
+use http::Uri;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    connection::{self, EndpointError, Sender},
+    endpoint::{Connected, InFlight},
+    offered::Offered,
+};
+use crate::directory::DefinitionsHash;
+
+/// A connection for one request over `io`, to a plugin that offers what `definitions` say.
+pub async fn connect(
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    definitions: &[u8],
+) -> Result<Connected, EndpointError> {
+    let offered = Offered::read(definitions).map_err(EndpointError::Offered)?;
+    Ok(Connected {
+        client: open(io).await?.client(),
+        offered: Arc::new(offered),
+        in_flight: InFlight::of(Arc::new(AtomicUsize::new(0))),
+    })
+}
+
+/// The hash of what the plugin at the other end of `io` says that it offers, which is read too.
+pub async fn describe(
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<DefinitionsHash, EndpointError> {
+    let definitions = open(io).await?.describe().await?;
+    let hash = DefinitionsHash::of(&definitions);
+    Offered::read(&definitions).map_err(EndpointError::Offered)?;
+    Ok(hash)
+}
+
+async fn open(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, EndpointError> {
+    let (sender, connection) = connection::over(io, Uri::from_static("https://plugin.invalid")).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}

@@ -1,0 +1,5 @@
+struct Costs;
+
+fn main() {
+    let _ = kite_plugin_sdk::serve(Costs);
+}

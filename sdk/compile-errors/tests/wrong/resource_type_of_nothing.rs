@@ -1,0 +1,7 @@
+use kite_plugin_sdk::ResourceType;
+
+struct Reports;
+
+fn main() {
+    ResourceType::new(Reports);
+}
