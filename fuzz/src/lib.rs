@@ -11,6 +11,7 @@ mod headers;
 mod manifest;
 mod messages;
 mod operator;
+mod package;
 mod sdk;
 mod web_socket;
 
@@ -18,8 +19,9 @@ mod web_socket;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("cli_manifest", manifest::parse),
+    ("cli_package", package::read),
     ("gateway_arguments", gateway::arguments),
     ("gateway_describe", gateway::describe),
     ("gateway_http", gateway::http),

@@ -1,5 +1,8 @@
 //! What each fuzzer begins with: messages that are as they should be.
 
+#[path = "package.rs"]
+mod package;
+
 use bytes::Bytes;
 use kite_proto::{
     ApplySettingsRequest, CallContext, CallToolRequest, CallToolResponse, Definitions, DescribeRequest,
@@ -24,6 +27,7 @@ pub(crate) fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             "full",
             include_bytes!("../../../e2e/tests/admit_spec/every-field.yaml").to_vec(),
         ),
+        ("cli_package", "whole", package::whole()),
         (
             "gateway_arguments",
             "object",

@@ -63,7 +63,7 @@ pub fn item(plugin: &PluginName, tool: &ToolName, offered: &OfferedTool) -> Vec<
 #[derive(Default)]
 pub struct List(Vec<u8>);
 
-/// The list has more than [`MAX_LIST`] bytes.
+/// The list has too many bytes.
 pub struct TooLarge;
 
 impl List {
