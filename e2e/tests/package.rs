@@ -30,7 +30,7 @@ use kite_e2e::{
     deploy::binary,
 };
 use kite_plugin::archive::{self, Package};
-use kite_proto::{CallContext, DescribeRequest, HttpRequest, HttpRequestHead, User};
+use kite_proto::{CallContext, DescribeRequest, HttpRequest, HttpRequestHead, MOUNT_PATH, User};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -305,10 +305,10 @@ async fn a_plugin_in_python_runs_from_its_image_and_writes_nothing() {
     let (root, config) = (root(&package), config(&package));
 
     let command = |folder: &Path, address: IpAddr| {
-        // What the operator mounts, where it does.
+        // What the operator mounts, where it does, without the links that lead out of here.
         fs::create_dir(root.path().join("run")).unwrap();
         run(Command::new("cp")
-            .arg("-r")
+            .arg("-rL")
             .arg(folder)
             .arg(root.path().join("run/kite")));
         // And what the runtime does: grpcio reads it as it starts. The bytes are as good in a file.
@@ -316,6 +316,8 @@ async fn a_plugin_in_python_runs_from_its_image_and_writes_nothing() {
         fs::write(root.path().join("dev/urandom"), rand(4096)).unwrap();
         let mut command = process(root.path(), &config);
         command.arg("--address").arg(address.to_string());
+        // The environment names a folder that is not in there.
+        command.arg("--folder").arg(MOUNT_PATH);
         tokio::process::Command::from(command)
     };
     let before = files(root.path());

@@ -244,6 +244,8 @@ async fn an_answer_is_confined_to_the_plugin() {
             "content-security-policy",
             "vary",
             "x-content-type-options",
+            "x-kite-plugin",
+            "x-kite-revision",
             "x-own",
             "x-request-id"
         ]

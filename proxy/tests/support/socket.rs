@@ -239,11 +239,13 @@ async fn a_plugin_that_refuses_answers_as_to_any_request() {
     let seen = peer.body(&head).await;
     assert_eq!(seen["protocol"], "websocket");
     assert_eq!((&seen["method"], &seen["path"]), (&"GET".into(), &"/seen?x=y".into()));
+    let trace = &seen["trace"][0];
     assert_eq!(
         seen["headers"],
         serde_json::json!([
             ["sec-websocket-protocol", "a, b"],
-            ["origin", "https://dashboard.example"]
+            ["origin", "https://dashboard.example"],
+            ["traceparent", trace]
         ])
     );
 }

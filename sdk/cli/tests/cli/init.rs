@@ -177,7 +177,7 @@ fn the_present_folder_gives_the_name_and_keeps_its_repository() {
     assert_eq!(again.status.code(), Some(1), "{again:?}");
     let again = String::from_utf8(again.stderr).unwrap();
     assert!(
-        again.contains("`kite-plugin init my-plugin-plugin --name my-plugin --language python`"),
+        again.contains("`kite-plugin init ./my-plugin-plugin --name my-plugin --language python`"),
         "{again}"
     );
 

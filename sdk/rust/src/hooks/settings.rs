@@ -161,7 +161,7 @@ mod tests {
             (r#"{"hunter": 2}"#, "another type or value"),
             (
                 r#"{"price": "hunter2", "price": 1}"#,
-                "does not fit what the plugin reads: a key appears twice in one object",
+                "do not fit what the plugin reads: a key appears twice in one object",
             ),
         ] {
             let text = read::<Prices>(json.as_bytes()).unwrap_err().to_string();
