@@ -48,10 +48,15 @@ fn made(scope: &Scope, language: &str) -> (TempDir, PathBuf) {
     (folder, project)
 }
 
-/// Packages and applies the project, and asks what it offers.
+/// Validates, packages and applies the project, and asks what it offers.
 async fn answers(scope: &Scope, project: &Path, environment: &[(&str, &str)]) {
     let target = Target::running(&Layout::from_env().unwrap()).unwrap();
     let name = &scope.name;
+    let words = run(kite_plugin().arg("validate").arg(project));
+    assert!(
+        words.contains("is valid") && words.contains("may get and list pods"),
+        "{words}"
+    );
     let mut package = kite_plugin();
     package.arg("package").arg(project).arg("--push");
     package.arg(format!("{}/kite/test/{name}", target.registry.host));
