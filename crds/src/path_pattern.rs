@@ -1,6 +1,7 @@
 //! Patterns of paths: what they match, and which of them is wider than which.
 //!
-//! A segment is literal, `{parameter}` or `*` for any one; a `**` at the end is for one or more that follow.
+//! A segment is literal, `{parameter}` or `*` for any one; a `**` at the end is for one or more that follow. Many routers serve what
+//! stands before it by the same handler, so that [`PathPattern::begins_at`] is asked too where nothing else is said of that.
 
 use std::cmp::Reverse;
 
@@ -48,6 +49,24 @@ impl PathPattern {
             (_, None) => false,
         });
         begins && path.next().is_some() == self.has_rest
+    }
+
+    /// Whether it is for all below `path`.
+    pub fn begins_at(&self, path: &str) -> bool {
+        let before = Self {
+            segments: self.segments.clone(),
+            has_rest: false,
+        };
+        self.has_rest && before.matches(path)
+    }
+
+    /// Whether it is one path.
+    pub fn is_literal(&self) -> bool {
+        !self.has_rest
+            && self
+                .segments
+                .iter()
+                .all(|segment| matches!(segment, Segment::Literal(_)))
     }
 
     /// The segment of `path`, which it matches, in the place of the parameter `name`.

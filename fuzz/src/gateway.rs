@@ -30,7 +30,10 @@ use kite_gateway::{
 use kite_proto::{CallToolResponse, Definitions, DescribeResponse, HttpResponse, Tool, call_tool_response::Part};
 use prost::Message as _;
 use serde_json::Value;
-use tokio::io::{DuplexStream, duplex};
+use tokio::{
+    io::{DuplexStream, duplex},
+    time::Instant,
+};
 
 use crate::messages;
 
@@ -247,7 +250,7 @@ pub(crate) fn tool(data: &[u8]) {
             tool: &tool,
             arguments: Bytes::from_static(b"{}"),
             origin: from.origin(),
-            limit: LONG,
+            deadline: Instant::now() + LONG,
             events: false,
         };
         let connected = Says::of(*code, messages).connected().await;

@@ -29,6 +29,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use kite_api::{PluginName, ToolReference, Verb, rights::Right};
 use serde::Serialize;
+use tokio::time::{Instant, timeout};
 
 use self::{
     authenticate::{Authenticator, BearerToken, Caller, CredentialError},
@@ -48,6 +49,9 @@ use crate::{
     request_id::{self, RequestId},
     upstream::{Connected, Upstream},
 };
+
+/// How long a plugin whose tools are listed may take to connect.
+const LIST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Says of which plugin an answer is.
 pub const PLUGIN: HeaderName = HeaderName::from_static("x-kite-plugin");
@@ -230,16 +234,19 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         if !entry.tools.contains(&tool) {
             return Err(Refusal::NoTool);
         }
+        // What every call needs, before anything is read.
+        let guards = entry.guards.tool(&tool);
+        self.hold(entry, caller, &requires::of_every_call(guards)).await?;
         let events = tool::are_accepted(request.headers());
         let arguments = tool::arguments(request.into_body(), self.body_timeout);
         let arguments = arguments.await.map_err(Refusal::Arguments)?;
-        let rights = requires::of_tool(entry.guards.tool(&tool), &arguments).map_err(Refusal::Requires)?;
+        let rights = requires::of_tool(guards, &arguments).map_err(Refusal::Requires)?;
         self.hold(entry, caller, &rights).await?;
         let call = Call {
             tool: &tool,
             arguments,
             origin,
-            limit: self.answer_timeout,
+            deadline: Instant::now() + self.answer_timeout,
             events,
         };
         let answer = match call.on(self.connect(&plugin, active).await?).await {
@@ -285,7 +292,8 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             Err(Refusal::Forbidden { .. }) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         }
-        let Ok(connected) = self.connect(name, active).await else {
+        // A plugin that is slow is nobody else's affair.
+        let Ok(Ok(connected)) = timeout(LIST_TIMEOUT, self.connect(name, active)).await else {
             return Ok(Vec::new());
         };
         let mut items = Vec::new();

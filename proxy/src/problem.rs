@@ -204,8 +204,8 @@ impl Refusal {
             Self::NotLoaded => (S::SERVICE_UNAVAILABLE, "not-loaded", "The plugin is not loaded"),
             Self::NoEndpoint { .. } => (S::SERVICE_UNAVAILABLE, "no-endpoint", "No pod of the plugin can be reached"),
             Self::Requires(RequiresError::QueryTwice(_) | RequiresError::Query) => (S::BAD_REQUEST, "ambiguous-query", "The query can be read in more than one way"),
-            Self::Requires(RequiresError::MediaType) => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON"),
-            Self::Requires(RequiresError::NotText(_) | RequiresError::Namespace(_) | RequiresError::Name(_)) => (S::BAD_REQUEST, "invalid-parameter", "A parameter is malformed"),
+            Self::Requires(RequiresError::MediaType | RequiresError::Form) => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON"),
+            Self::Requires(RequiresError::NotText(_) | RequiresError::KeyTwice(_) | RequiresError::Namespace(_) | RequiresError::Name(_)) => (S::BAD_REQUEST, "invalid-parameter", "A parameter is malformed"),
             Self::Requires(RequiresError::NotGranted(_)) => (S::FORBIDDEN, "plugin-lacks-right", "The plugin was not granted a right that it requires"),
             Self::Requires(RequiresError::NotHeld(_)) => (S::FORBIDDEN, "caller-lacks-right", "The caller lacks a right that the plugin requires"),
             Self::Arguments(ArgumentsError::Body(error)) | Self::Requires(RequiresError::Body(error)) => match error {

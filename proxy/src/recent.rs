@@ -10,7 +10,10 @@ use std::{
 };
 
 use moka::{Expiry, future::Cache};
-use tokio::time::{error::Elapsed, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{error::Elapsed, timeout},
+};
 
 pub use self::{
     decisions::RecentDecisions,
@@ -19,6 +22,9 @@ pub use self::{
 
 /// Most answers that are kept of each kind. The least used go first.
 const MOST: u64 = 100_000;
+/// Most questions of a kind that are asked at once: whoever sends one unknown token after another shall not use up what the API server
+/// has for the gateway.
+const AT_ONCE: usize = 64;
 /// How long a question that has a former answer to fall back on is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long after a question that nobody answered former answers are taken without asking again.
@@ -42,6 +48,8 @@ struct Recent<K, V> {
     /// What holds while nobody answers, with when it was asked.
     former: Cache<K, (V, Instant)>,
     outage: Duration,
+    /// Who asks now. The API server has others to answer too.
+    turns: Semaphore,
     /// When a question last remained without an answer.
     unanswered: Mutex<Option<Instant>>,
 }
@@ -71,6 +79,7 @@ where
                 .time_to_live(lifetimes.outage)
                 .build(),
             outage: lifetimes.outage,
+            turns: Semaphore::new(AT_ONCE),
             unanswered: Mutex::default(),
         }
     }
@@ -98,6 +107,8 @@ where
             return Ok(value);
         }
         let asked = async {
+            // It is never closed.
+            let _turn = self.turns.acquire().await.ok();
             // What was true at the end was true at the beginning too, or came after it.
             let began = Instant::now();
             let value = if former.is_some() {
@@ -133,8 +144,6 @@ mod tests {
         Arc,
         atomic::{AtomicUsize, Ordering},
     };
-
-    use tokio::sync::Semaphore;
 
     use super::*;
 

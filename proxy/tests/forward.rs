@@ -333,13 +333,18 @@ async fn only_an_endpoint_with_the_recorded_definitions_is_used() {
     record(&DEFINITIONS);
     for _ in 0..3 {
         assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
+        assert_eq!(
+            scene.tool("greet", "{}").await.status,
+            StatusCode::OK,
+            "its tools are read"
+        );
     }
     record(b"others again");
     assert_eq!(scene.get("rogue/seen").await.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(
         scene.rogue.described.load(Ordering::SeqCst),
-        2,
-        "asked when it connected, and when the record changed"
+        3,
+        "asked when it connected, and each time when the record changed"
     );
 }
 

@@ -62,10 +62,17 @@ impl Guards {
             return all;
         }
         for reading in readings(path) {
-            let route = self.routes.iter().find(|route| route.pattern.matches(&reading));
-            if let Some(route) = route {
-                all.push(Matched { route, path: reading });
-            }
+            let first =
+                |is: fn(&PathPattern, &str) -> bool| self.routes.iter().find(|route| is(&route.pattern, &reading));
+            let itself = first(PathPattern::matches);
+            // Of a path that has an entry of its own, what is below it says nothing.
+            let has_own = itself.is_some_and(|route| route.pattern.is_literal());
+            let above = if has_own { None } else { first(PathPattern::begins_at) };
+            let found = [itself, above].into_iter().flatten();
+            all.extend(found.map(|route| Matched {
+                route,
+                path: reading.clone(),
+            }));
         }
         all.retain(|matched| !matched.route.requires.is_empty());
         all
@@ -150,12 +157,28 @@ mod tests {
             ("/a/c", &["any"]),
             ("/a/b/", &["rest", "literal"]),
             ("/a/b;v=1", &["any", "literal"]),
-            ("/a;x/b/;y", &["all", "literal", "rest"]),
+            ("/a;x/b;y", &["all", "literal"]),
             ("/a/*", &["any"]),
             ("/a/b/c", &["rest"]),
         ] {
             assert_eq!(asked(&guards, path), resources, "{path}");
         }
+    }
+
+    #[test]
+    fn what_stands_before_the_rest_is_served_by_the_same_unless_it_has_an_entry() {
+        let needs = |resource: &str| json!([{"resource": resource}]);
+        let costs = json!({"path": "/costs/**", "requires": needs("rest")});
+        let any = json!({"path": "/{x}", "requires": needs("any")});
+        for (routes, resources) in [
+            (json!([costs]), &["rest"][..]),
+            (json!([costs, any]), &["any", "rest"]),
+            (json!([costs, {"path": "/costs"}]), &[]),
+            (json!([costs, {"path": "/costs", "requires": needs("own")}]), &["own"]),
+        ] {
+            assert_eq!(asked(&guards(&routes), "/costs"), resources, "{routes}");
+        }
+        assert!(asked(&guards(&json!([costs])), "/cost").is_empty());
     }
 
     /// How plugins' routers read a path: as it is, without a slash at its end, without what follows a semicolon, without both.

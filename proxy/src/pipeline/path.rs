@@ -108,6 +108,9 @@ fn check_plain(segment: &str) -> Result<(), PathError> {
     if matches!(name, "." | "..") {
         return Err(PathError::DotSegment);
     }
+    if name.is_empty() && !segment.is_empty() {
+        return Err(PathError::EmptySegment);
+    }
     Ok(())
 }
 
@@ -163,6 +166,8 @@ mod tests {
             ("//a", PathError::EmptySegment),
             ("/a//b", PathError::EmptySegment),
             ("/a//", PathError::EmptySegment),
+            ("/a/;x/b", PathError::EmptySegment),
+            ("/a/%3Bx", PathError::EmptySegment),
             ("/..", PathError::DotSegment),
             ("/a/./b", PathError::DotSegment),
             ("/a/%2e%2E/b", PathError::DotSegment),

@@ -36,6 +36,12 @@ pub enum RequiresError {
     MediaType,
     #[error(transparent)]
     Body(#[from] WholeBodyError),
+    #[error("beside a key on the way to {0} there is another that differs in case only")]
+    KeyTwice(String),
+    #[error(
+        "this route takes what it is about from the query, beside which a form could say something else: send JSON"
+    )]
+    Form,
     #[error("failed to parse the body")]
     Json(#[source] serde_json::Error),
     #[error("the value at {0} is no text")]
@@ -64,7 +70,14 @@ pub async fn of_route(
         .flat_map(sources)
         .flatten()
         .any(|source| source.body.is_some());
+    let reads_query = requirements()
+        .flat_map(sources)
+        .flatten()
+        .any(|source| source.query.is_some());
     let (parts, body) = request.into_parts();
+    if reads_query && is_form(&parts.headers) {
+        return Err(RequiresError::Form);
+    }
     let (json, body) = if reads_body {
         let bytes = whole(body, MAX_BODY, limit).await?;
         let json = if bytes.is_empty() {
@@ -158,6 +171,19 @@ fn value(
         // The schema admits no source without one of the three; the widest right is asked for.
         _ => Ok(None),
     }
+}
+
+/// Whether a body says by its media type, or by several of them, that it may have parameters, which some readers prefer to those of
+/// the query.
+fn is_form(headers: &HeaderMap) -> bool {
+    let types = headers.get_all(header::CONTENT_TYPE);
+    let is_one = |value: &http::HeaderValue| {
+        let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        ["application/x-www-form-urlencoded", "multipart/"]
+            .iter()
+            .any(|form| text.contains(form))
+    };
+    types.iter().count() > 1 || types.iter().any(is_one)
 }
 
 /// Whoever reads the body has to read it as it was read here.

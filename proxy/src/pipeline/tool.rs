@@ -4,14 +4,12 @@ mod arguments;
 mod events;
 pub mod list;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::Response;
 use kite_api::{ToolName, validator::ValidatorError};
 use kite_proto::{
-    AuthorizeToolRequest, AuthorizeToolResponse, CallToolRequest, CallToolResponse, MAX_RESULT, ToolResult,
-    call_tool_response::Part,
+    AuthorizeToolRequest, AuthorizeToolResponse, CallContext, CallToolRequest, CallToolResponse, MAX_RESULT,
+    ToolResult, call_tool_response::Part,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -111,8 +109,8 @@ pub struct Call<'a> {
     /// A JSON object that nobody can read in more than one way.
     pub arguments: Bytes,
     pub origin: Origin<'a>,
-    /// How long the whole call may take.
-    pub limit: Duration,
+    /// When the whole call is over, whatever is tried.
+    pub deadline: Instant,
     /// Whether the caller takes events, by which it learns how far the tool is.
     pub events: bool,
 }
@@ -135,11 +133,11 @@ impl Call<'_> {
         if !violations.is_empty() {
             return Err(ToolError::Violations(violations));
         }
-        let deadline = Instant::now() + self.limit;
+        let deadline = self.deadline;
         let mut client = connected.client.max_decoding_message_size(MAX_RESULT);
         if tool.has_authorizer {
             let request = AuthorizeToolRequest {
-                context: Some(self.origin.context(Some(self.limit))),
+                context: Some(self.context()),
                 tool: self.tool.as_str().to_owned(),
                 arguments: self.arguments.clone(),
             };
@@ -147,7 +145,7 @@ impl Call<'_> {
             allowed(asked)?;
         }
         let request = CallToolRequest {
-            context: Some(self.origin.context(Some(self.limit))),
+            context: Some(self.context()),
             tool: self.tool.as_str().to_owned(),
             arguments: self.arguments.clone(),
         };
@@ -167,6 +165,11 @@ impl Call<'_> {
         } else {
             running.result().await
         }
+    }
+
+    fn context(&self) -> CallContext {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        self.origin.context(Some(left))
     }
 }
 

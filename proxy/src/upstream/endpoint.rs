@@ -42,7 +42,8 @@ pub(super) struct Endpoint {
 struct Checked {
     sender: Sender,
     hash: DefinitionsHash,
-    offered: Arc<Offered>,
+    /// Read if the hash was the recorded one. One that is recorded only later has the plugin asked again.
+    offered: Option<Arc<Offered>>,
 }
 
 struct Failure {
@@ -150,13 +151,14 @@ impl Endpoint {
 
     fn open(&self, wanted: &DefinitionsHash) -> Option<Arc<Checked>> {
         let current = self.current.load_full()?;
-        Some(current).filter(|checked| checked.hash == *wanted && !checked.sender.is_closed())
+        Some(current)
+            .filter(|checked| checked.hash == *wanted && checked.offered.is_some() && !checked.sender.is_closed())
     }
 
     fn connected(&self, checked: &Checked) -> Connected {
         Connected {
             client: checked.sender.clone().client(),
-            offered: Arc::clone(&checked.offered),
+            offered: checked.offered.clone().unwrap_or_default(),
             in_flight: InFlight::of(Arc::clone(&self.in_flight)),
         }
     }
@@ -176,16 +178,12 @@ impl Endpoint {
         let definitions = sender.describe().await?;
         let hash = DefinitionsHash::of(&definitions);
         let is_wanted = hash == *wanted;
-        // Nothing is read of what nobody has looked at.
-        let offered = if is_wanted {
-            Offered::read(&definitions).map_err(EndpointError::Offered)?
-        } else {
-            Offered::none()
-        };
+        // Nothing is read of what the operator has not looked at.
+        let offered = is_wanted.then(|| Offered::read(&definitions)).transpose();
         let checked = Arc::new(Checked {
             sender,
             hash,
-            offered: Arc::new(offered),
+            offered: offered.map_err(EndpointError::Offered)?.map(Arc::new),
         });
         self.current.store(Some(Arc::clone(&checked)));
         if is_wanted {

@@ -74,11 +74,6 @@ impl Offered {
         Ok(Self { tools })
     }
 
-    /// Of a plugin that is not to be used.
-    pub(super) fn none() -> Self {
-        Self::default()
-    }
-
     pub fn tool(&self, name: &ToolName) -> Option<&OfferedTool> {
         self.tools.get(name)
     }

@@ -200,7 +200,7 @@ async fn a_request_that_never_left_goes_by_another_connection() {
         tool: &tool,
         arguments: Bytes::from("{}"),
         origin,
-        limit: LIMIT,
+        deadline: tokio::time::Instant::now() + LIMIT,
         events: false,
     };
     let unsent = call.on(old_too).await;

@@ -95,6 +95,10 @@ async fn a_namespace_in_the_query_is_asked_about_if_all_read_it_alike() {
             Err("the query parameter namespace is given more than once"),
         ),
         (
+            "?namespace=shop&[namespace]=pay",
+            Err("the query parameter namespace is given more than once"),
+        ),
+        (
             "?namespace=shop;namespace=pay",
             Err("the query is not percent-encoded UTF-8, with & between its parameters"),
         ),
@@ -117,6 +121,37 @@ async fn a_namespace_in_the_query_is_asked_about_if_all_read_it_alike() {
         let found = found.map(|text| vec![text.to_owned()]).map_err(ToOwned::to_owned);
         assert_eq!(seen, found, "{query}");
     }
+}
+
+#[tokio::test]
+async fn a_form_beside_the_query_is_refused() {
+    let guards = route("/costs", &json!({"query": "namespace"}));
+    for form in ["application/x-www-form-urlencoded", "Multipart/Form-Data; boundary=a"] {
+        let refused = needed(&guards, "/costs?namespace=shop", Some(form), "namespace=pay").await;
+        assert!(
+            refused.unwrap_err().contains("a form could say something else"),
+            "{form}"
+        );
+    }
+    let json = needed(&guards, "/costs?namespace=shop", Some("application/json"), "{}").await;
+    assert_eq!(json.unwrap(), ["create pods in namespace shop"]);
+}
+
+#[tokio::test]
+async fn a_key_that_others_read_as_another_is_refused() {
+    let guards = route("/backups", &json!({"body": "/metadata/namespace"}));
+    for body in [
+        r#"{"metadata": {"namespace": "shop", "Namespace": "pay"}}"#,
+        r#"{"metadata": {"namespace": "shop"}, "metaData": {}}"#,
+        "{\"metadata\": {\"namespace\": \"shop\", \"name\u{17f}pace\": \"pay\"}}",
+    ] {
+        let refused = needed(&guards, "/backups", Some("application/json"), body).await;
+        assert!(refused.unwrap_err().contains("differs in case only"), "{body}");
+    }
+    // Alone it is none to the gateway, which asks for more than its reader needs.
+    let alone = r#"{"metadata": {"Namespace": "shop"}}"#;
+    let wide = needed(&guards, "/backups", Some("application/json"), alone).await;
+    assert_eq!(wide.unwrap(), ["create pods in the whole cluster"]);
 }
 
 #[tokio::test]

@@ -26,13 +26,14 @@ impl<'a> Query<'a> {
         let Some(query) = self.0 else { return Ok(None) };
         check(query)?;
         let is_it = |found: &str| {
+            let found = found.trim_start_matches('[');
             let begin = found
                 .get(..key.len())
                 .is_some_and(|begin| begin.eq_ignore_ascii_case(key));
             begin
                 && found
                     .get(key.len()..)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', ']']))
         };
         let mut found = form_urlencoded::parse(query.as_bytes()).filter(|(found, _)| is_it(found));
         match (found.next(), found.next()) {
@@ -67,13 +68,35 @@ pub(super) fn object(bytes: &[u8]) -> Result<Value, RequiresError> {
     serde_json::from_slice(bytes).map_err(RequiresError::Json)
 }
 
-/// The text at a JSON pointer. What is absent or null is none, and what is no text is refused.
+/// The text at a JSON pointer (RFC 6901). What is absent or null is none, and what is no text is refused; and so is a key on the way
+/// beside which there is another that some readers take for the same, as those of Go do whatever its case.
 pub(super) fn text_at(json: &Value, pointer: &str) -> Result<Option<String>, RequiresError> {
-    match json.pointer(pointer) {
+    let mut found = Some(json);
+    for token in pointer.split('/').skip(1) {
+        let token = token.replace("~1", "/").replace("~0", "~");
+        if let Some(Value::Object(fields)) = found {
+            let folded = folded(&token);
+            let is_like = |key: &&String| **key != token && self::folded(key) == folded;
+            if fields.contains_key(&token) && fields.keys().any(|key| is_like(&key)) {
+                return Err(RequiresError::KeyTwice(pointer.to_owned()));
+            }
+        }
+        found = match found {
+            Some(Value::Object(fields)) => fields.get(&token),
+            Some(Value::Array(items)) => token.parse::<usize>().ok().and_then(|index| items.get(index)),
+            _ => None,
+        };
+    }
+    match found {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(_) => Err(RequiresError::NotText(pointer.to_owned())),
     }
+}
+
+/// A key as those see it to whom case is nothing. The long s is one too, by Unicode's folding.
+fn folded(key: &str) -> String {
+    key.to_lowercase().replace('\u{17f}', "s")
 }
 
 /// Whether a Content-Type says JSON in UTF-8 (RFC 8259, section 8.1).
