@@ -42,22 +42,23 @@ impl PathPattern {
 
     /// Whether it matches `path`, which is rooted and normal.
     pub fn matches(&self, path: &str) -> bool {
+        self.is_followed_in(path) == Some(self.has_rest)
+    }
+
+    /// Whether it is for all below `path`.
+    pub fn begins_at(&self, path: &str) -> bool {
+        self.has_rest && self.is_followed_in(path) == Some(false)
+    }
+
+    /// Whether more segments follow in `path`, if it begins with those of the pattern.
+    fn is_followed_in(&self, path: &str) -> Option<bool> {
         let mut path = segments(path);
         let begins = self.segments.iter().all(|segment| match (segment, path.next()) {
             (Segment::Literal(text), Some(it)) => text == it,
             (Segment::Parameter(_) | Segment::Any, Some(_)) => true,
             (_, None) => false,
         });
-        begins && path.next().is_some() == self.has_rest
-    }
-
-    /// Whether it is for all below `path`.
-    pub fn begins_at(&self, path: &str) -> bool {
-        let before = Self {
-            segments: self.segments.clone(),
-            has_rest: false,
-        };
-        self.has_rest && before.matches(path)
+        begins.then(|| path.next().is_some())
     }
 
     /// Whether it is one path.

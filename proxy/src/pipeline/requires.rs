@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use kite_api::{
     Verb,
     name::is_label,
-    plugin::access::{RequestSource, RouteRequirement, ToolRequirement},
+    plugin::access::{RequestSource, ToolRequirement},
     rights::{Place, Right},
 };
 use serde_json::Value;
@@ -64,16 +64,13 @@ pub async fn of_route(
     request: Request<RequestBody>,
     limit: Duration,
 ) -> Result<(BTreeSet<Right>, Request<RequestBody>), RequiresError> {
-    let requirements = || matched.iter().flat_map(|matched| &matched.route.requires);
-    let sources = |requirement: &RouteRequirement| [requirement.namespace.clone(), requirement.name.clone()];
-    let reads_body = requirements()
-        .flat_map(sources)
-        .flatten()
-        .any(|source| source.body.is_some());
-    let reads_query = requirements()
-        .flat_map(sources)
-        .flatten()
-        .any(|source| source.query.is_some());
+    let any_source = |is: fn(&RequestSource) -> bool| {
+        let requirements = matched.iter().flat_map(|matched| &matched.route.requires);
+        let sources = requirements.flat_map(|requirement| [&requirement.namespace, &requirement.name]);
+        sources.flatten().any(is)
+    };
+    let reads_body = any_source(|source| source.body.is_some());
+    let reads_query = any_source(|source| source.query.is_some());
     let (parts, body) = request.into_parts();
     if reads_query && is_form(&parts.headers) {
         return Err(RequiresError::Form);
