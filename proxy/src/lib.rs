@@ -3,6 +3,7 @@
 pub mod directory;
 pub mod flags;
 pub mod kubernetes;
+pub mod openapi;
 pub mod pipeline;
 pub mod problem;
 pub mod recent;

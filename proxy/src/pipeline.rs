@@ -28,6 +28,7 @@ use futures::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use kite_api::{PluginName, ToolReference, Verb, rights::Right};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
@@ -45,6 +46,7 @@ use self::{
 use crate::{
     BoxError,
     directory::{Active, Directory, Entry, Table},
+    openapi,
     problem::Refusal,
     request_id::{self, RequestId},
     upstream::{Connected, Upstream},
@@ -100,33 +102,22 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         // 1. The path, before all else: every later step and the plugin itself must mean the same by it.
         let path = NormalPath::parse(request.uri().path()).map_err(Refusal::Path)?;
         let route = Route::of(&path);
+        let row = route.row();
         // What is open before login, and what is not ours to speak of at all, ends here.
-        match route {
-            Route::Health | Route::Ready => {
-                route
-                    .verb(request.method())
-                    .map_err(|allow| Refusal::Method { allow })?;
-                return self.own_state(route);
-            }
-            Route::Outside => return Err(Refusal::NoRoute),
-            Route::Plugins
-            | Route::Tools
-            | Route::Manifests
-            | Route::Tool { .. }
-            | Route::Plugin { .. }
-            | Route::Unknown => {}
+        if let Some(row) = row.filter(|row| row.is_open(request.method())) {
+            row.verb(request.method()).map_err(|allow| Refusal::Method { allow })?;
+            return self.open(route, request.headers());
+        }
+        if route == Route::Outside {
+            return Err(Refusal::NoRoute);
         }
 
         // 2. Who calls, before anything is said about what there is and what there is not.
         let caller = self.authenticate(request.headers()).await?;
 
         // 3. Whether there is such a route and method, which is the same for everybody.
-        if route == Route::Unknown {
-            return Err(Refusal::NoRoute);
-        }
-        let verb = route
-            .verb(request.method())
-            .map_err(|allow| Refusal::Method { allow })?;
+        let row = row.ok_or(Refusal::NoRoute)?;
+        let verb = row.verb(request.method()).map_err(|allow| Refusal::Method { allow })?;
         match route {
             Route::Plugins => self.plugins(&caller).await,
             Route::Tools => self.tools(&caller, request.uri().query()).await,
@@ -147,7 +138,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
                 };
                 self.plugin(name, below, origin, verb, request, served).await
             }
-            Route::Health | Route::Ready | Route::Unknown | Route::Outside => Err(Refusal::NoRoute),
+            Route::Health | Route::Ready | Route::Document | Route::Unknown | Route::Outside => Err(Refusal::NoRoute),
         }
     }
 
@@ -191,7 +182,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             },
         };
         if upgrade {
-            return self.open(forwarded, request, active).await;
+            return self.socket(forwarded, request, active).await;
         }
         // 8. A pod that is what the operator recorded. Until here nothing of the request has begun.
         let connected = self.connect(&plugin, active).await?;
@@ -205,7 +196,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     }
 
     /// A WebSocket: the handshake is checked, and then the plugin is asked as above. Of the connection nothing else is ever made.
-    async fn open(&self, forwarded: Forwarded<'_>, request: Request<RequestBody>, active: &Active) -> Answer {
+    async fn socket(&self, forwarded: Forwarded<'_>, request: Request<RequestBody>, active: &Active) -> Answer {
         let handshake = Handshake::of(request).map_err(Refusal::Handshake)?;
         let plugin = forwarded.plugin;
         let connected = self.connect(plugin, active).await?;
@@ -313,12 +304,18 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         Ok(items)
     }
 
-    /// What the kubelet asks.
-    fn own_state(&self, route: Route<'_>) -> Answer {
-        if route == Route::Ready && (self.ending.load(Ordering::Relaxed) || self.directory.table().is_none()) {
-            return Err(Refusal::NotReady);
+    /// What is open before login.
+    fn open(&self, route: Route<'_>, headers: &HeaderMap) -> Answer {
+        match route {
+            Route::Document => return Ok(openapi::answer(headers)),
+            Route::Ready if self.ending.load(Ordering::Relaxed) || self.directory.table().is_none() => {
+                return Err(Refusal::NotReady);
+            }
+            Route::Health | Route::Ready => {}
+            // Nothing else is open, whatever the table says.
+            _ => return Err(Refusal::NoRoute),
         }
-        Ok(json(&serde_json::json!({"status": "ok"})))
+        Ok(json(&Alive { status: Well::Ok }))
     }
 
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
@@ -373,6 +370,19 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             last: exhausted.last,
         })
     }
+}
+
+/// What probes are told.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Alive {
+    status: Well,
+}
+
+#[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum Well {
+    Ok,
 }
 
 /// Which plugin and revision an answer is of, or would have been.

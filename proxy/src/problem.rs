@@ -1,11 +1,15 @@
 //! The one table from what went wrong to what the caller is told (RFC 9457) and what the log is told.
 
+mod known;
+
 use std::borrow::Cow;
 
 use http::{HeaderValue, Response, StatusCode, header};
 use kite_api::{Verb, error_chain, name::NameError};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
+pub use self::known::KNOWN;
 use crate::{
     pipeline::{
         ResponseBody,
@@ -115,17 +119,31 @@ struct Kind {
     title: &'static str,
 }
 
-/// The body of a problem.
-#[derive(Serialize)]
+/// Why there is no other answer (RFC 9457).
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Document<'a> {
+#[schemars(rename = "Problem")]
+pub(crate) struct Document<'a> {
+    /// Stable, for programs.
+    #[schemars(schema_with = "types")]
     r#type: String,
+    /// The same for every problem of a type.
     title: &'a str,
+    /// The status of the answer.
+    #[schemars(range(min = 400, max = 599))]
     status: u16,
+    /// What happened, and what to do about it.
     detail: &'a str,
+    /// By which the request is found in logs.
     request_id: &'a str,
     /// The detail again, for clients that know no problem documents.
     error: &'a str,
+}
+
+/// All types of problems.
+fn types(_: &mut SchemaGenerator) -> Schema {
+    let all: Vec<String> = KNOWN.iter().map(|(_, slug, _)| format!("{TYPES}{slug}")).collect();
+    schemars::json_schema!({"type": "string", "format": "uri", "enum": all})
 }
 
 impl Refusal {

@@ -2,6 +2,7 @@
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kite_api::{Phase, PluginName, Verb};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -13,15 +14,32 @@ use crate::directory::{Entry, Table};
 /// How many plugins are asked about at once.
 pub(super) const AT_ONCE: usize = 16;
 
-/// One plugin of the list.
-#[derive(Debug, Eq, PartialEq, Serialize)]
+/// A plugin that the caller may see.
+#[derive(Debug, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(rename = "Plugin")]
 pub struct Item<'a> {
+    /// An RFC 1123 label.
     name: &'a str,
+    /// As its object says.
     version: &'a str,
     description: &'a str,
-    state: &'static str,
+    state: State,
+    /// Why it has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     error: Option<&'a str>,
+}
+
+/// How far the plugin is.
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum State {
+    Pending,
+    Loaded,
+    Failed,
+    Disabled,
+    Stopped,
 }
 
 /// The plugins of `table` that `caller` may see or use, sorted by name.
@@ -65,11 +83,11 @@ fn item<'a>(name: &'a PluginName, entry: &'a Entry) -> Item<'a> {
         version: &entry.version,
         description: &entry.description,
         state: match entry.phase {
-            Phase::Pending => "pending",
-            Phase::Loaded => "loaded",
-            Phase::Failed => "failed",
-            Phase::Disabled => "disabled",
-            Phase::Stopped => "stopped",
+            Phase::Pending => State::Pending,
+            Phase::Loaded => State::Loaded,
+            Phase::Failed => State::Failed,
+            Phase::Disabled => State::Disabled,
+            Phase::Stopped => State::Stopped,
         },
         error: entry.trouble.as_deref(),
     }

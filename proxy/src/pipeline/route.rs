@@ -1,18 +1,10 @@
 //! Which route a path names. Names in it are still only text: their syntax is checked after the caller is known.
 
-use http::Method;
-use kite_api::{Verb, name::RESERVED};
+mod table;
 
 use super::path::NormalPath;
 
-/// All that is open before login. Whoever adds to this list adds what anybody may ask.
-pub const OPEN: [(&str, Route<'static>); 2] = [("/healthz", Route::Health), ("/readyz", Route::Ready)];
-
-/// First segments below a plugin's root that the gateway keeps for itself.
-const RESERVED_BELOW_PLUGIN: [&str; 2] = ["static", "resources"];
-
-const READ: &str = "GET, HEAD";
-const ALL: &str = "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE";
+pub use self::table::{About, Answer, Content, OPEN, Operation, Path, Query, Row, SchemaOf, TABLE, Tail};
 
 /// What a request is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,6 +13,8 @@ pub enum Route<'a> {
     Health,
     /// Whether the gateway should get traffic.
     Ready,
+    /// What routes there are, for programs.
+    Document,
     /// The plugins that the caller may see.
     Plugins,
     /// The plugins' web pages.
@@ -40,73 +34,35 @@ pub enum Route<'a> {
 impl<'a> Route<'a> {
     pub fn of(path: &'a NormalPath) -> Self {
         let path = path.as_str();
-        if let Some((_, route)) = OPEN.iter().find(|(open, _)| *open == path) {
-            return *route;
-        }
-        if !path.starts_with("/api/") {
-            return Self::Outside;
-        }
-        let Some(rest) = path.strip_prefix("/api/v1/plugins") else {
-            return Self::Unknown;
-        };
-        if rest.is_empty() || rest == "/" {
-            return Self::Plugins;
-        }
-        let Some(rest) = rest.strip_prefix('/') else {
-            return Self::Unknown;
-        };
-        let (name, below) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-        match (name, below) {
-            ("manifests" | "frontends", "" | "/") => Self::Manifests,
-            ("tools", "" | "/") => Self::Tools,
-            ("tools", tool) => match tool.strip_prefix('/') {
-                Some(tool) if !tool.is_empty() && !tool.contains('/') => Self::Tool { name: tool },
-                _ => Self::Unknown,
-            },
-            (name, _) if RESERVED.contains(&name) => Self::Unknown,
-            (name, "") => Self::Plugin { name, below: "/" },
-            (name, below) => {
-                let first = below.split('/').nth(1).unwrap_or_default();
-                if RESERVED_BELOW_PLUGIN.contains(&first) {
-                    Self::Unknown
-                } else {
-                    Self::Plugin { name, below }
-                }
-            }
-        }
+        let found = TABLE.iter().find_map(|row| row.route(path));
+        found.unwrap_or(if path.starts_with("/api/") {
+            Self::Unknown
+        } else {
+            Self::Outside
+        })
     }
 
-    /// The right that the method needs on this route, or the methods that the route takes.
-    pub fn verb(self, method: &Method) -> Result<Verb, &'static str> {
-        match self {
-            Self::Health | Self::Ready | Self::Plugins | Self::Tools | Self::Manifests => {
-                if matches!(*method, Method::GET | Method::HEAD) {
-                    Ok(Verb::Get)
-                } else {
-                    Err(READ)
-                }
-            }
-            Self::Tool { .. } => {
-                if *method == Method::POST {
-                    Ok(Verb::Create)
-                } else {
-                    Err("POST")
-                }
-            }
-            Self::Plugin { .. } | Self::Unknown | Self::Outside => match *method {
-                Method::GET | Method::HEAD | Method::OPTIONS => Ok(Verb::Get),
-                Method::POST => Ok(Verb::Create),
-                Method::PUT => Ok(Verb::Update),
-                Method::PATCH => Ok(Verb::Patch),
-                Method::DELETE => Ok(Verb::Delete),
-                _ => Err(ALL),
-            },
-        }
+    /// What the table says of it; nothing of what is no route.
+    pub fn row(self) -> Option<&'static Row> {
+        Some(match self {
+            Self::Health => &table::HEALTH,
+            Self::Ready => &table::READY,
+            Self::Document => &table::DOCUMENT,
+            Self::Plugins => &table::PLUGINS,
+            Self::Manifests => &table::MANIFESTS,
+            Self::Tools => &table::TOOLS,
+            Self::Tool { .. } => &table::TOOL,
+            Self::Plugin { .. } => &table::PLUGIN,
+            Self::Unknown | Self::Outside => return None,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+    use kite_api::Verb;
+
     use super::*;
 
     #[test]
@@ -116,6 +72,8 @@ mod tests {
             ("/healthz", Route::Health),
             ("/healthz/", Route::Outside),
             ("/readyz", Route::Ready),
+            ("/openapi.json", Route::Document),
+            ("/openapi.json/", Route::Outside),
             ("/", Route::Outside),
             ("/api", Route::Outside),
             ("/api/", Route::Unknown),
@@ -151,10 +109,7 @@ mod tests {
 
     #[test]
     fn a_method_is_a_verb_or_is_not_taken() {
-        let plugin = Route::Plugin {
-            name: "hello",
-            below: "/",
-        };
+        const ALL: &str = "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE";
         for (method, verb) in [
             ("GET", Ok(Verb::Get)),
             ("HEAD", Ok(Verb::Get)),
@@ -168,13 +123,53 @@ mod tests {
             ("get", Err(ALL)),
             ("PROPFIND", Err(ALL)),
         ] {
-            assert_eq!(
-                plugin.verb(&Method::from_bytes(method.as_bytes()).unwrap()),
-                verb,
-                "{method}"
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(table::PLUGIN.verb(&method), verb, "{method}");
+        }
+        assert_eq!(table::PLUGINS.verb(&Method::POST), Err("GET, HEAD"));
+        assert_eq!(table::TOOL.verb(&Method::GET), Err("POST"));
+    }
+
+    #[test]
+    fn each_row_of_the_table_is_one_route_and_says_which_methods_it_takes() {
+        for row in TABLE {
+            for path in row.paths {
+                let text = path.filled("plugin_hello_hello", "hello", "a/b");
+                let path = NormalPath::parse(&text).unwrap();
+                assert!(std::ptr::eq(Route::of(&path).row().unwrap(), row), "{text}");
+            }
+            let methods: Vec<&str> = row.methods().map(|(method, _)| method.as_str()).collect();
+            assert_eq!(methods.join(", "), row.allow);
+        }
+    }
+
+    #[test]
+    fn pre_login_nothing_is_open_but_what_is_listed() {
+        let mut open = Vec::new();
+        for row in TABLE {
+            for (method, _) in row.methods().filter(|(method, _)| row.is_open(method)) {
+                open.push(format!("{method} {}", row.paths[0].literal));
+            }
+            // A method that a route does not take is no way in either.
+            let is_wholly_open = row.methods().all(|(method, _)| row.is_open(method));
+            assert_eq!(row.is_open(&Method::TRACE), is_wholly_open);
+        }
+        assert_eq!(
+            open,
+            [
+                "GET /healthz",
+                "HEAD /healthz",
+                "GET /readyz",
+                "HEAD /readyz",
+                "GET /openapi.json",
+                "HEAD /openapi.json"
+            ]
+        );
+        for (path, _) in OPEN {
+            assert!(
+                TABLE.iter().any(|row| row.paths[0].literal == path),
+                "{path} is no route"
             );
         }
-        assert_eq!(Route::Plugins.verb(&Method::POST), Err("GET, HEAD"));
-        assert_eq!(Route::Tool { name: "x" }.verb(&Method::GET), Err("POST"));
     }
 }

@@ -281,6 +281,8 @@ const ENDS: &[Row] = &[
     ("GET", "/", "", "", 404, "no-such-route"),
     ("GET", "/mcp", "admin", "", 404, "no-such-route"),
     ("POST", "/healthz", "", "", 405, "method-not-allowed"),
+    ("POST", "/openapi.json", "", "", 405, "method-not-allowed"),
+    ("GET", "/openapi.json/", "", "", 404, "no-such-route"),
 ];
 
 #[tokio::test]

@@ -11,11 +11,13 @@ use kite_proto::{
     AuthorizeToolRequest, AuthorizeToolResponse, CallContext, CallToolRequest, CallToolResponse, MAX_RESULT,
     ToolResult, call_tool_response::Part,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, Streaming};
 
+pub(super) use self::arguments::Body;
 pub use self::{
     arguments::{ArgumentsError, arguments},
     events::are_accepted,
@@ -93,13 +95,17 @@ impl From<Code> for CallFailure {
     }
 }
 
-/// What a caller gets.
-#[derive(Debug, Serialize)]
+/// What a tool gives.
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer<'a> {
+#[schemars(rename = "ToolAnswer")]
+pub(super) struct Answer<'a> {
+    /// For people, and for models.
     result: &'a str,
-    /// As the plugin wrote it: a tree of it would take many times the memory.
+    /// Of the tool's output schema, if it has one.
+    // As the plugin wrote it: a tree of it would take many times the memory.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Value")]
     structured_content: Option<&'a RawValue>,
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use kite_api::json_rules;
 use kite_proto::MAX_ARGUMENTS;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::pipeline::{
     RequestBody,
@@ -26,11 +27,14 @@ pub enum ArgumentsError {
     Refused(#[source] serde_json::Error),
 }
 
-/// What a caller sends.
-#[derive(Deserialize)]
+/// What a caller of a tool sends.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Call<'a> {
+#[schemars(rename = "ToolCall")]
+pub(in crate::pipeline) struct Body<'a> {
+    /// What the tool's input schema says; none is an empty object.
     #[serde(borrow, default)]
+    #[schemars(with = "Option<Map<String, Value>>")]
     arguments: Option<&'a RawValue>,
 }
 
@@ -45,7 +49,7 @@ fn parse(body: &Bytes) -> Result<Bytes, ArgumentsError> {
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(ArgumentsError::NotObject);
     }
-    let call: Call = serde_json::from_slice(body).map_err(ArgumentsError::Parse)?;
+    let call: Body = serde_json::from_slice(body).map_err(ArgumentsError::Parse)?;
     let Some(arguments) = call.arguments else {
         return Ok(Bytes::from_static(b"{}"));
     };

@@ -1,33 +1,42 @@
 //! The tools that a caller may call, in the words of the Model Context Protocol's `Tool`.
 
 use kite_api::{PluginName, ToolName, name::NameError};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::upstream::OfferedTool;
 
 /// Most bytes of a list.
 const MAX_LIST: usize = 16 * 1024 * 1024;
 
-/// One tool of the list.
-#[derive(Serialize)]
+/// A tool that the caller may call.
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Item<'a> {
+#[schemars(rename = "Tool")]
+pub(in crate::pipeline) struct Item<'a> {
     /// The name by which it is called.
     name: String,
+    /// The plugin whose it is.
     plugin: &'a str,
+    /// For people. Absent if the plugin gives none.
     #[serde(skip_serializing_if = "str::is_empty")]
     title: &'a str,
     description: &'a str,
+    /// The JSON Schema (2020-12) that the arguments must fit.
+    #[schemars(with = "Map<String, Value>")]
     input_schema: &'a RawValue,
+    /// The JSON Schema (2020-12) of the structured content.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Map<String, Value>")]
     output_schema: Option<&'a RawValue>,
     annotations: Annotations,
 }
 
 /// What the plugin says that a call does. Nobody checks it.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct Annotations {
     read_only_hint: bool,
     destructive_hint: bool,

@@ -1,0 +1,150 @@
+//! One operation of the `OpenAPI` document.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use kite_api::Verb;
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    pipeline::{
+        authorize::Part,
+        route::{Content, Operation, Row},
+    },
+    problem::KNOWN,
+};
+
+/// Types of problems that every route has whose callers are asked who they are.
+const OF_CALLERS: &[&str] = &["unauthenticated", "authentication-unavailable"];
+/// Those of every route that is about one plugin.
+const OF_RIGHTS: &[&str] = &[
+    "invalid-name",
+    "forbidden",
+    "authorization-unavailable",
+    "no-such-plugin",
+    "not-ready",
+    "not-loaded",
+    "no-endpoint",
+];
+/// Those of every path that names something.
+const OF_NAMES: &[&str] = &["ambiguous-path", "no-such-route"];
+
+/// The operation, and in `generator` what it refers to.
+pub(super) fn operation(
+    row: &Row,
+    of: &Operation,
+    (method, verb): (&Method, Verb),
+    generator: &mut SchemaGenerator,
+    problem: &Schema,
+) -> Value {
+    let about = &of.about;
+    let mut whole = Map::new();
+    let mut set = |key: &str, value: Value| drop(whole.insert(key.to_owned(), value));
+    set(
+        "operationId",
+        format!("{}{}", method.as_str().to_ascii_lowercase(), about.id).into(),
+    );
+    set("summary", about.summary.into());
+    set("description", description(row, about.description, verb).into());
+    let open = row.is_open(method);
+    set("security", if open { json!([]) } else { json!([{"bearer": []}]) });
+    if !about.query.is_empty() {
+        let query = about.query.iter().map(|query| {
+            json!({
+                "name": query.name, "in": "query", "description": query.description,
+                "schema": {"type": "string"}, "example": query.example,
+            })
+        });
+        set("parameters", query.collect());
+    }
+    let takes_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    if takes_body && let Some(content) = content(about.body, generator) {
+        let is_needed = matches!(about.body, Content::Json(..));
+        set("requestBody", json!({"required": is_needed, "content": content}));
+    }
+    set("responses", responses(row, of, open, generator, problem).into());
+    whole.into()
+}
+
+/// What it is for, at which other paths it is, and which right it needs.
+fn description(row: &Row, text: &str, verb: Verb) -> String {
+    let right = row.right.and_then(Part::subresource).map(|subresource| {
+        let verb = verb.as_str();
+        format!("Needs `{verb}` on `kiteplugins/{subresource}` of the plugin.")
+    });
+    let others = row.paths.iter().skip(1).map(|path| format!("`{}`", path.literal));
+    let others: Vec<String> = others.collect();
+    let others = (!others.is_empty()).then(|| format!("Also at {}.", others.join(", ")));
+    let parts: Vec<String> = [Some(text.to_owned()), right, others].into_iter().flatten().collect();
+    parts.join("\n\n")
+}
+
+fn responses(
+    row: &Row,
+    of: &Operation,
+    open: bool,
+    generator: &mut SchemaGenerator,
+    problem: &Schema,
+) -> Map<String, Value> {
+    let headers = json!({"x-request-id": {"$ref": "#/components/headers/RequestId"}});
+    let is_plugins = matches!(of.about.body, Content::Any);
+    let mut all = Map::new();
+    for answer in of.about.answers {
+        let mut response = json!({"description": answer.description, "headers": headers});
+        if let (Some(content), Some(response)) = (content(answer.content, generator), response.as_object_mut()) {
+            response.insert("content".to_owned(), content);
+        }
+        all.insert(answer.status.to_string(), response);
+    }
+    for (status, titles) in problems(row, of, open) {
+        let mut content = json!({"application/problem+json": {"schema": problem}});
+        // What a plugin answers may have the same status.
+        if let (true, Some(content)) = (is_plugins, content.as_object_mut()) {
+            content.insert("*/*".to_owned(), json!({}));
+        }
+        let response = json!({"description": titles.join("\n"), "headers": headers, "content": content});
+        all.insert(status.to_string(), response);
+    }
+    if is_plugins {
+        let response = json!({"description": "What the plugin answers.", "headers": headers, "content": {"*/*": {}}});
+        all.insert("default".to_owned(), response);
+    }
+    all
+}
+
+/// By status, which problems there are.
+fn problems(row: &Row, of: &Operation, open: bool) -> BTreeMap<u16, Vec<String>> {
+    let has = |wanted: bool, slugs: &'static [&'static str]| if wanted { slugs } else { &[] };
+    let lists = [
+        of.about.problems,
+        has(!open, OF_CALLERS),
+        has(row.right.is_some(), OF_RIGHTS),
+        has(row.right.is_some(), OF_NAMES),
+    ];
+    let mut all: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+    for (status, slug, title) in KNOWN {
+        if lists.iter().any(|list| list.contains(slug)) {
+            all.entry(status.as_u16())
+                .or_default()
+                .push(format!("- `{slug}`: {title}."));
+        }
+    }
+    all
+}
+
+fn content(content: Content, generator: &mut SchemaGenerator) -> Option<Value> {
+    Some(match content {
+        Content::Nothing => return None,
+        Content::Json(schema, "") => json!({"application/json": {"schema": schema(generator)}}),
+        Content::Json(schema, example) => {
+            let example: Value = serde_json::from_str(example).unwrap_or_default();
+            json!({"application/json": {"schema": schema(generator), "example": example}})
+        }
+        Content::JsonOrEvents(schema) => json!({
+            "application/json": {"schema": schema(generator)},
+            "text/event-stream": {"schema": {"type": "string"}},
+        }),
+        Content::Any => json!({"*/*": {}}),
+    })
+}

@@ -1,0 +1,439 @@
+//! The one table of all routes: where each is, which methods it takes, what is asked of whoever comes, and what it is for.
+//! Requests are matched by it, and the `OpenAPI` document is made from it.
+
+use http::Method;
+use kite_api::{Verb, name::RESERVED};
+use schemars::{Schema, SchemaGenerator};
+
+use super::Route;
+use crate::pipeline::{Alive, authorize::Part, list, tool};
+
+/// All that is open before login: the path, and the methods. Whoever adds to this list adds what anybody may ask.
+pub const OPEN: [(&str, &[Method]); 3] = [
+    ("/healthz", &[Method::GET, Method::HEAD]),
+    ("/readyz", &[Method::GET, Method::HEAD]),
+    ("/openapi.json", &[Method::GET, Method::HEAD]),
+];
+
+/// First segments below a plugin's root that the gateway keeps for itself.
+const RESERVED_BELOW_PLUGIN: [&str; 2] = ["static", "resources"];
+
+/// All routes. Of two that fit a path the first counts.
+pub const TABLE: [&Row; 8] = [&HEALTH, &READY, &DOCUMENT, &PLUGINS, &MANIFESTS, &TOOLS, &TOOL, &PLUGIN];
+
+/// One route. Its callers are asked who they are, but for what [`OPEN`] lists.
+#[derive(Debug)]
+pub struct Row {
+    /// Where it is: first the path to use, then those that older clients know.
+    pub paths: &'static [Path],
+    /// The route, of the names in the path: of a tool, or of a plugin and the path below its root.
+    make: for<'a> fn(&'a str, &'a str) -> Route<'a>,
+    /// The right that a caller must have on the plugin that the path names. Where there is none, the answer shows what the caller
+    /// may see.
+    pub right: Option<Part>,
+    /// All of its methods, as the field `Allow` has them.
+    pub allow: &'static str,
+    pub operations: &'static [Operation],
+}
+
+/// A path: what stands there, and what follows.
+#[derive(Debug)]
+pub struct Path {
+    pub literal: &'static str,
+    pub tail: Tail,
+}
+
+/// What follows the literal part of a path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Tail {
+    Nothing,
+    /// A tool's whole name: one segment.
+    Tool,
+    /// A plugin's name, and any path below its root.
+    Plugin,
+}
+
+/// Methods that are answered alike.
+#[derive(Debug)]
+pub struct Operation {
+    /// Each with the verb that a caller must have.
+    pub methods: &'static [(Method, Verb)],
+    pub about: About,
+}
+
+/// What an operation is for.
+#[derive(Debug)]
+pub struct About {
+    /// Its name in programs; the method stands before it where there are several.
+    pub id: &'static str,
+    pub summary: &'static str,
+    pub description: &'static str,
+    pub query: &'static [Query],
+    /// What a request must have as its body.
+    pub body: Content,
+    /// What is answered when all is well.
+    pub answers: &'static [Answer],
+    /// Last parts of the types of problems that are answered, beside those that every operation of its kind has.
+    pub problems: &'static [&'static str],
+}
+
+/// A parameter of the query, which may be left out.
+#[derive(Debug)]
+pub struct Query {
+    pub name: &'static str,
+    pub description: &'static str,
+    pub example: &'static str,
+}
+
+/// One way in which all is well.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub description: &'static str,
+    pub content: Content,
+}
+
+/// The schema of a type.
+pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// What a body is.
+#[derive(Clone, Copy, Debug)]
+pub enum Content {
+    Nothing,
+    /// JSON of this schema, and an example of it.
+    Json(SchemaOf, &'static str),
+    /// JSON of this schema; a stream of server-sent events for those who accept it.
+    JsonOrEvents(SchemaOf),
+    /// Whatever a plugin makes of it.
+    Any,
+}
+
+const READ: &[(Method, Verb)] = &[(Method::GET, Verb::Get), (Method::HEAD, Verb::Get)];
+const READ_ALLOW: &str = "GET, HEAD";
+
+const fn at(literal: &'static str) -> Path {
+    Path {
+        literal,
+        tail: Tail::Nothing,
+    }
+}
+
+pub(super) static HEALTH: Row = Row {
+    paths: &[at("/healthz")],
+    make: |_, _| Route::Health,
+    right: None,
+    allow: READ_ALLOW,
+    operations: &[Operation {
+        methods: READ,
+        about: About {
+            id: "Health",
+            summary: "Whether the gateway lives",
+            description: "For the probe of the kubelet.",
+            query: &[],
+            body: Content::Nothing,
+            answers: &[Answer {
+                status: 200,
+                description: "It lives.",
+                content: Content::Json(SchemaGenerator::subschema_for::<Alive>, ""),
+            }],
+            problems: &[],
+        },
+    }],
+};
+
+pub(super) static READY: Row = Row {
+    paths: &[at("/readyz")],
+    make: |_, _| Route::Ready,
+    right: None,
+    allow: READ_ALLOW,
+    operations: &[Operation {
+        methods: READ,
+        about: About {
+            id: "Ready",
+            summary: "Whether the gateway should get traffic",
+            description: "For the probe of the kubelet: ready between its first list of plugins and its end.",
+            query: &[],
+            body: Content::Nothing,
+            answers: &[Answer {
+                status: 200,
+                description: "It takes traffic.",
+                content: Content::Json(SchemaGenerator::subschema_for::<Alive>, ""),
+            }],
+            problems: &["not-ready"],
+        },
+    }],
+};
+
+pub(super) static DOCUMENT: Row = Row {
+    paths: &[at("/openapi.json")],
+    make: |_, _| Route::Document,
+    right: None,
+    allow: READ_ALLOW,
+    operations: &[Operation {
+        methods: READ,
+        about: About {
+            id: "OpenApi",
+            summary: "This document",
+            description: "The same for everybody, and for as long as the gateway runs; it says nothing of plugins or callers. \
+                          With `If-None-Match` and its `ETag` the answer is 304.",
+            query: &[],
+            body: Content::Nothing,
+            answers: &[
+                Answer {
+                    status: 200,
+                    description: "An OpenAPI document.",
+                    content: Content::Json(
+                        |_| schemars::json_schema!({"type": "object", "required": ["openapi", "info", "paths"]}),
+                        "",
+                    ),
+                },
+                Answer {
+                    status: 304,
+                    description: "It is the one that the caller has.",
+                    content: Content::Nothing,
+                },
+            ],
+            problems: &[],
+        },
+    }],
+};
+
+pub(super) static PLUGINS: Row = Row {
+    paths: &[at("/api/v1/plugins/"), at("/api/v1/plugins")],
+    make: |_, _| Route::Plugins,
+    right: None,
+    allow: READ_ALLOW,
+    operations: &[Operation {
+        methods: READ,
+        about: About {
+            id: "Plugins",
+            summary: "The plugins that the caller may see",
+            description: "Those with `get` on `kiteplugins` or on `kiteplugins/proxy`, sorted by name.",
+            query: &[],
+            body: Content::Nothing,
+            answers: &[Answer {
+                status: 200,
+                description: "The plugins.",
+                content: Content::Json(SchemaGenerator::subschema_for::<Vec<list::Item>>, ""),
+            }],
+            problems: &["authorization-unavailable", "not-ready"],
+        },
+    }],
+};
+
+pub(super) static MANIFESTS: Row = Row {
+    paths: &[
+        at("/api/v1/plugins/manifests"),
+        at("/api/v1/plugins/manifests/"),
+        at("/api/v1/plugins/frontends"),
+        at("/api/v1/plugins/frontends/"),
+    ],
+    make: |_, _| Route::Manifests,
+    right: None,
+    allow: READ_ALLOW,
+    operations: &[Operation {
+        methods: READ,
+        about: About {
+            id: "Manifests",
+            summary: "The web pages of loaded plugins",
+            description: "None yet.",
+            query: &[],
+            body: Content::Nothing,
+            answers: &[Answer {
+                status: 200,
+                description: "An empty list.",
+                content: Content::Json(|_| schemars::json_schema!({"type": "array", "maxItems": 0}), ""),
+            }],
+            problems: &[],
+        },
+    }],
+};
+
+pub(super) static TOOLS: Row = Row {
+    paths: &[at("/api/v1/plugins/tools"), at("/api/v1/plugins/tools/")],
+    make: |_, _| Route::Tools,
+    right: None,
+    allow: READ_ALLOW,
+    operations: &[Operation {
+        methods: READ,
+        about: About {
+            id: "Tools",
+            summary: "The tools that the caller may call",
+            description: "Those of plugins on which the caller has `create` on `kiteplugins/tools`, if they have the rights that every \
+                          call needs too. Of a plugin that cannot be reached there are none.",
+            query: &[Query {
+                name: "plugin",
+                description: "The plugin whose tools are listed; without it those of all are.",
+                example: "hello",
+            }],
+            body: Content::Nothing,
+            answers: &[Answer {
+                status: 200,
+                description: "The tools.",
+                content: Content::Json(SchemaGenerator::subschema_for::<Vec<tool::list::Item>>, ""),
+            }],
+            problems: &[
+                "invalid-name",
+                "list-too-large",
+                "authorization-unavailable",
+                "not-ready",
+            ],
+        },
+    }],
+};
+
+pub(super) static TOOL: Row = Row {
+    paths: &[Path {
+        literal: "/api/v1/plugins/tools/",
+        tail: Tail::Tool,
+    }],
+    make: |name, _| Route::Tool { name },
+    right: Some(Part::Tools),
+    allow: "POST",
+    operations: &[Operation {
+        methods: &[(Method::POST, Verb::Create)],
+        about: About {
+            id: "CallTool",
+            summary: "Call a tool",
+            description: "The arguments are compared with the tool's schema before the plugin sees them. Those who accept \
+                          `text/event-stream` get any number of events `progress`, and then `result` or `error`, whose data is what \
+                          the answer, or its problem document, would have been.",
+            query: &[],
+            body: Content::Json(
+                SchemaGenerator::subschema_for::<tool::Body<'_>>,
+                r#"{"arguments": {"name": "Kite"}}"#,
+            ),
+            answers: &[Answer {
+                status: 200,
+                description: "What the tool gives.",
+                content: Content::JsonOrEvents(SchemaGenerator::subschema_for::<tool::Answer<'_>>),
+            }],
+            problems: &[
+                "no-such-tool",
+                "body-too-large",
+                "broken-body",
+                "body-timeout",
+                "invalid-body",
+                "invalid-parameter",
+                "plugin-lacks-right",
+                "caller-lacks-right",
+                "arguments-refused",
+                "tool-forbidden",
+                "tool-failed",
+                "plugin-failed",
+                "plugin-answer-invalid",
+                "plugin-busy",
+                "plugin-timeout",
+            ],
+        },
+    }],
+};
+
+pub(super) static PLUGIN: Row = Row {
+    paths: &[Path {
+        literal: "/api/v1/plugins/",
+        tail: Tail::Plugin,
+    }],
+    make: |name, below| Route::Plugin { name, below },
+    right: Some(Part::Proxy),
+    allow: "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE",
+    operations: &[Operation {
+        methods: &[
+            (Method::GET, Verb::Get),
+            (Method::HEAD, Verb::Get),
+            (Method::OPTIONS, Verb::Get),
+            (Method::POST, Verb::Create),
+            (Method::PUT, Verb::Update),
+            (Method::PATCH, Verb::Patch),
+            (Method::DELETE, Verb::Delete),
+        ],
+        about: About {
+            id: "Plugin",
+            summary: "A route of a plugin",
+            description: "Passed on to the plugin, whose answer comes back; a GET may upgrade the connection to a WebSocket. The path may \
+                          have any number of segments, of which the first is neither `static` nor `resources`.",
+            query: &[],
+            body: Content::Any,
+            answers: &[],
+            problems: &[
+                "invalid-handshake",
+                "websocket-version",
+                "upgrade-unsupported",
+                "ambiguous-query",
+                "invalid-parameter",
+                "unsupported-media-type",
+                "invalid-body",
+                "body-too-large",
+                "broken-body",
+                "body-timeout",
+                "plugin-lacks-right",
+                "caller-lacks-right",
+                "plugin-failed",
+                "plugin-answer-invalid",
+                "plugin-busy",
+                "plugin-timeout",
+            ],
+        },
+    }],
+};
+
+impl Row {
+    /// The route that `path` is, if it is this one.
+    pub(super) fn route<'a>(&self, path: &'a str) -> Option<Route<'a>> {
+        let (first, rest) = self.paths.iter().find_map(|of| of.names(path))?;
+        Some((self.make)(first, rest))
+    }
+
+    /// The methods, each with the verb that a caller must have.
+    pub fn methods(&self) -> impl Iterator<Item = &'static (Method, Verb)> + Clone {
+        self.operations.iter().flat_map(|operation| operation.methods)
+    }
+
+    /// The verb that the method needs, or the methods that the route takes.
+    pub fn verb(&self, method: &Method) -> Result<Verb, &'static str> {
+        let mut methods = self.methods();
+        let verb = methods.find_map(|(taken, verb)| (taken == method).then_some(*verb));
+        verb.ok_or(self.allow)
+    }
+
+    /// Whether nobody is asked who they are. A method that the route does not take is open where all others are, so that it is
+    /// told which those are.
+    pub fn is_open(&self, method: &Method) -> bool {
+        let is_here = |path: &str| {
+            self.paths
+                .iter()
+                .any(|here| here.literal == path && here.tail == Tail::Nothing)
+        };
+        let Some((_, open)) = OPEN.iter().find(|(path, _)| is_here(path)) else {
+            return false;
+        };
+        open.contains(method) || (self.verb(method).is_err() && self.methods().all(|(taken, _)| open.contains(taken)))
+    }
+}
+
+impl Path {
+    /// The names in `path`, if it is one of these.
+    fn names<'a>(&self, path: &'a str) -> Option<(&'a str, &'a str)> {
+        let rest = path.strip_prefix(self.literal)?;
+        match self.tail {
+            Tail::Nothing => rest.is_empty().then_some(("", "")),
+            Tail::Tool => (!rest.is_empty() && !rest.contains('/')).then_some((rest, "")),
+            Tail::Plugin => {
+                let (name, below) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
+                let first = below.split('/').nth(1).unwrap_or_default();
+                let is_kept = RESERVED.contains(&name) || RESERVED_BELOW_PLUGIN.contains(&first);
+                (!name.is_empty() && !is_kept).then_some((name, below))
+            }
+        }
+    }
+
+    /// The path with names for what follows: of a tool, or of a plugin with a path below its root.
+    pub fn filled(&self, tool: &str, plugin: &str, below: &str) -> String {
+        let literal = self.literal;
+        match self.tail {
+            Tail::Nothing => literal.to_owned(),
+            Tail::Tool => format!("{literal}{tool}"),
+            Tail::Plugin => format!("{literal}{plugin}/{below}"),
+        }
+    }
+}
