@@ -129,7 +129,7 @@ pub fn document() -> Value {
 }
 
 /// The path with the names of what follows, as `OpenAPI` writes it.
-fn template(path: &Path) -> String {
+pub(crate) fn template(path: &Path) -> String {
     path.filled("{tool}", "{name}", "{path}")
 }
 

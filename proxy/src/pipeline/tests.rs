@@ -1,5 +1,7 @@
 //! The whole pipeline in memory: each way in which a request ends, and which of several ways comes first.
 
+mod table;
+
 use std::{collections::BTreeSet, sync::Mutex};
 
 use kite_api::{Phase, ToolName, rights::Place};
@@ -337,7 +339,7 @@ async fn nobody_learns_of_plugins_that_they_may_not_use() {
 }
 
 #[tokio::test]
-async fn every_route_below_api_asks_who_calls() {
+async fn pre_login_every_route_below_api_asks_who_calls() {
     let asking = asking(Some(table()));
     for path in [
         "/api/",
