@@ -53,13 +53,11 @@ pub fn named(headers: &HeaderMap, query: Option<&str>) -> Result<Option<String>,
         ("query", of_query(query)?),
         ("cookie", of_cookies(headers)?),
     ] {
-        match (&found, name) {
-            (_, None) => {}
-            (None, Some(name)) => found = Some((place, name)),
-            (Some((before, first)), Some(name)) if *first != name => {
-                return Err(ClusterError::Different(before, place));
-            }
-            (Some(_), Some(_)) => {}
+        let Some(name) = name else { continue };
+        match &found {
+            None => found = Some((place, name)),
+            Some((before, first)) if *first != name => return Err(ClusterError::Different(before, place)),
+            Some(_) => {}
         }
     }
     // One that is empty, as clients send before anything is chosen, says nothing.

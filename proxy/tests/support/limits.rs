@@ -22,7 +22,9 @@ impl Scene {
     /// The rogue takes no more than `most` requests at once from now on.
     fn allow(&self, most: usize) {
         let mut table = table("rogue", &[self.address], &DEFINITIONS);
-        table.values_mut().for_each(|entry| entry.limits.in_flight = most);
+        for entry in table.values_mut() {
+            entry.limits.in_flight = most;
+        }
         self.directory.0.store(table.into());
     }
 }

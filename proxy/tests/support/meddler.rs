@@ -80,7 +80,7 @@ fn made(kind: u8, stream: u32, words: &[u32]) -> Vec<u8> {
     let length = u8::try_from(4 * words.len()).unwrap();
     let mut frame = vec![0, 0, length, kind, 0];
     frame.extend(stream.to_be_bytes());
-    words.iter().for_each(|word| frame.extend(word.to_be_bytes()));
+    frame.extend(words.iter().flat_map(|word| word.to_be_bytes()));
     frame
 }
 

@@ -31,7 +31,7 @@ impl Passed {
         }
         // Nobody is left who could tell.
         self.0 = None;
-        pending().await
+        pending::<()>().await;
     }
 }
 
@@ -71,19 +71,15 @@ impl Body for Bounded {
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         let came = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
         let came = came.map_or(0, |data| data.remaining() as u64);
-        match this.left.checked_sub(came) {
-            Some(left) => {
-                this.left = left;
-                Poll::Ready(frame)
-            }
-            None => {
-                if let Some(tell) = this.tell.take() {
-                    // Fails if the answer has begun, which then goes on as the plugin likes.
-                    let _ = tell.send(());
-                }
-                Poll::Ready(Some(Err(TooLarge(this.most).into())))
-            }
+        if let Some(left) = this.left.checked_sub(came) {
+            this.left = left;
+            return Poll::Ready(frame);
         }
+        if let Some(tell) = this.tell.take() {
+            // Fails if the answer has begun, which then goes on as the plugin likes.
+            let _ = tell.send(());
+        }
+        Poll::Ready(Some(Err(TooLarge(this.most).into())))
     }
 
     fn is_end_stream(&self) -> bool {
