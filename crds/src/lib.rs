@@ -25,7 +25,9 @@ pub mod validator;
 
 pub use error_chain::error_chain;
 pub use name::{PluginName, ToolName, ToolReference};
-pub use plugin::{ImagePullPolicy, KitePlugin, KitePluginSpec, Permission, Quantity, Resources, Verb, crd};
+pub use plugin::{
+    ImagePullPolicy, KitePlugin, KitePluginSpec, Permission, Quantity, RequestLimits, Resources, Verb, crd,
+};
 pub use requirement::{REQUIREMENT_PATTERN, Requirement, RequirementError};
 pub use status::{
     DependencyStatus, KitePluginStatus, NamespaceStatus, Phase, RevisionState, RevisionStatus, ToolStatus,

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod crd;
 pub mod frontend;
+mod limits;
 pub mod needs;
 pub mod permission;
 pub(crate) mod shapes;
@@ -20,6 +21,7 @@ pub use self::{
     access::{ResourceType, Route, Tool},
     crd::crd,
     frontend::Frontend,
+    limits::RequestLimits,
     needs::{Compatibility, Dependency},
     permission::{Permission, Verb},
     traffic::{Audit, Limits, Metrics, Middleware, RateLimit},

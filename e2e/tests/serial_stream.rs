@@ -15,9 +15,11 @@ use std::{
 
 use futures::{Stream, StreamExt, future, stream};
 use k8s_openapi::api::core::v1::Pod;
+use kite_api::KitePluginSpec;
 use kite_e2e::testing::{PLUGINS, SYSTEM, Scope, eventually, exported, scope};
 use kube::{Api, ResourceExt, api::ListParams};
 use reqwest::{Body, Certificate, Client, Response};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
@@ -38,20 +40,28 @@ fn client() -> Client {
     Client::builder().tls_certs_only([ca]).http1_only().build().unwrap()
 }
 
-/// Sends `body` to hello, which answers it as it comes.
-async fn echo(client: &Client, body: Body) -> Response {
-    let url = format!("{}/api/v1/plugins/hello/echo", exported("KITE_URL"));
+/// A copy of hello that takes all that is sent here.
+async fn plugin(scope: &Scope) -> String {
+    let limits = json!({"inFlight": 2 * STREAMS, "requestBodyBytes": "1000Gi"});
+    let take = |spec: &mut KitePluginSpec| spec.limits = serde_json::from_value(limits).unwrap();
+    scope.loaded_plugin("", take).await
+}
+
+/// Sends `body` to the plugin, which answers it as it comes.
+async fn echo(client: &Client, plugin: &str, body: Body) -> Response {
+    let url = format!("{}/api/v1/plugins/{plugin}/echo", exported("KITE_URL"));
     let request = client.post(url).bearer_auth(exported("KITE_TOKEN")).body(body);
     let answer = request.send().await.unwrap();
     assert_eq!(answer.status(), 200);
     answer
 }
 
-/// Processes of the plugin hello and of the gateway, by pod.
-async fn processes(scope: &Scope) -> BTreeMap<String, u32> {
+/// Processes of the plugin and of the gateway, by pod.
+async fn processes(scope: &Scope, plugin: &str) -> BTreeMap<String, u32> {
     let mut found = BTreeMap::new();
+    let plugin = format!("kite.dev/plugin={plugin}");
     for (namespace, selector) in [
-        (PLUGINS, "kite.dev/plugin=hello"),
+        (PLUGINS, plugin.as_str()),
         (SYSTEM, "app.kubernetes.io/name=kite-gateway"),
     ] {
         let pods: Api<Pod> = Api::namespaced(scope.client.clone(), namespace);
@@ -81,9 +91,9 @@ fn memory(pid: u32, figure: &str) -> u64 {
 #[tokio::test]
 async fn a_gibibyte_each_way_takes_no_more_memory_than_a_little() {
     scope("gibibyte", async |scope| {
-        let client = client();
-        echo(&client, Body::from("warm")).await.bytes().await.unwrap();
-        let processes = processes(&scope).await;
+        let (client, plugin) = (client(), plugin(&scope).await);
+        echo(&client, &plugin, Body::from("warm")).await.bytes().await.unwrap();
+        let processes = processes(&scope, &plugin).await;
         let mut idle = BTreeMap::new();
         for (pod, pid) in &processes {
             // Sets the peak back to what there is now (proc(5)).
@@ -94,7 +104,7 @@ async fn a_gibibyte_each_way_takes_no_more_memory_than_a_little() {
         let pieces = stream::iter((0..WHOLE / MEBIBYTE).map(move |_| Ok::<_, std::io::Error>(piece.clone())));
         let mut down = 0;
         let exchange = async {
-            let mut answer = echo(&client, Body::wrap_stream(pieces)).await.bytes_stream();
+            let mut answer = echo(&client, &plugin, Body::wrap_stream(pieces)).await.bytes_stream();
             while let Some(piece) = answer.next().await {
                 down += piece.unwrap().len() as u64;
             }
@@ -127,9 +137,9 @@ fn endless() -> (
 
 #[tokio::test]
 async fn a_reader_that_stops_stops_the_writer() {
-    scope("reader", async |_| {
-        let (body, taken) = endless();
-        let mut answer = echo(&client(), Body::wrap_stream(body)).await.bytes_stream();
+    scope("reader", async |scope| {
+        let (plugin, (body, taken)) = (plugin(&scope).await, endless());
+        let mut answer = echo(&client(), &plugin, Body::wrap_stream(body)).await.bytes_stream();
         answer.next().await.unwrap().unwrap();
         // All that is on the way fills up, and then nothing more is taken.
         let (mut last, mut still) = (0, 0);
@@ -164,15 +174,15 @@ async fn a_reader_that_stops_stops_the_writer() {
 
 #[tokio::test]
 async fn a_thousand_streams_are_open_at_once() {
-    scope("thousand", async |_| {
-        let client = client();
+    scope("thousand", async |scope| {
+        let (client, plugin) = (client(), plugin(&scope).await);
         let open = (0..STREAMS).map(|number| {
-            let client = client.clone();
+            let (client, plugin) = (client.clone(), plugin.clone());
             async move {
                 let (say, said) = mpsc::unbounded_channel();
                 say.send(Ok::<_, std::io::Error>(format!("first {number}"))).unwrap();
                 let body = Body::wrap_stream(UnboundedReceiverStream::new(said));
-                let mut answer = echo(&client, body).await.bytes_stream();
+                let mut answer = echo(&client, &plugin, body).await.bytes_stream();
                 let first = answer.next().await.unwrap().unwrap();
                 assert_eq!(first, format!("first {number}").as_bytes());
                 (number, say, answer)

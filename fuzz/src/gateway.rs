@@ -19,6 +19,7 @@ use kite_gateway::{
     directory::DefinitionsHash,
     pipeline::{
         authenticate::Caller,
+        cluster::ClusterName,
         forward::{Exchange, Forwarded, Limits},
         origin::Origin,
         tool as pipeline_tool,
@@ -131,6 +132,7 @@ struct From {
     caller: Caller,
     id: RequestId,
     trace: Trace,
+    cluster: ClusterName,
 }
 
 impl From {
@@ -139,6 +141,7 @@ impl From {
             caller: caller(),
             id: RequestId::of(&HeaderMap::new()),
             trace: Trace::of(&HeaderMap::new()),
+            cluster: ClusterName::parse("home").expect("a name"),
         }
     }
 
@@ -147,6 +150,7 @@ impl From {
             caller: &self.caller,
             id: &self.id,
             trace: &self.trace,
+            cluster: &self.cluster,
         }
     }
 
@@ -158,6 +162,7 @@ impl From {
             limits: Limits {
                 plugin: LONG,
                 caller: LONG,
+                body: u64::MAX,
             },
         }
     }
@@ -200,7 +205,7 @@ pub(crate) fn http(data: &[u8]) {
         let (plugin, from) = (plugin(), From::jane());
         let mut request = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
         *request.method_mut() = method.clone();
-        let exchange = Exchange::new(from.forwarded(&plugin, "/a/b"), request);
+        let exchange = Exchange::new(from.forwarded(&plugin, "/a/b"), request).expect("no body");
         let Ok(answer) = exchange.on(Says::of(*code, messages).connected().await).await else {
             return;
         };

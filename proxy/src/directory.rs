@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use kite_api::{Phase, PluginName, ToolName};
+use kite_api::{Phase, PluginName, RequestLimits, ToolName};
 
 pub use self::{
     fold::{Broken, fold},
@@ -43,6 +43,8 @@ pub struct Entry {
     pub tools: BTreeSet<ToolName>,
     /// What it requires of its callers.
     pub guards: Guards,
+    /// What requests to it may take.
+    pub limits: RequestLimits,
 }
 
 impl Entry {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 
-use crate::recent::Lifetimes;
+use crate::{pipeline::cluster::ClusterName, recent::Lifetimes};
 
 /// Whoever was just given a right should not wait for it.
 const REFUSAL: Duration = Duration::from_secs(2);
@@ -28,6 +28,10 @@ pub struct Flags {
     /// Namespace in which the plugins run.
     #[arg(long, env = "KITE_PLUGINS_NAMESPACE", default_value = "kite-plugins")]
     pub plugins_namespace: String,
+
+    /// What the cluster in which the gateway runs is called, in x-cluster-name and to plugins.
+    #[arg(long, env = "KITE_HOME_CLUSTER", default_value = "home", value_parser = ClusterName::parse)]
+    pub home_cluster: ClusterName,
 
     /// For how many seconds a decision of the API server holds without asking again: who a token is of, and what a caller may
     /// do. So long does a right go on that was withdrawn. A refusal holds for two at most.

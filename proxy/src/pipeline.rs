@@ -2,6 +2,7 @@
 
 pub mod authenticate;
 pub mod authorize;
+pub mod cluster;
 pub mod forward;
 pub mod headers;
 pub mod list;
@@ -16,6 +17,7 @@ pub mod whole_body;
 
 use std::{
     collections::BTreeSet,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -35,6 +37,7 @@ use tokio::time::{Instant, timeout};
 use self::{
     authenticate::{Authenticator, BearerToken, Caller, CredentialError},
     authorize::{Access, Authorizer, Part},
+    cluster::ClusterName,
     forward::{BodyError, Ended, Exchange, ForwardError, Forwarded, Handshake, Limits, Opening},
     origin::Origin,
     path::NormalPath,
@@ -49,7 +52,7 @@ use crate::{
     openapi,
     problem::Refusal,
     request_id::{self, RequestId},
-    upstream::{Connected, Upstream},
+    upstream::{Connected, Place, Upstream},
 };
 
 /// How long a plugin whose tools are listed may take to connect.
@@ -72,11 +75,10 @@ pub struct Gateway<N, Z, D> {
     pub authorizer: Z,
     pub directory: D,
     pub upstream: Arc<Upstream>,
-    /// How long a plugin may take to begin an answer, counted from when it has what there is of the request, and a tool
-    /// to end.
-    pub answer_timeout: Duration,
     /// How long a caller may keep a plugin waiting for more of a body, and take to send the arguments of a tool.
     pub body_timeout: Duration,
+    /// What the cluster is called in which the gateway runs, the only one that is known.
+    pub home_cluster: ClusterName,
     /// Set when the gateway is about to end, so that no new traffic comes.
     pub ending: Arc<AtomicBool>,
 }
@@ -127,6 +129,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
                     caller: &caller,
                     id,
                     trace: &Trace::of(request.headers()),
+                    cluster: &self.home_cluster,
                 };
                 self.tool(name, origin, verb, request, served).await
             }
@@ -135,6 +138,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
                     caller: &caller,
                     id,
                     trace: &Trace::of(request.headers()),
+                    cluster: &self.home_cluster,
                 };
                 self.plugin(name, below, origin, verb, request, served).await
             }
@@ -155,6 +159,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let caller = origin.caller;
         // 4. The syntax of the name, before it becomes part of a question to the API server.
         let plugin = PluginName::parse(name).map_err(Refusal::Name)?;
+        let cluster = cluster::named(request.headers(), request.uri().query()).map_err(Refusal::Cluster)?;
         // 5. The caller's right on that name, existing or not: nobody learns of plugins that they may not use.
         let upgrade = is_upgrade(&request);
         // A connection that is upgraded can change what it likes, whatever its method says.
@@ -162,7 +167,8 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         for verb in &verbs {
             self.authorize(caller, Part::Proxy, *verb, &plugin).await?;
         }
-        // 6. The plugin, now that its existence is no secret, and whether it takes traffic.
+        // 6. The cluster and the plugin, now that their existence is no secret, and whether the plugin takes traffic.
+        self.find_cluster(cluster.as_deref())?;
         let table = self.table()?;
         let (entry, active) = serving(&table, &plugin)?;
         *served = Some(Served::of(&plugin, active));
@@ -177,31 +183,50 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             below,
             origin,
             limits: Limits {
-                plugin: self.answer_timeout,
+                plugin: entry.limits.timeout,
                 caller: self.body_timeout,
+                body: entry.limits.body_bytes,
             },
         };
         if upgrade {
-            return self.socket(forwarded, request, active).await;
+            return self.socket(forwarded, request, entry, active).await;
         }
-        // 8. A pod that is what the operator recorded. Until here nothing of the request has begun.
-        let connected = self.connect(&plugin, active).await?;
-        // 9. The exchange itself, with the path that was authorized.
-        let answer = match Exchange::new(forwarded, request).on(connected).await {
-            // The pod ended just now. Whatever the method: nothing of the request has begun.
-            Err(Ended::Unsent(exchange, _)) => exchange.on(self.connect(&plugin, active).await?).await,
+        // 8. A body that is not too large by its own account.
+        let exchange = Exchange::new(forwarded, request).map_err(Refusal::Forward)?;
+        // 9. A place among what is under way to the plugin, last of what can be refused: one that hangs takes no more than its own.
+        let place = self.place(&plugin, entry)?;
+        // 10. A pod that is what the operator recorded. Until here nothing of the request has begun.
+        let connected = self.connect(&plugin, active, None).await?.holding(place.clone());
+        let tried = Some(connected.address);
+        // 11. The exchange itself, with the path that was authorized, and once more what never began or changes nothing.
+        let answer = match exchange.on(connected).await {
+            Err(Ended::Again(exchange, _)) => {
+                let elsewhere = self.connect(&plugin, active, tried).await?;
+                exchange.on(elsewhere.holding(place)).await
+            }
             answer => answer,
         };
         answer.map_err(|ended| Refusal::Forward(ForwardError::from(ended)))
     }
 
     /// A WebSocket: the handshake is checked, and then the plugin is asked as above. Of the connection nothing else is ever made.
-    async fn socket(&self, forwarded: Forwarded<'_>, request: Request<RequestBody>, active: &Active) -> Answer {
+    async fn socket(
+        &self,
+        forwarded: Forwarded<'_>,
+        request: Request<RequestBody>,
+        entry: &Entry,
+        active: &Active,
+    ) -> Answer {
         let handshake = Handshake::of(request).map_err(Refusal::Handshake)?;
         let plugin = forwarded.plugin;
-        let connected = self.connect(plugin, active).await?;
+        let place = self.place(plugin, entry)?;
+        let connected = self.connect(plugin, active, None).await?.holding(place.clone());
+        let tried = Some(connected.address);
         let answer = match Opening::new(forwarded, handshake).on(connected).await {
-            Err(Ended::Unsent(opening, _)) => opening.on(self.connect(plugin, active).await?).await,
+            Err(Ended::Again(opening, _)) => {
+                let elsewhere = self.connect(plugin, active, tried).await?;
+                opening.on(elsewhere.holding(place)).await
+            }
             answer => answer,
         };
         answer.map_err(|ended| Refusal::Forward(ForwardError::from(ended)))
@@ -218,7 +243,9 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     ) -> Answer {
         let caller = origin.caller;
         let ToolReference { plugin, tool } = ToolReference::parse(name).map_err(Refusal::Name)?;
+        let cluster = cluster::named(request.headers(), request.uri().query()).map_err(Refusal::Cluster)?;
         self.authorize(caller, Part::Tools, verb, &plugin).await?;
+        self.find_cluster(cluster.as_deref())?;
         let table = self.table()?;
         let (entry, active) = serving(&table, &plugin)?;
         *served = Some(Served::of(&plugin, active));
@@ -237,11 +264,17 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             tool: &tool,
             arguments,
             origin,
-            deadline: Instant::now() + self.answer_timeout,
+            deadline: Instant::now() + entry.limits.timeout,
             events,
         };
-        let answer = match call.on(self.connect(&plugin, active).await?).await {
-            Err(ToolError::Unsent(_)) => call.on(self.connect(&plugin, active).await?).await,
+        let place = self.place(&plugin, entry)?;
+        let connected = self.connect(&plugin, active, None).await?.holding(place.clone());
+        let tried = Some(connected.address);
+        let answer = match call.on(connected).await {
+            Err(ToolError::NotBegun(_)) => {
+                let elsewhere = self.connect(&plugin, active, tried).await?;
+                call.on(elsewhere.holding(place)).await
+            }
             answer => answer,
         };
         answer.map_err(Refusal::Tool)
@@ -284,7 +317,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             Err(error) => return Err(error),
         }
         // A plugin that is slow is nobody else's affair.
-        let Ok(Ok(connected)) = timeout(LIST_TIMEOUT, self.connect(name, active)).await else {
+        let Ok(Ok(connected)) = timeout(LIST_TIMEOUT, self.connect(name, active, None)).await else {
             return Ok(Vec::new());
         };
         let mut items = Vec::new();
@@ -363,8 +396,28 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         self.directory.table().ok_or(Refusal::NotReady)
     }
 
-    async fn connect(&self, plugin: &PluginName, active: &Active) -> Result<Connected, Refusal> {
-        let connected = self.upstream.connect(plugin, active).await;
+    fn find_cluster(&self, name: Option<&str>) -> Result<(), Refusal> {
+        if name.is_none_or(|name| name == self.home_cluster.as_str()) {
+            Ok(())
+        } else {
+            Err(Refusal::NoCluster)
+        }
+    }
+
+    /// A place among the requests to the plugin that are under way, until the last copy is dropped.
+    fn place(&self, plugin: &PluginName, entry: &Entry) -> Result<Place, Refusal> {
+        let most = entry.limits.in_flight;
+        self.upstream.place(plugin, most).ok_or(Refusal::InFlight { most })
+    }
+
+    /// A connection to the plugin, elsewhere than where it was `tried` if that is possible.
+    async fn connect(
+        &self,
+        plugin: &PluginName,
+        active: &Active,
+        tried: Option<SocketAddr>,
+    ) -> Result<Connected, Refusal> {
+        let connected = self.upstream.connect_elsewhere(plugin, active, tried).await;
         connected.map_err(|exhausted| Refusal::NoEndpoint {
             tried: exhausted.tried,
             last: exhausted.last,

@@ -15,6 +15,7 @@ use crate::{
         ResponseBody,
         authenticate::{AuthenticateError, CredentialError},
         authorize::AuthorizeError,
+        cluster::ClusterError,
         forward::{ExchangeFailure, ForwardError, HandshakeError},
         full,
         path::PathError,
@@ -45,6 +46,7 @@ const TIMEOUT: (StatusCode, &str, &str) = (
 );
 const FAILED: (StatusCode, &str, &str) = (StatusCode::BAD_GATEWAY, "plugin-failed", "The plugin failed");
 const BUSY: (StatusCode, &str, &str) = (StatusCode::SERVICE_UNAVAILABLE, "plugin-busy", "The plugin is busy");
+const TOO_LARGE: (StatusCode, &str, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large");
 const SILENT: (StatusCode, &str, &str) = (
     StatusCode::REQUEST_TIMEOUT,
     "body-timeout",
@@ -78,6 +80,10 @@ pub enum Refusal {
     Method { allow: &'static str },
     #[error("failed to read the name")]
     Name(#[source] NameError),
+    #[error("failed to read which cluster is meant")]
+    Cluster(#[source] ClusterError),
+    #[error("failed to find the cluster")]
+    NoCluster,
     #[error("failed to upgrade the connection")]
     Handshake(#[source] HandshakeError),
     #[error("failed to ask what the caller may do")]
@@ -96,6 +102,8 @@ pub enum Refusal {
     ListTooLarge,
     #[error("failed to find a revision that takes traffic")]
     NotLoaded,
+    #[error("failed to find a place among {most} requests under way")]
+    InFlight { most: usize },
     #[error("failed to use any of {tried} endpoints")]
     NoEndpoint {
         tried: usize,
@@ -211,6 +219,8 @@ impl Refusal {
             Self::NoRoute => (S::NOT_FOUND, "no-such-route", "There is no such route"),
             Self::Method { .. } => (S::METHOD_NOT_ALLOWED, "method-not-allowed", "The route does not take this method"),
             Self::Name(_) => (S::BAD_REQUEST, "invalid-name", "The name is malformed"),
+            Self::Cluster(_) => (S::BAD_REQUEST, "ambiguous-cluster", "The cluster can be read in more than one way"),
+            Self::NoCluster => (S::NOT_FOUND, "no-such-cluster", "There is no such cluster"),
             Self::Handshake(HandshakeError::Unsupported) => (S::NOT_IMPLEMENTED, "upgrade-unsupported", "The connection cannot be upgraded"),
             Self::Handshake(HandshakeError::Version) => (S::UPGRADE_REQUIRED, "websocket-version", "The version of WebSocket is another"),
             Self::Handshake(HandshakeError::Body | HandshakeError::Keys | HandshakeError::Malformed(_)) => (S::BAD_REQUEST, "invalid-handshake", "The WebSocket handshake is malformed"),
@@ -227,11 +237,13 @@ impl Refusal {
             Self::Requires(RequiresError::NotGranted(_)) => (S::FORBIDDEN, "plugin-lacks-right", "The plugin was not granted a right that it requires"),
             Self::Requires(RequiresError::NotHeld(_)) => (S::FORBIDDEN, "caller-lacks-right", "The caller lacks a right that the plugin requires"),
             Self::Arguments(ArgumentsError::Body(error)) | Self::Requires(RequiresError::Body(error)) => match error {
-                WholeBodyError::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
+                WholeBodyError::TooLarge(_) => TOO_LARGE,
                 WholeBodyError::Read(_) => (S::BAD_REQUEST, "broken-body", "The body broke off"),
                 WholeBodyError::Timeout => SILENT,
             },
+            Self::InFlight { .. } => BUSY,
             Self::Forward(ForwardError::Silent) => SILENT,
+            Self::Forward(ForwardError::TooLarge(_)) => TOO_LARGE,
             Self::Arguments(ArgumentsError::NotObject | ArgumentsError::Parse(_) | ArgumentsError::Refused(_)) | Self::Requires(RequiresError::Json(_)) | Self::Tool(ToolError::Arguments(_)) => (S::BAD_REQUEST, "invalid-body", "The body is malformed"),
             Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => TIMEOUT,
             Self::Forward(ForwardError::Call(failure, _)) => match failure {
@@ -239,7 +251,7 @@ impl Refusal {
                 ExchangeFailure::Late => TIMEOUT,
                 ExchangeFailure::Failed => FAILED,
             },
-            Self::Tool(ToolError::Unsent(_)) => FAILED,
+            Self::Tool(ToolError::NotBegun(_)) => FAILED,
             Self::Forward(ForwardError::Answer(_)) | Self::Tool(ToolError::NoResult | ToolError::Structured(_) | ToolError::Schema(_)) => INVALID,
             Self::Tool(ToolError::Violations(_)) => REFUSED,
             Self::Tool(ToolError::NotAllowed(_)) => DENIED,
@@ -263,6 +275,8 @@ impl Refusal {
             Self::Path(error) => return error.to_string().into(),
             Self::Credential(error) => return error.to_string().into(),
             Self::Name(error) => return error.to_string().into(),
+            Self::Cluster(error) => return error.to_string().into(),
+            Self::NoCluster => "the dashboard knows no cluster of the name in x-cluster-name",
             Self::Arguments(error) => return error_chain(error).into(),
             Self::Requires(error) => return error_chain(error).into(),
             Self::Handshake(error) => return error_chain(error).into(),
@@ -280,14 +294,19 @@ impl Refusal {
             Self::NoPlugin => "there is no plugin of this name",
             Self::NotLoaded => "the plugin is disabled or not loaded: the status of its KitePlugin says why",
             Self::NoEndpoint { .. } => "no pod of the plugin can be reached at the moment: try again",
+            Self::InFlight { most } => {
+                return format!("{most} requests to the plugin are under way, and it takes no more at once: try again")
+                    .into();
+            }
             Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => LATE,
+            Self::Forward(error @ ForwardError::TooLarge(_)) => return error.to_string().into(),
             Self::Forward(ForwardError::Silent) => "the rest of the body did not come in time",
             Self::Forward(ForwardError::Call(failure, _)) => match failure {
                 ExchangeFailure::Busy => AGAIN,
                 ExchangeFailure::Late => LATE,
                 ExchangeFailure::Failed => EARLY,
             },
-            Self::Tool(ToolError::Unsent(_)) => EARLY,
+            Self::Tool(ToolError::NotBegun(_)) => EARLY,
             Self::Forward(ForwardError::Answer(_)) | Self::Tool(ToolError::NoResult | ToolError::Structured(_)) => {
                 "the plugin gave an answer that cannot be passed on"
             }

@@ -34,8 +34,6 @@ const NOTICE: Duration = Duration::from_secs(5);
 /// What is under way then may take this long. Together the two stay below the pod's grace period.
 const GRACE: Duration = Duration::from_secs(25);
 
-/// How long a plugin may take to begin an answer, and a tool to end.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a caller may keep a plugin waiting for more of a body, and take to send the arguments of a tool.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -93,8 +91,8 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
         authorizer: RecentDecisions::new(SubjectAccessReviews::new(client), lifetimes),
         directory,
         upstream,
-        answer_timeout: ANSWER_TIMEOUT,
         body_timeout: BODY_TIMEOUT,
+        home_cluster: flags.home_cluster,
         ending: Arc::clone(&ending),
     });
     let listener = TcpListener::bind(flags.listen)

@@ -1,11 +1,13 @@
 //! The way to the plugins: one warm connection to each endpoint, used only while the plugin there is the recorded one.
 
+mod began;
 mod connection;
 mod endpoint;
 #[cfg(feature = "in-memory")]
 #[doc(hidden)]
 pub mod in_memory;
 mod offered;
+mod places;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,12 +25,14 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use kite_api::{PluginName, error_chain};
 use tokio::{task::JoinHandle, time::timeout};
 
-use self::endpoint::Endpoint;
 pub use self::{
-    connection::{EndpointError, SendError, Sender, is_unsent},
+    began::{broke, never_began},
+    connection::{EndpointError, SendError, Sender},
     endpoint::{Connected, InFlight},
     offered::{Offered, OfferedError, OfferedTool},
+    places::Place,
 };
+use self::{endpoint::Endpoint, places::Places};
 use crate::directory::{Active, Table};
 
 /// How long one endpoint may take to connect before the next is tried beside it: a healthy one takes milliseconds, and a
@@ -41,6 +45,7 @@ pub struct Upstream {
     endpoints: ArcSwap<HashMap<SocketAddr, Arc<Endpoint>>>,
     /// Where the next request begins to look among equally busy endpoints.
     turn: AtomicUsize,
+    places: Places,
 }
 
 /// No endpoint of a plugin can be used.
@@ -57,15 +62,31 @@ impl Upstream {
             client_dir: Arc::new(client_dir),
             endpoints: ArcSwap::default(),
             turn: AtomicUsize::new(0),
+            places: Places::default(),
         }
+    }
+
+    /// A place among the requests to `plugin` that are under way, of which there may be `most`. `None`: all are taken.
+    pub fn place(&self, plugin: &PluginName, most: usize) -> Option<Place> {
+        self.places.take(plugin, most)
     }
 
     /// A connection to the least busy endpoint that can be used. As nothing of the request began on an endpoint that
     /// cannot, the next is tried whatever the request is.
     pub async fn connect(&self, plugin: &PluginName, active: &Active) -> Result<Connected, Exhausted> {
+        self.connect_elsewhere(plugin, active, None).await
+    }
+
+    /// The same, at another endpoint than `tried` if any other can be used.
+    pub async fn connect_elsewhere(
+        &self,
+        plugin: &PluginName,
+        active: &Active,
+        tried: Option<SocketAddr>,
+    ) -> Result<Connected, Exhausted> {
         let mut last = None;
         let mut attempts = FuturesUnordered::new();
-        let mut candidates = self.candidates(plugin, active).into_iter();
+        let mut candidates = self.candidates(plugin, active, tried).into_iter();
         let tried = candidates.len();
         loop {
             if let Some(endpoint) = candidates.next() {
@@ -121,10 +142,12 @@ impl Upstream {
             endpoints.retain(|address, endpoint| known.contains(&(endpoint.plugin(), *address)));
             endpoints
         });
+        self.places.keep_only(|plugin| table.contains_key(plugin));
     }
 
-    /// The endpoints of `active`: those in trouble last, then the least busy first, those equally busy in turn.
-    fn candidates(&self, plugin: &PluginName, active: &Active) -> Vec<Arc<Endpoint>> {
+    /// The endpoints of `active`: the one that was tried last, before it those in trouble, then the least busy first, those equally
+    /// busy in turn.
+    fn candidates(&self, plugin: &PluginName, active: &Active, tried: Option<SocketAddr>) -> Vec<Arc<Endpoint>> {
         let mut endpoints: Vec<_> = active
             .endpoints
             .iter()
@@ -133,7 +156,10 @@ impl Upstream {
         if endpoints.len() > 1 {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed) % endpoints.len();
             endpoints.rotate_left(turn);
-            endpoints.sort_by_cached_key(|endpoint| (endpoint.is_troubled(&active.hash), endpoint.in_flight()));
+            endpoints.sort_by_cached_key(|endpoint| {
+                let was_tried = tried == Some(endpoint.address());
+                (was_tried, endpoint.is_troubled(&active.hash), endpoint.in_flight())
+            });
         }
         endpoints
     }

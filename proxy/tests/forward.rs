@@ -7,6 +7,12 @@ mod documented;
 mod faults;
 #[path = "support/gateway.rs"]
 mod gateway;
+#[path = "support/limits.rs"]
+mod limits;
+#[path = "support/meddler.rs"]
+mod meddler;
+#[path = "support/retries.rs"]
+mod retries;
 #[path = "support/rogue.rs"]
 mod rogue;
 #[path = "support/rogue_socket.rs"]
@@ -48,6 +54,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 const PATIENT: Limits = Limits {
     plugin: Duration::from_secs(30),
     caller: Duration::from_secs(30),
+    body: 1024 * 1024 * 1024,
 };
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 /// For a time that has to pass.
@@ -103,14 +110,15 @@ fn slug(answer: &Whole) -> String {
 #[tokio::test]
 async fn the_plugin_sees_the_normal_path_the_caller_and_none_of_the_credentials() {
     let scene = Scene::new().await;
-    let mut request = request(Method::POST, "rogue/%73een?a=%2e%2e&b", "hi");
+    let mut request = request(Method::POST, "rogue/%73een?a=%2e%2e&b&x-cluster-name=home", "hi");
     for (name, value) in [
         ("x-request-id", "r-1"),
         ("traceparent", TRACE),
         ("tracestate", "a=1"),
         ("x-twice", "1"),
         ("x-twice", "2"),
-        ("cookie", "a=b"),
+        ("cookie", "a=b; x-cluster-name=home"),
+        ("x-cluster-name", "home"),
         ("x-kite-user", "root"),
         ("x_remote_user", "root"),
         ("connection", "x-hop"),
@@ -122,12 +130,13 @@ async fn the_plugin_sees_the_normal_path_the_caller_and_none_of_the_credentials(
     let answer = scene.whole(request).await.unwrap();
     let expected = json!({
         "method": "POST",
-        "path": "/seen?a=%2e%2e&b",
+        "path": "/seen?a=%2e%2e&b&x-cluster-name=home",
         "headers": [["x-twice", "1"], ["x-twice", "2"], ["traceparent", TRACE], ["tracestate", "a=1"]],
         "trace": [TRACE, "a=1"],
         "user": {"name": "jane", "uid": "u-1", "groups": ["dev", "ops"]},
         "extra": [["scopes", ["a", "b"]]],
         "requestId": "r-1",
+        "cluster": "home",
         "timeout": null,
         "whole": true,
         "protocol": "",

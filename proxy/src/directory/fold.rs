@@ -7,7 +7,8 @@ use std::{
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kite_api::{
-    KitePlugin, KitePluginStatus, Phase, PluginName, ToolName, ToolReference, conditions, name::NameError, object_names,
+    KitePlugin, KitePluginStatus, Phase, PluginName, RequestLimits, ToolName, ToolReference, conditions,
+    name::NameError, object_names,
 };
 
 use super::{Active, DefinitionsHash, Entry, Guards, Table};
@@ -109,6 +110,7 @@ fn entry(name: &PluginName, plugin: &KitePlugin, guards: Guards, ready: &Ready<'
             .filter_map(|tool| own_tool(name, &tool.name, broken))
             .collect(),
         guards,
+        limits: RequestLimits::of(&plugin.spec),
     }
 }
 
@@ -222,8 +224,19 @@ mod tests {
             }),
             tools: BTreeSet::from([ToolName::parse("hello").unwrap()]),
             guards: Guards::of(&plugin(|_| ()).spec, "kite-plugins"),
+            limits: RequestLimits::default(),
         };
         assert_eq!((entry, broken), (expected, vec![]));
+    }
+
+    #[test]
+    fn a_plugin_has_the_limits_of_its_object() {
+        let (entry, _) = hello(&plugin(|object| object["spec"]["limits"] = json!({"inFlight": 3})));
+        let expected = RequestLimits {
+            in_flight: 3,
+            ..RequestLimits::default()
+        };
+        assert_eq!(entry.limits, expected);
     }
 
     #[test]

@@ -1,23 +1,25 @@
 //! One HTTP exchange with a plugin, streamed both ways.
 
+mod bounded;
 mod request;
 mod response;
 mod turn;
 mod web_socket;
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use futures::StreamExt as _;
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 use kite_api::PluginName;
 use kite_proto::{HttpRequestHead, MAX_CHUNK, MAX_HEAD};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout, timeout_at},
+};
 use tonic::{Code, Status, Streaming};
 
 use self::{
+    bounded::{Passed, TooLarge, bounded},
     request::{Lent, Messages},
     response::{Asked, Kept},
     turn::{Party, Turn},
@@ -28,7 +30,7 @@ pub use self::{
     web_socket::{Handshake, HandshakeError, Opening},
 };
 use super::{RequestBody, ResponseBody, location::Base, origin::Origin};
-use crate::{request_id::RequestId, upstream::Connected};
+use crate::upstream::{self, Connected};
 
 /// Most bytes of one message of an answer: a piece of body, and head or trailers beside it.
 const MAX_MESSAGE: usize = MAX_CHUNK + MAX_HEAD;
@@ -42,6 +44,8 @@ pub enum ForwardError {
     Timeout,
     #[error("failed to get the caller's body in time")]
     Silent,
+    #[error("the body has more than {0} bytes")]
+    TooLarge(u64),
     #[error("failed to call the plugin")]
     Call(ExchangeFailure, #[source] Box<Status>),
     #[error("failed to read the plugin's answer")]
@@ -98,95 +102,134 @@ pub struct Forwarded<'a> {
     pub limits: Limits,
 }
 
-/// A request of which nothing has left the gateway.
+/// A request that no plugin has answered.
 pub struct Exchange<'a> {
-    plugin: &'a PluginName,
-    below: &'a str,
-    id: &'a RequestId,
-    limits: Limits,
+    asked: Asking<'a>,
+    body: RequestBody,
+    passed: Passed,
+}
+
+/// What is asked, beside the body.
+struct Asking<'a> {
+    forwarded: Forwarded<'a>,
     method: Method,
     query: Option<String>,
-    messages: Messages,
+    headers: HeaderMap,
+    /// When the answer has to have begun, whatever is tried.
+    deadline: Instant,
 }
 
 /// How an exchange ended before an answer.
 pub enum Ended<T> {
-    /// Nothing of the request left the gateway, so that it can go by another connection.
-    Unsent(Box<T>, Box<Status>),
+    /// It can go to another endpoint: the plugin never began with it, or it changes nothing.
+    Again(Box<T>, ForwardError),
     Failed(ForwardError),
 }
 
 impl<T> From<Ended<T>> for ForwardError {
     fn from(ended: Ended<T>) -> Self {
         match ended {
-            Ended::Unsent(_, status) => Self::call(status),
-            Ended::Failed(error) => error,
+            Ended::Again(_, error) | Ended::Failed(error) => error,
         }
     }
 }
 
 impl<'a> Exchange<'a> {
-    /// The exchange that `request` asks for.
-    pub fn new(forwarded: Forwarded<'a>, request: Request<RequestBody>) -> Self {
+    /// The exchange that `request` asks for. A body that is too large by its announced length is refused.
+    pub fn new(forwarded: Forwarded<'a>, request: Request<RequestBody>) -> Result<Self, ForwardError> {
         let (parts, body) = request.into_parts();
-        let query = parts.uri.query().map(ToOwned::to_owned);
-        let head = HttpRequestHead {
-            // Only the answer's beginning has a limit, which is kept here: its body may stream as long as it likes.
-            context: Some(forwarded.origin.context(None)),
-            method: parts.method.as_str().to_owned(),
-            path_and_query: target(forwarded.below, query.as_deref()),
-            headers: forwarded.origin.headers(&parts.headers),
-            ..HttpRequestHead::default()
-        };
-        Self {
-            plugin: forwarded.plugin,
-            below: forwarded.below,
-            id: forwarded.origin.id,
-            limits: forwarded.limits,
+        let (body, passed) =
+            bounded(body, forwarded.limits.body).map_err(|TooLarge(most)| ForwardError::TooLarge(most))?;
+        let asked = Asking {
+            deadline: Instant::now() + forwarded.limits.plugin,
+            query: parts.uri.query().map(ToOwned::to_owned),
+            forwarded,
             method: parts.method,
-            query,
-            messages: Messages::new(head, body),
-        }
+            headers: parts.headers,
+        };
+        Ok(Self { asked, body, passed })
     }
 
     /// Sends the request to the plugin and gives its answer, whose body comes as the plugin sends it.
     pub async fn on(self, connected: Connected) -> Result<http::Response<ResponseBody>, Ended<Self>> {
+        let Self {
+            asked,
+            body,
+            mut passed,
+        } = self;
+        let Limits { body: most, caller, .. } = asked.forwarded.limits;
         // When the answer is over, or nobody waits for it any more, nobody reads the rest of the request either.
         let (stop, stopped) = oneshot::channel();
-        let (turn, returned) = (Turn::new(), Arc::new(Mutex::new(None)));
-        let messages = Lent::new(self.messages, turn.clone(), Arc::clone(&returned)).take_until(stopped);
+        let turn = Turn::new();
+        let (messages, returned) = Lent::new(Messages::new(asked.head(), body), turn.clone());
         let mut client = connected.client.max_decoding_message_size(MAX_MESSAGE);
         let answered = async {
-            let mut answer = client.http(messages).await?.into_inner();
+            let mut answer = client.http(messages.take_until(stopped)).await?.into_inner();
             Ok::<_, Status>((answer.message().await?, answer))
         };
-        let (first, rest) = match turn.within(self.limits, answered).await {
+        let answered = tokio::select! {
+            biased;
+            () = passed.wait() => return Err(Ended::Failed(ForwardError::TooLarge(most))),
+            answered = turn.within(asked.deadline, caller, answered) => answered,
+        };
+        let (first, rest) = match answered {
             Ok(Ok(begun)) => begun,
             Ok(Err(status)) => {
-                let status = Box::new(status);
-                let returned = returned.lock().unwrap_or_else(PoisonError::into_inner).take();
-                return Err(match returned {
-                    Some(messages) => Ended::Unsent(Box::new(Self { messages, ..self }), status),
-                    None => Ended::Failed(ForwardError::call(status)),
+                let is_again = upstream::never_began(&status) || (asked.changes_nothing() && upstream::broke(&status));
+                let error = ForwardError::call(Box::new(status));
+                drop(stop);
+                // The body comes as soon as the connection has let go of it, which it has mostly done.
+                let body = if is_again {
+                    timeout_at(asked.deadline, returned).await.ok().and_then(Result::ok)
+                } else {
+                    None
+                };
+                return Err(match body {
+                    Some(body) => Ended::Again(Box::new(Self { asked, body, passed }), error),
+                    None => Ended::Failed(error),
                 });
             }
             Err(Party::Plugin) => return Err(Ended::Failed(ForwardError::Timeout)),
             Err(Party::Caller) => return Err(Ended::Failed(ForwardError::Silent)),
         };
         let kept = Kept {
-            id: self.id.clone(),
-            _in_flight: connected.in_flight,
+            id: asked.forwarded.origin.id.clone(),
+            in_flight: connected.in_flight,
             _stop: stop,
         };
-        let asked = Asked {
-            plugin: self.plugin,
+        response::build(asked.of_answer(), first, rest, kept)
+            .map_err(|error| Ended::Failed(ForwardError::Answer(error)))
+    }
+}
+
+impl Asking<'_> {
+    /// What the answer is to.
+    fn of_answer(&self) -> Asked<'_> {
+        Asked {
+            plugin: self.forwarded.plugin,
             method: &self.method,
             base: Base {
-                path: self.below,
+                path: self.forwarded.below,
                 query: self.query.as_deref(),
             },
-        };
-        response::build(asked, first, rest, kept).map_err(|error| Ended::Failed(ForwardError::Answer(error)))
+        }
+    }
+
+    /// Whether it can be tried once more though a plugin may have begun with it.
+    fn changes_nothing(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+    }
+
+    fn head(&self) -> HttpRequestHead {
+        let Forwarded { below, origin, .. } = self.forwarded;
+        HttpRequestHead {
+            // Only the answer's beginning has a limit, which is kept here: its body may stream as long as it likes.
+            context: Some(origin.context(None)),
+            method: self.method.as_str().to_owned(),
+            path_and_query: target(below, self.query.as_deref()),
+            headers: origin.headers(&self.headers),
+            ..HttpRequestHead::default()
+        }
     }
 }
 

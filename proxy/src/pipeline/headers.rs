@@ -16,10 +16,11 @@ const HOP_BY_HOP: [&str; 6] = [
 ];
 
 /// Of the caller's: credentials; what the gateway has dealt with itself (expectation, trailer announcement, id, trace, and
-/// host, which names the gateway and not the plugin and has another form in each version of HTTP); everything by which
+/// host, which names the gateway and not the plugin and has another form in each version of HTTP; the cluster, which travels in
+/// `CallContext` too); everything by which
 /// somebody could claim to be somebody else, because a caller's identity travels in `CallContext` alone; and what
 /// frameworks take for the method or the path instead of those that were authorized.
-const FROM_CALLER: [&str; 15] = [
+const FROM_CALLER: [&str; 16] = [
     "authorization",
     "cookie",
     "expect",
@@ -28,6 +29,7 @@ const FROM_CALLER: [&str; 15] = [
     "traceparent",
     "tracestate",
     "trailer",
+    "x-cluster-name",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",

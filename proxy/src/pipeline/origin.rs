@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use kite_proto::{CallContext, Header, User, UserExtra};
 
-use super::{authenticate::Caller, headers, trace::Trace};
+use super::{authenticate::Caller, cluster::ClusterName, headers, trace::Trace};
 use crate::request_id::RequestId;
 
 /// On whose behalf a plugin is called.
@@ -15,6 +15,8 @@ pub struct Origin<'a> {
     pub caller: &'a Caller,
     pub id: &'a RequestId,
     pub trace: &'a Trace,
+    /// What the call is about.
+    pub cluster: &'a ClusterName,
 }
 
 impl Origin<'_> {
@@ -33,11 +35,11 @@ impl Origin<'_> {
                     })
                     .collect(),
             }),
+            cluster: self.cluster.as_str().to_owned(),
             request_id: self.id.as_str().to_owned(),
             timeout: limit.and_then(|limit| prost_types::Duration::try_from(limit).ok()),
             traceparent: self.trace.parent().to_owned(),
             tracestate: self.trace.state().to_owned(),
-            ..CallContext::default()
         }
     }
 

@@ -4,7 +4,7 @@ mod table;
 
 use std::{collections::BTreeSet, sync::Mutex};
 
-use kite_api::{Phase, ToolName, rights::Place};
+use kite_api::{Phase, RequestLimits, ToolName, rights::Place};
 use serde_json::{Value, json};
 
 use super::*;
@@ -89,7 +89,7 @@ fn guards() -> Guards {
     Guards::of(&serde_json::from_value(spec).unwrap(), "kite-plugins")
 }
 
-/// hello is loaded without endpoints, off is disabled, young has no revision yet, wrecked has failed.
+/// hello is loaded without endpoints, full is too, and takes no request at once and three bytes at most, off is disabled, young has no revision yet, wrecked has failed.
 fn table() -> Table {
     let hello = Entry {
         version: "1.0.0".to_owned(),
@@ -104,6 +104,15 @@ fn table() -> Table {
         }),
         tools: BTreeSet::from(["greet", "costs", "nodes"].map(|tool| ToolName::parse(tool).unwrap())),
         guards: guards(),
+        limits: RequestLimits::default(),
+    };
+    let full = Entry {
+        limits: RequestLimits {
+            in_flight: 0,
+            body_bytes: 3,
+            ..RequestLimits::default()
+        },
+        ..hello.clone()
     };
     let off = Entry {
         description: String::new(),
@@ -125,6 +134,7 @@ fn table() -> Table {
     };
     let name = |name| PluginName::parse(name).unwrap();
     Table::from([
+        (name("full"), full),
         (name("hello"), hello),
         (name("off"), off),
         (name("young"), young),
@@ -163,8 +173,8 @@ fn asking(table: Option<Table>) -> Asking {
         authorizer: Arc::clone(&fake),
         directory: Fixed(table.map(Arc::new)),
         upstream: Arc::new(Upstream::new("/nonexistent".into())),
-        answer_timeout: Duration::from_secs(30),
         body_timeout: Duration::from_secs(30),
+        home_cluster: ClusterName::parse("home").unwrap(),
         ending: Arc::default(),
     };
     Asking { fake, gateway }
@@ -275,6 +285,21 @@ const ENDS: &[Row] = &[
     ("POST", "/api/v1/plugins/tools/plugin_hello_costs", "user", r#"{"arguments": {"namespace": "pay"}}"#, 403, "caller-lacks-right"),
     ("POST", "/api/v1/plugins/tools/plugin_hello_costs", "user", r#"{"arguments": {"namespace": 1}}"#, 400, "invalid-parameter"),
     ("POST", "/api/v1/plugins/tools/plugin_hello_costs", "user", r#"{"arguments": {"namespace": "shop"}}"#, 503, "no-endpoint"),
+    // Which cluster is meant: what can be read in two ways before the right, and which there are after it.
+    ("GET", "/api/v1/plugins/hello/x?x-cluster-name=a&x-cluster-name=a", "stranger", "", 400, "ambiguous-cluster"),
+    ("GET", "/api/v1/plugins/hello/x?x-cluster-name=a", "stranger", "", 403, "forbidden"),
+    ("GET", "/api/v1/plugins/hello/x?x-cluster-name=a", "user", "", 404, "no-such-cluster"),
+    ("GET", "/api/v1/plugins/unknown/x?x-cluster-name=a", "admin", "", 404, "no-such-cluster"),
+    ("GET", "/api/v1/plugins/hello/x?x-cluster-name=home", "user", "", 503, "no-endpoint"),
+    ("POST", "/api/v1/plugins/tools/plugin_hello_greet?x-cluster-name=a&x-cluster-name=a", "stranger", "{}", 400, "ambiguous-cluster"),
+    ("POST", "/api/v1/plugins/tools/plugin_hello_greet?x-cluster-name=a", "stranger", "{}", 403, "forbidden"),
+    ("POST", "/api/v1/plugins/tools/plugin_hello_greet?x-cluster-name=a", "user", "{}", 404, "no-such-cluster"),
+    // What the object's limits bound, after what its callers have to hold.
+    ("GET", "/api/v1/plugins/full/nodes/a", "admin", "", 403, "plugin-lacks-right"),
+    ("POST", "/api/v1/plugins/full/x", "admin", "four", 413, "body-too-large"),
+    ("POST", "/api/v1/plugins/full/x", "admin", "for", 503, "plugin-busy"),
+    ("POST", "/api/v1/plugins/tools/plugin_full_greet", "admin", "junk", 400, "invalid-body"),
+    ("POST", "/api/v1/plugins/tools/plugin_full_greet", "admin", "{}", 503, "plugin-busy"),
     // The body comes last.
     ("POST", "/api/v1/plugins/tools/plugin_hello_greet", "user", "junk", 400, "invalid-body"),
     ("POST", "/api/v1/plugins/tools/plugin_hello_greet", "user", "{}", 503, "no-endpoint"),
@@ -448,6 +473,7 @@ async fn a_body_of_more_than_a_mebibyte_is_too_large() {
 async fn a_caller_lists_the_plugins_that_they_may_see_or_use() {
     let asking = asking(Some(table()));
     let all = json!([
+        {"name": "full", "version": "1.0.0", "description": "Greets.", "state": "loaded"},
         {"name": "hello", "version": "1.0.0", "description": "Greets.", "state": "loaded"},
         {"name": "off", "version": "1.0.0", "description": "", "state": "disabled"},
         {"name": "wrecked", "version": "1.0.0", "description": "", "state": "failed", "error": "no image"},
@@ -456,7 +482,7 @@ async fn a_caller_lists_the_plugins_that_they_may_see_or_use() {
     for (token, path, expected) in [
         ("admin", "/api/v1/plugins/", all.clone()),
         ("viewer", "/api/v1/plugins", all.clone()),
-        ("user", "/api/v1/plugins/", json!([all[0]])),
+        ("user", "/api/v1/plugins/", json!([all[1]])),
         ("stranger", "/api/v1/plugins/", json!([])),
     ] {
         let seen = asking.ask("GET", path, token, "").await;

@@ -28,9 +28,9 @@ use crate::upstream::{self, Connected, InFlight};
 /// Why a tool has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
-    /// Another connection can be tried.
-    #[error("failed to send the call at all")]
-    Unsent(#[source] Box<Status>),
+    /// Another endpoint can be tried.
+    #[error("failed to have the plugin begin with the call")]
+    NotBegun(#[source] Box<Status>),
     #[error("failed to get the result in time")]
     Timeout,
     #[error("failed to call the plugin")]
@@ -109,7 +109,7 @@ pub(super) struct Answer<'a> {
     structured_content: Option<&'a RawValue>,
 }
 
-/// A call of a tool, of which nothing has left the gateway.
+/// A call of a tool, which no plugin has begun with.
 pub struct Call<'a> {
     pub tool: &'a ToolName,
     /// A JSON object that nobody can read in more than one way.
@@ -193,6 +193,7 @@ impl Running {
         loop {
             match self.next().await? {
                 Some(Part::Result(result)) => {
+                    self.in_flight.leave();
                     close(self.parts, self.in_flight);
                     return Ok(json(&answer(&result)?));
                 }
@@ -232,8 +233,8 @@ async fn next(parts: &mut Streaming<CallToolResponse>) -> Result<Option<Part>, S
 }
 
 fn failure(status: Status) -> ToolError {
-    if upstream::is_unsent(&status) {
-        ToolError::Unsent(Box::new(status))
+    if upstream::never_began(&status) {
+        ToolError::NotBegun(Box::new(status))
     } else {
         ToolError::Call(status.code().into(), Box::new(status))
     }

@@ -5,6 +5,7 @@ use http::StatusCode as S;
 /// Status, last part of the type, and title of each, sorted.
 #[rustfmt::skip]
 pub const KNOWN: &[(S, &str, &str)] = &[
+    (S::BAD_REQUEST, "ambiguous-cluster", "The cluster can be read in more than one way"),
     (S::BAD_REQUEST, "ambiguous-path", "The path can be read in more than one way"),
     (S::BAD_REQUEST, "ambiguous-query", "The query can be read in more than one way"),
     (S::BAD_REQUEST, "broken-body", "The body broke off"),
@@ -18,6 +19,7 @@ pub const KNOWN: &[(S, &str, &str)] = &[
     (S::FORBIDDEN, "forbidden", "The caller may not do this"),
     (S::FORBIDDEN, "plugin-lacks-right", "The plugin was not granted a right that it requires"),
     (S::FORBIDDEN, "tool-forbidden", "The plugin refuses the caller"),
+    (S::NOT_FOUND, "no-such-cluster", "There is no such cluster"),
     (S::NOT_FOUND, "no-such-plugin", "There is no such plugin"),
     (S::NOT_FOUND, "no-such-route", "There is no such route"),
     (S::NOT_FOUND, "no-such-tool", "There is no such tool"),

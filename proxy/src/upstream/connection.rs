@@ -79,12 +79,10 @@ pub struct SendError {
     source: hyper::Error,
 }
 
-/// Whether the request that ended with `status` never left the gateway.
-pub fn is_unsent(status: &tonic::Status) -> bool {
-    let first = std::error::Error::source(status);
-    std::iter::successors(first, |error| error.source())
-        .find_map(|error| error.downcast_ref::<SendError>())
-        .is_some_and(|error| error.unsent)
+impl SendError {
+    pub(super) fn is_unsent(&self) -> bool {
+        self.unsent
+    }
 }
 
 /// Sends requests over one connection, as tonic's client wants it.

@@ -18,6 +18,7 @@ use tokio::{sync::Mutex, time::Instant};
 use super::{
     connection::{self, EndpointError, Sender},
     offered::Offered,
+    places::Place,
 };
 use crate::directory::DefinitionsHash;
 
@@ -54,25 +55,44 @@ struct Failure {
 /// A connection that may be used for one request.
 pub struct Connected {
     pub client: PluginClient<Sender>,
+    /// Where it leads.
+    pub address: SocketAddr,
     /// What the plugin there offers.
     pub offered: Arc<Offered>,
     pub in_flight: InFlight,
 }
 
+impl Connected {
+    /// The same, with the request's place among those to the plugin, which is kept as long as the request is under way.
+    #[must_use]
+    pub fn holding(mut self, place: Place) -> Self {
+        self.in_flight.place = Some(place);
+        self
+    }
+}
+
 /// Counts a request as under way until it is dropped.
-pub struct InFlight(Arc<AtomicUsize>);
+pub struct InFlight {
+    count: Arc<AtomicUsize>,
+    place: Option<Place>,
+}
 
 impl InFlight {
     /// One more of those that `count` counts.
     pub(super) fn of(count: Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+        Self { count, place: None }
+    }
+
+    /// The request is over for its caller: what is left to be read of it takes no place of another.
+    pub fn leave(&mut self) {
+        self.place = None;
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -158,6 +178,7 @@ impl Endpoint {
     fn connected(&self, checked: &Checked) -> Connected {
         Connected {
             client: checked.sender.clone().client(),
+            address: self.address,
             offered: checked.offered.clone().unwrap_or_default(),
             in_flight: InFlight::of(Arc::clone(&self.in_flight)),
         }

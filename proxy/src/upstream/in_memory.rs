@@ -1,6 +1,9 @@
 //! A plugin without a network between, as this repository fuzzes what the gateway reads of one.
 
-use std::sync::{Arc, atomic::AtomicUsize};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use http::Uri;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,6 +23,7 @@ pub async fn connect(
     let offered = Offered::read(definitions).map_err(EndpointError::Offered)?;
     Ok(Connected {
         client: open(io).await?.client(),
+        address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         offered: Arc::new(offered),
         in_flight: InFlight::of(Arc::new(AtomicUsize::new(0))),
     })

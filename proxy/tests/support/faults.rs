@@ -18,6 +18,7 @@ use kite_gateway::{
     pipeline::{
         RequestBody,
         authenticate::Caller,
+        cluster::ClusterName,
         forward::{Ended, Exchange, Forwarded, Handshake, Limits, Opening},
         origin::Origin,
         tool::{Call, ToolError},
@@ -144,6 +145,7 @@ async fn a_web_socket_of_which_nothing_left_is_opened_by_another_connection() {
         caller: &caller,
         id: &id,
         trace: &trace,
+        cluster: &home(),
     };
     let forwarded = Forwarded {
         plugin: &plugin,
@@ -152,7 +154,7 @@ async fn a_web_socket_of_which_nothing_left_is_opened_by_another_connection() {
         limits: PATIENT,
     };
     let opening = Opening::new(forwarded, Handshake::of(request).unwrap());
-    let Err(Ended::Unsent(opening, _)) = opening.on(old).await else {
+    let Err(Ended::Again(opening, _)) = opening.on(old).await else {
         panic!("nothing can be sent on a closed connection");
     };
     let upstream = &scene.gateway.upstream;
@@ -180,6 +182,7 @@ async fn a_request_that_never_left_goes_by_another_connection() {
         caller: &caller,
         id: &id,
         trace: &trace,
+        cluster: &home(),
     };
     let forwarded = Forwarded {
         plugin: &plugin,
@@ -187,8 +190,8 @@ async fn a_request_that_never_left_goes_by_another_connection() {
         origin,
         limits: PATIENT,
     };
-    let exchange = Exchange::new(forwarded, request(Method::POST, "rogue/echo", "once"));
-    let Err(Ended::Unsent(exchange, _)) = exchange.on(old).await else {
+    let exchange = Exchange::new(forwarded, request(Method::POST, "rogue/echo", "once")).unwrap();
+    let Err(Ended::Again(exchange, _)) = exchange.on(old).await else {
         panic!("nothing can be sent on a closed connection");
     };
     let connected = upstream.connect(&plugin, &second).await.ok().unwrap();
@@ -204,7 +207,7 @@ async fn a_request_that_never_left_goes_by_another_connection() {
         events: false,
     };
     let unsent = call.on(old_too).await;
-    assert!(matches!(unsent, Err(ToolError::Unsent(_))));
+    assert!(matches!(unsent, Err(ToolError::NotBegun(_))));
     let connected = upstream.connect(&plugin, &second).await.ok().unwrap();
     assert_eq!(call.on(connected).await.unwrap().status(), StatusCode::OK);
 }
@@ -264,7 +267,7 @@ async fn a_caller_who_keeps_the_plugin_waiting_is_told() {
 #[tokio::test]
 async fn a_plugin_that_has_the_whole_body_is_the_one_that_is_late() {
     let scene = Scene::limited(Limits {
-        plugin: SHORT,
+        plugin: Duration::from_millis(500),
         ..PATIENT
     })
     .await;
@@ -333,6 +336,10 @@ async fn an_endpoint_that_agrees_on_nothing_is_given_up() {
     let active = active(&[dead.local_addr().unwrap()]);
     let exhausted = scene.gateway.upstream.connect(&rogue(), &active).await.err().unwrap();
     assert!(matches!(exhausted.last, Some(EndpointError::Timeout)), "{exhausted:?}");
+}
+
+fn home() -> ClusterName {
+    ClusterName::parse("home").unwrap()
 }
 
 fn nobody() -> Caller {

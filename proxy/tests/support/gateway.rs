@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use kite_api::{Phase, PluginName, ToolName};
+use kite_api::{Phase, PluginName, RequestLimits, ToolName};
 use kite_gateway::{
     BoxError,
     directory::{Active, DefinitionsHash, Directory, Entry, Guards, Table},
@@ -18,6 +18,7 @@ use kite_gateway::{
         Gateway, RequestBody, ResponseBody,
         authenticate::{AuthenticateError, Authenticator, BearerToken, Caller},
         authorize::{Access, AuthorizeError, Authorizer},
+        cluster::ClusterName,
         forward::Limits,
     },
     upstream::Upstream,
@@ -125,6 +126,7 @@ pub(crate) fn table(name: &str, endpoints: &[SocketAddr], definitions: &[u8]) ->
             .map(|tool| ToolName::parse(tool).unwrap())
             .collect::<BTreeSet<_>>(),
         guards: Guards::default(),
+        limits: RequestLimits::default(),
     };
     Table::from([(PluginName::parse(name).unwrap(), entry)])
 }
@@ -132,15 +134,18 @@ pub(crate) fn table(name: &str, endpoints: &[SocketAddr], definitions: &[u8]) ->
 pub(crate) type Ready = Arc<Gateway<Jane, Jane, Swapped>>;
 
 /// A gateway that knows `table`.
-pub(crate) fn gateway(certificates: &Certificates, table: Table, limits: Limits) -> (Ready, Swapped) {
+pub(crate) fn gateway(certificates: &Certificates, mut table: Table, limits: Limits) -> (Ready, Swapped) {
+    for entry in table.values_mut() {
+        (entry.limits.timeout, entry.limits.body_bytes) = (limits.plugin, limits.body);
+    }
     let directory = Swapped(Arc::new(ArcSwap::from_pointee(table)));
     let gateway = Gateway {
         authenticator: Jane,
         authorizer: Jane,
         directory: directory.clone(),
         upstream: Arc::new(Upstream::new(certificates.client_dir.path().to_owned())),
-        answer_timeout: limits.plugin,
         body_timeout: limits.caller,
+        home_cluster: ClusterName::parse("home").unwrap(),
         ending: Arc::new(AtomicBool::new(false)),
     };
     (Arc::new(gateway), directory)

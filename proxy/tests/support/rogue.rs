@@ -63,6 +63,8 @@ pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send
 #[derive(Clone)]
 pub(crate) struct Rogue {
     pub(crate) described: Arc<AtomicUsize>,
+    /// How many requests came.
+    pub(crate) begun: Arc<AtomicUsize>,
     /// How many exchanges on `/endless` and on a WebSocket are open.
     pub(crate) open: watch::Sender<usize>,
     /// How many pieces of 1 KiB were taken out of all of them.
@@ -83,29 +85,46 @@ impl Drop for Open {
 }
 
 impl Rogue {
-    /// Starts the plugin on a port of its own.
-    pub(crate) async fn start(certificates: &Certificates) -> (Self, SocketAddr) {
-        let (certificate, key) = certificates.of_plugin("rogue");
-        let tls = ServerTlsConfig::new()
-            .identity(Identity::from_pem(certificate, key))
-            .client_ca_root(Certificate::from_pem(certificates.clients_ca()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let rogue = Self {
+    fn new() -> Self {
+        Self {
             described: Arc::default(),
+            begun: Arc::default(),
             open: watch::Sender::new(0),
             pieces: watch::Sender::new(0),
             heard: watch::Sender::new(vec![]),
             stop: watch::Sender::new(false),
-        };
-        let service = PluginServer::new(rogue.clone());
-        let server = Server::builder().tls_config(tls).unwrap().add_service(service);
-        let mut stop = rogue.stop.subscribe();
+        }
+    }
+
+    /// Starts the plugin on a port of its own.
+    pub(crate) async fn start(certificates: &Certificates) -> (Self, SocketAddr) {
+        Self::start_as(certificates, "rogue").await
+    }
+
+    /// The same under another name.
+    pub(crate) async fn start_as(certificates: &Certificates, name: &str) -> (Self, SocketAddr) {
+        let (certificate, key) = certificates.of_plugin(name);
+        let tls = ServerTlsConfig::new()
+            .identity(Identity::from_pem(certificate, key))
+            .client_ca_root(Certificate::from_pem(certificates.clients_ca()));
+        Self::new().serve(Server::builder().tls_config(tls).unwrap()).await
+    }
+
+    /// Starts the plugin without TLS, for somebody who stands before it.
+    pub(crate) async fn start_plain() -> (Self, SocketAddr) {
+        Self::new().serve(Server::builder()).await
+    }
+
+    async fn serve(self, mut server: Server) -> (Self, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = server.add_service(PluginServer::new(self.clone()));
+        let mut stop = self.stop.subscribe();
         let stopped = async move {
             let _ = stop.wait_for(|stop| *stop).await;
         };
         tokio::spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped));
-        (rogue, address)
+        (self, address)
     }
 
     /// One more that is open.
@@ -185,6 +204,7 @@ fn seen(first: &HttpRequest) -> Value {
         "user": {"name": user.name, "uid": user.uid, "groups": user.groups},
         "extra": user.extra.iter().map(|e| json!([e.key, e.values])).collect::<Vec<_>>(),
         "requestId": context.request_id,
+        "cluster": context.cluster,
         "trace": [context.traceparent, context.tracestate],
         "timeout": context.timeout.as_ref().map(|timeout| timeout.seconds),
         "whole": first.end,
@@ -307,6 +327,7 @@ impl Plugin for Rogue {
         let Some(first) = rest.message().await? else {
             return Err(Status::invalid_argument("no head"));
         };
+        self.begun.fetch_add(1, Ordering::SeqCst);
         let target = first.head.as_ref().unwrap().path_and_query.clone();
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         if path.starts_with("/socket") && first.head.as_ref().unwrap().protocol == "websocket" {

@@ -1,18 +1,27 @@
 //! The caller's request as messages of the protocol, read only as fast as the plugin takes them.
 
 use std::{
+    collections::VecDeque,
+    mem,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use futures::Stream;
-use http_body::Body as _;
+use http_body::{Body, Frame};
+use http_body_util::BodyExt as _;
 use kite_proto::{HttpRequest, HttpRequestHead, MAX_CHUNK};
+use tokio::sync::oneshot;
 
 use super::turn::Turn;
-use crate::pipeline::{RequestBody, headers};
+use crate::{
+    BoxError,
+    pipeline::{RequestBody, headers},
+};
+
+/// Most bytes that are kept of what was sent, so that they can be sent once more.
+const MAX_KEPT: usize = MAX_CHUNK;
 
 /// Head, pieces of the body and trailers. What is there already goes with the head, so that a small request is one
 /// message. A request that breaks off ends without `end`.
@@ -23,6 +32,7 @@ pub(super) struct Messages {
     /// What of a frame is larger than a message may be.
     rest: Bytes,
     ended: bool,
+    taken: Taken,
 }
 
 impl Messages {
@@ -32,16 +42,33 @@ impl Messages {
             body,
             rest: Bytes::new(),
             ended: false,
+            taken: Taken::default(),
         }
     }
 
-    /// Whether all is still there: the first message takes the head, and a body that broke off has none.
-    fn is_untouched(&self) -> bool {
-        self.head.is_some() && !self.ended
+    /// The whole body once more, with what was taken of it, if that is still there.
+    fn back(mut self) -> Option<RequestBody> {
+        let mut pieces = self.taken.pieces?;
+        if pieces.is_empty() && self.rest.is_empty() && !self.ended {
+            return Some(self.body);
+        }
+        if !self.rest.is_empty() {
+            pieces.push_back(mem::take(&mut self.rest));
+        }
+        let body = Repeated {
+            pieces,
+            rest: (!self.ended).then_some(self.body),
+        };
+        Some(body.boxed_unsync())
     }
 
     fn message(&mut self, data: Bytes, trailers: Vec<kite_proto::Header>, end: bool) -> HttpRequest {
         self.ended = end;
+        if trailers.is_empty() {
+            self.taken.keep(&data);
+        } else {
+            self.taken.pieces = None;
+        }
         HttpRequest {
             head: self.head.take(),
             data,
@@ -49,6 +76,64 @@ impl Messages {
             end,
             ..HttpRequest::default()
         }
+    }
+
+    /// Nothing more comes, and the request is not complete.
+    fn break_off(&mut self) {
+        self.ended = true;
+        self.taken.pieces = None;
+    }
+}
+
+/// What was taken of a body.
+struct Taken {
+    /// As long as it is little enough to be kept.
+    pieces: Option<VecDeque<Bytes>>,
+    bytes: usize,
+}
+
+impl Default for Taken {
+    fn default() -> Self {
+        Self {
+            pieces: Some(VecDeque::new()),
+            bytes: 0,
+        }
+    }
+}
+
+impl Taken {
+    fn keep(&mut self, data: &Bytes) {
+        self.bytes = self.bytes.saturating_add(data.len());
+        if self.bytes > MAX_KEPT {
+            self.pieces = None;
+        } else if let Some(pieces) = self.pieces.as_mut().filter(|_| !data.is_empty()) {
+            pieces.push_back(data.clone());
+        }
+    }
+}
+
+/// A body of which something was taken, from its beginning.
+struct Repeated {
+    pieces: VecDeque<Bytes>,
+    /// What was not taken, unless all was.
+    rest: Option<RequestBody>,
+}
+
+impl Body for Repeated {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        match (this.pieces.pop_front(), &mut this.rest) {
+            (Some(piece), _) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            (None, Some(rest)) => Pin::new(rest).poll_frame(cx),
+            (None, None) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 }
 
@@ -69,7 +154,7 @@ impl Stream for Messages {
             let frame = match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(_))) => {
-                    this.ended = true;
+                    this.break_off();
                     return Poll::Ready(None);
                 }
                 Poll::Ready(None) => return Poll::Ready(Some(this.message(Bytes::new(), Vec::new(), true))),
@@ -89,22 +174,23 @@ impl Stream for Messages {
     }
 }
 
-/// Messages lent to a connection, which come back if it never asked for one. It has then sent nothing of the request: all
-/// that a plugin is told is in the messages.
+/// Messages lent to a connection. When it lets go of them the body comes back, if it can still be sent from its beginning.
 pub(super) struct Lent {
     /// Until they come back.
     messages: Option<Messages>,
     turn: Turn,
-    back: Arc<Mutex<Option<Messages>>>,
+    back: Option<oneshot::Sender<RequestBody>>,
 }
 
 impl Lent {
-    pub(super) fn new(messages: Messages, turn: Turn, back: Arc<Mutex<Option<Messages>>>) -> Self {
-        Self {
+    pub(super) fn new(messages: Messages, turn: Turn) -> (Self, oneshot::Receiver<RequestBody>) {
+        let (back, returned) = oneshot::channel();
+        let lent = Self {
             messages: Some(messages),
             turn,
-            back,
-        }
+            back: Some(back),
+        };
+        (lent, returned)
     }
 }
 
@@ -128,8 +214,10 @@ impl Stream for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some(messages) = self.messages.take().filter(Messages::is_untouched) {
-            *self.back.lock().unwrap_or_else(PoisonError::into_inner) = Some(messages);
+        let body = self.messages.take().and_then(Messages::back);
+        if let (Some(body), Some(back)) = (body, self.back.take()) {
+            // Mostly nobody wants it any more.
+            let _ = back.send(body);
         }
     }
 }
@@ -138,11 +226,9 @@ impl Drop for Lent {
 mod tests {
     use futures::{StreamExt as _, stream};
     use http::{HeaderMap, HeaderValue};
-    use http_body::Frame;
-    use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
+    use http_body_util::{Empty, Full, StreamBody};
 
     use super::*;
-    use crate::BoxError;
 
     async fn messages(body: RequestBody) -> Vec<HttpRequest> {
         Messages::new(HttpRequestHead::default(), body).collect().await
@@ -219,34 +305,59 @@ mod tests {
         assert!(futures::FutureExt::now_or_never(messages.next()).is_none());
     }
 
-    #[tokio::test]
-    async fn messages_come_back_only_if_none_was_taken() {
-        let fresh = || {
-            let empty = Empty::new().map_err(|never| match never {}).boxed_unsync();
-            let back = Arc::default();
-            let messages = Messages::new(HttpRequestHead::default(), empty);
-            (Lent::new(messages, Turn::new(), Arc::clone(&back)), back)
-        };
-        let (lent, back) = fresh();
+    /// Takes `messages` of a body that is lent, and gives what comes back of it then.
+    async fn back(body: RequestBody, messages: usize) -> Option<RequestBody> {
+        let (mut lent, mut returned) = Lent::new(Messages::new(HttpRequestHead::default(), body), Turn::new());
+        for _ in 0..messages {
+            lent.next().await;
+        }
         drop(lent);
-        assert!(back.lock().unwrap().is_some());
-        let (mut lent, back) = fresh();
-        lent.next().await.unwrap();
-        drop(lent);
-        assert!(back.lock().unwrap().is_none());
+        returned.try_recv().ok()
+    }
+
+    fn piece(size: usize) -> Result<Frame<Bytes>, BoxError> {
+        Ok(Frame::data(Bytes::from(vec![7; size])))
     }
 
     #[tokio::test]
-    async fn a_body_that_breaks_off_at_once_does_not_come_back() {
-        let back = Arc::default();
-        let broken = frames(vec![Err("gone".into())]);
-        let mut lent = Lent::new(
-            Messages::new(HttpRequestHead::default(), broken),
-            Turn::new(),
-            Arc::clone(&back),
-        );
-        assert_eq!(lent.next().await, None);
-        drop(lent);
-        assert!(back.lock().unwrap().is_none());
+    async fn a_body_comes_back_whole_whatever_was_taken_of_it() {
+        let body = || frames(vec![piece(2), piece(MAX_CHUNK - 3), piece(1)]);
+        let expected = body().collect().await.unwrap().to_bytes();
+        for taken in 0..=4 {
+            let back = back(body(), taken).await.unwrap();
+            assert!(back.collect().await.unwrap().to_bytes() == expected, "after {taken}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_was_taken_in_part_comes_back_whole() {
+        let large = || frames(vec![piece(3 * MAX_CHUNK)]);
+        let back = back(large(), 1).await.unwrap();
+        assert_eq!(back.collect().await.unwrap().to_bytes().len(), 3 * MAX_CHUNK);
+        assert!(self::back(large(), 2).await.is_none(), "more is not kept");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_comes_back_is_sent_like_another() {
+        let small = Full::new(Bytes::from("hi")).map_err(|never| match never {});
+        let again = back(small.boxed_unsync(), 1).await.unwrap();
+        let expected = HttpRequest {
+            head: Some(HttpRequestHead::default()),
+            data: Bytes::from("hi"),
+            end: true,
+            ..HttpRequest::default()
+        };
+        assert_eq!(messages(again).await, [expected]);
+    }
+
+    #[tokio::test]
+    async fn what_broke_off_or_had_trailers_does_not_come_back() {
+        for taken in 1..=2 {
+            assert!(back(frames(vec![Err("gone".into())]), taken).await.is_none());
+        }
+        let trailers = HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("x"))]);
+        let body = || frames(vec![piece(1), Ok(Frame::trailers(trailers.clone()))]);
+        assert!(back(body(), 1).await.is_some());
+        assert!(back(body(), 2).await.is_none());
     }
 }

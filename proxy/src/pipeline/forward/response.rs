@@ -68,8 +68,16 @@ pub enum BodyError {
 /// What lives as long as the exchange.
 pub(super) struct Kept {
     pub(super) id: RequestId,
-    pub(super) _in_flight: InFlight,
+    pub(super) in_flight: InFlight,
     pub(super) _stop: oneshot::Sender<()>,
+}
+
+impl Kept {
+    /// The same once the answer is complete.
+    fn left(mut self) -> Self {
+        self.in_flight.leave();
+        self
+    }
 }
 
 /// What an answer is to.
@@ -97,7 +105,7 @@ pub(super) fn build(
     let without_body =
         *asked.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let body = if without_body {
-        close(rest, kept);
+        close(rest, kept.left());
         full(Bytes::new())
     } else {
         let body = PluginBody::new(message, length, rest, kept).map_err(AnswerError::Body)?;
@@ -196,7 +204,7 @@ impl PluginBody {
                 self.trailers = Some(headers::to_caller(message.trailers).map_err(BodyError::Trailers)?);
             }
             if let Some((stream, kept)) = self.source.take() {
-                close(stream, kept);
+                close(stream, kept.left());
             }
         }
         self.data = message.data;

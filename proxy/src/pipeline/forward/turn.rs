@@ -20,11 +20,15 @@ pub(super) enum Party {
 #[derive(Clone)]
 pub(super) struct Turn(Arc<Mutex<(Party, Instant)>>);
 
-/// How long each may take for its turn.
+/// What a request may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// How long until its answer begins, counted from when it is forwarded, whoever has it take so long.
     pub plugin: Duration,
+    /// How long the caller may keep the plugin waiting for more of the body, each time.
     pub caller: Duration,
+    /// Most bytes of its body.
+    pub body: u64,
 }
 
 impl Turn {
@@ -44,23 +48,27 @@ impl Turn {
         }
     }
 
-    /// What `answer` gives, or who let their time pass.
-    pub(super) async fn within<T>(&self, limits: Limits, answer: impl Future<Output = T>) -> Result<T, Party> {
+    /// What `answer` gives, or who let their time pass: the caller the `patience` with it, or whose turn it is at the `deadline`.
+    pub(super) async fn within<T>(
+        &self,
+        deadline: Instant,
+        patience: Duration,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, Party> {
         let mut answer = std::pin::pin!(answer);
-        // Nobody tells of a new turn, but none that begins after a look ends before this has passed.
-        let shortest = limits.plugin.min(limits.caller);
         loop {
             let (party, since) = self.get();
-            let limit = match party {
-                Party::Caller => limits.caller,
-                Party::Plugin => limits.plugin,
+            let end = match party {
+                Party::Caller => deadline.min(since + patience),
+                Party::Plugin => deadline,
             };
-            let end = since + limit;
-            if let Ok(answer) = timeout_at(end.min(Instant::now() + shortest), &mut answer).await {
+            // Nobody tells of a new turn, but none that begins after this look ends before so much has passed.
+            if let Ok(answer) = timeout_at(end.min(Instant::now() + patience), &mut answer).await {
                 return Ok(answer);
             }
-            if self.get() == (party, since) && Instant::now() >= end {
-                return Err(party);
+            let now = Instant::now();
+            if now >= deadline || (self.get() == (party, since) && now >= end) {
+                return Err(self.get().0);
             }
         }
     }
@@ -86,21 +94,22 @@ mod tests {
     const LONG: Duration = Duration::from_mins(1);
     const SHORT: Duration = Duration::from_millis(10);
 
+    fn soon() -> Instant {
+        Instant::now() + SHORT
+    }
+
+    fn late() -> Instant {
+        Instant::now() + LONG
+    }
+
     #[tokio::test]
     async fn who_lets_their_time_pass_is_named() {
         let turn = Turn::new();
-        let limits = Limits {
-            plugin: SHORT,
-            caller: LONG,
-        };
-        assert_eq!(turn.within(limits, pending::<()>()).await, Err(Party::Plugin));
+        assert_eq!(turn.within(soon(), LONG, pending::<()>()).await, Err(Party::Plugin));
         turn.waits_for_caller();
-        let limits = Limits {
-            plugin: LONG,
-            caller: SHORT,
-        };
-        assert_eq!(turn.within(limits, pending::<()>()).await, Err(Party::Caller));
-        assert_eq!(turn.within(limits, async { 1 }).await, Ok(1));
+        assert_eq!(turn.within(soon(), LONG, pending::<()>()).await, Err(Party::Caller));
+        assert_eq!(turn.within(late(), SHORT, pending::<()>()).await, Err(Party::Caller));
+        assert_eq!(turn.within(late(), SHORT, async { 1 }).await, Ok(1));
     }
 
     #[test]
@@ -119,16 +128,13 @@ mod tests {
     #[tokio::test]
     async fn time_that_passed_before_the_turn_does_not_count() {
         let turn = Turn::new();
-        let limits = Limits {
-            plugin: SHORT,
-            caller: LONG,
-        };
+        turn.waits_for_caller();
         let mut polls = 0;
         let answer = poll_fn(|_| {
             polls += 1;
             match polls {
                 1 => Poll::Pending,
-                // The time is up just as the plugin is given more.
+                // The caller's time is up just as the plugin is given more.
                 2 => {
                     turn.handed_over();
                     Poll::Pending
@@ -136,6 +142,21 @@ mod tests {
                 _ => Poll::Ready(()),
             }
         });
-        assert_eq!(turn.within(limits, answer).await, Ok(()));
+        assert_eq!(turn.within(late(), SHORT, answer).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_sends_a_little_at_a_time_has_no_more_time_than_others() {
+        let turn = Turn::new();
+        let trickle = async {
+            loop {
+                turn.waits_for_caller();
+                tokio::task::yield_now().await;
+                turn.handed_over();
+                tokio::task::yield_now().await;
+            }
+        };
+        let ended = turn.within::<()>(soon(), LONG, trickle).await;
+        assert!(ended.is_err(), "{ended:?}");
     }
 }

@@ -33,7 +33,7 @@ use crate::{
 const WAITING: usize = 4;
 const SWITCHING_PROTOCOLS: u32 = 101;
 
-/// A WebSocket of which the plugin has not been told.
+/// A WebSocket that no plugin has answered.
 pub struct Opening<'a> {
     plugin: &'a PluginName,
     below: &'a str,
@@ -77,10 +77,15 @@ impl<'a> Opening<'a> {
         };
         let (first, rest) = match timeout(self.limits.plugin, answered).await {
             Ok(Ok(begun)) => begun,
-            Ok(Err(status)) if upstream::is_unsent(&status) => {
-                return Err(Ended::Unsent(Box::new(self), Box::new(status)));
+            Ok(Err(status)) => {
+                let never_began = upstream::never_began(&status);
+                let error = ForwardError::call(Box::new(status));
+                return Err(if never_began {
+                    Ended::Again(Box::new(self), error)
+                } else {
+                    Ended::Failed(error)
+                });
             }
-            Ok(Err(status)) => return Err(Ended::Failed(ForwardError::call(Box::new(status)))),
             Err(_) => return Err(Ended::Failed(ForwardError::Timeout)),
         };
         let answer = match first {
@@ -140,7 +145,7 @@ impl<'a> Opening<'a> {
         };
         let kept = Kept {
             id: self.id.clone(),
-            _in_flight: in_flight,
+            in_flight,
             _stop: oneshot::channel().0,
         };
         response::build(asked, first, rest, kept)

@@ -65,6 +65,7 @@ async fn event(mut running: Running, id: &RequestId) -> (Bytes, Option<Running>)
     match running.next().await {
         Ok(Some(Part::Progress(progress))) => (written("progress", &told(&progress)), Some(running)),
         Ok(Some(Part::Result(result))) => {
+            running.in_flight.leave();
             close(running.parts, running.in_flight);
             let event = match whole(&result) {
                 Ok(answer) => written("result", &answer),
