@@ -189,12 +189,12 @@ impl Route {
     }
 
     fn json(&self, number: usize) -> Value {
-        let mut required = json!({"resource": format!("r{number}")});
-        match self.source {
-            Source::Nowhere => {}
-            Source::Path => required["namespace"] = json!({"path": "x"}),
-            Source::Query => required["namespace"] = json!({"query": "ns"}),
-        }
+        let resource = format!("r{number}");
+        let required = match self.source {
+            Source::Nowhere => json!({"resource": resource}),
+            Source::Path => json!({"resource": resource, "namespace": {"path": "x"}}),
+            Source::Query => json!({"resource": resource, "namespace": {"query": "ns"}}),
+        };
         if self.requires {
             json!({"path": self.pattern, "requires": [required]})
         } else {
