@@ -75,7 +75,7 @@ fn each_attack_has_tests_that_are_named_by_it() {
         assert!(keys.contains(key), "docs/security.md has no row {key}");
     }
     let mut found = BTreeSet::new();
-    for folder in ["proxy/src", "proxy/tests", "e2e/tests", "crds/src"] {
+    for folder in ["proxy/src", "proxy/tests", "fuzz/tests", "e2e/tests", "crds/src"] {
         tests(&root().join(folder), &mut found);
     }
     for (key, tests) in &rows {
