@@ -23,6 +23,8 @@ CARGO_FUZZ := $(KITE_CACHE)/cargo-fuzz-$(CARGO_FUZZ_VERSION)
 # How long each decoder is fuzzed, and which.
 FUZZ_SECONDS ?= 120
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/libfuzzer/fuzz_targets/*.rs)))
+# How many cases schemathesis makes up for each operation of the gateway's at most, twice over.
+SCHEMATHESIS_EXAMPLES ?= 400
 CRATES := kite-api kite-proto kite-plugin-sdk kite-plugin kite-compile-errors kite-conformance kite-operator kite-gateway hello kite-fuzz kite-e2e
 ADVISORIES := https://github.com/RustSec/advisory-db
 PROTO := sdk/proto
@@ -100,9 +102,10 @@ fuzz: ## Fuzz each decoder for FUZZ_SECONDS (120). FUZZ_TARGETS="name name"
 	done
 
 .PHONY: outside
-outside: ## What leaves the repository: each crate builds alone; what the compiler says of wrong uses; licences, sources and advisories
+outside: ## What leaves the repository: each crate builds alone; what the compiler says of wrong uses; schemathesis at length; licences, sources and advisories
 	for crate in $(CRATES); do cargo check --locked --quiet --package $$crate --target-dir $(CARGO_TARGET_DIR)-alone; done
 	cargo test --locked --quiet --package kite-compile-errors --target-dir $(CARGO_TARGET_DIR)-alone --test wrong
+	KITE_SCHEMATHESIS_EXAMPLES=$(SCHEMATHESIS_EXAMPLES) cargo test --workspace --locked --quiet --test forward -- --nocapture schemathesis
 	cargo install --locked --quiet --root $(CARGO_DENY) cargo-deny@$(CARGO_DENY_VERSION)
 	$(CARGO_DENY)/bin/cargo-deny --all-features check bans licenses sources
 	@if git ls-remote --quiet --exit-code $(ADVISORIES) HEAD > /dev/null 2>&1; then \

@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plugin_name_is_refused_for_each_of_its_reasons() {
+    fn name_as_path_a_plugin_name_is_refused_for_each_of_its_reasons() {
         let long = "a".repeat(41);
         for (text, reason) in [
             ("", NameError::Empty),

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_made_to_be_large_is_refused() {
+    fn regex_bomb_a_pattern_made_to_be_large_is_refused() {
         let schema = json!({"properties": {"a": {"pattern": "((a{100}){100}){100}"}}});
         assert!(
             checked(schema, json!({}), false)
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_made_to_be_slow_is_not() {
+    fn regex_bomb_a_pattern_made_to_be_slow_is_not() {
         let schema = json!({"properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}});
         let settings = json!({"a": format!("{}b", "a".repeat(50_000))});
         let began = std::time::Instant::now();

@@ -35,7 +35,7 @@ async fn exchange(target: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn ambiguous_paths_are_400() {
+async fn path_confusion_ambiguous_paths_are_400() {
     assert_eq!(raw("/api/v1/plugins/hello/hello").await, 200);
     for rest in [
         "hello/../hello/hello",

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use schemars::generate::SchemaSettings;
+use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use self::operation::operation;
@@ -20,6 +20,12 @@ use crate::{
 
 const DESCRIPTION: &str = "Plugins of the dashboard, through their gateway. Every error is a problem document (RFC 9457) with a \
                            stable `type`.";
+
+/// A plugin's name, and a tool's whole one.
+pub(crate) const NAME: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
+const TOOL_NAME: &str = "^plugin_[a-z0-9]([a-z0-9-]*[a-z0-9])?_[a-z][a-z0-9_]*$";
+/// A path that everybody reads alike: what is refused is not all that this leaves out.
+const PATH: &str = "^$|^[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$";
 
 /// What is served: the same bytes until the program is another.
 struct Served {
@@ -67,6 +73,30 @@ fn has(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known).as_bytes() == tag.as_bytes())
 }
 
+/// The types that operations speak of: of some fields it depends on who writes them whether they may be left out.
+struct Schemas {
+    bodies: SchemaGenerator,
+    answers: SchemaGenerator,
+}
+
+impl Schemas {
+    fn new() -> Self {
+        let mut settings = SchemaSettings::draft2020_12();
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+        Self {
+            bodies: settings.clone().for_deserialize().into_generator(),
+            answers: settings.for_serialize().into_generator(),
+        }
+    }
+
+    fn all(mut self) -> Map<String, Value> {
+        let mut all = self.bodies.take_definitions(true);
+        all.extend(self.answers.take_definitions(true));
+        all
+    }
+}
+
 /// The document as text, of which there is one.
 pub fn text() -> String {
     // Nothing in it is what JSON does not have.
@@ -77,11 +107,8 @@ pub fn text() -> String {
 
 /// The document.
 pub fn document() -> Value {
-    let mut settings = SchemaSettings::draft2020_12().for_serialize();
-    settings.definitions_path = "/components/schemas".into();
-    settings.meta_schema = None;
-    let mut generator = settings.into_generator();
-    let problem = generator.subschema_for::<problem::Document<'_>>();
+    let mut schemas = Schemas::new();
+    let problem = schemas.answers.subschema_for::<problem::Document<'_>>();
     let mut paths = Map::new();
     for row in TABLE {
         let mut item = Map::new();
@@ -91,7 +118,7 @@ pub fn document() -> Value {
         }
         for of in row.operations {
             for (method, verb) in of.methods {
-                let whole = operation(row, of, (method, *verb), &mut generator, &problem);
+                let whole = operation(row, of, (method, *verb), &mut schemas, &problem);
                 item.insert(method.as_str().to_ascii_lowercase(), whole);
             }
         }
@@ -109,7 +136,7 @@ pub fn document() -> Value {
         },
         "paths": paths,
         "components": {
-            "schemas": generator.take_definitions(true),
+            "schemas": schemas.all(),
             "headers": {
                 "RequestId": {
                     "description": "By which the request is found in logs: the caller's own, or one that was made.",
@@ -141,20 +168,20 @@ fn parameters(row: &Row) -> Vec<Value> {
         Some(Tail::Tool) => vec![parameter(
             "tool",
             "The tool's whole name: `plugin_<plugin>_<tool>`.",
-            json!({"type": "string", "minLength": 1, "maxLength": kite_api::name::MAX_TOOL_NAME}),
+            json!({"type": "string", "pattern": TOOL_NAME, "maxLength": kite_api::name::MAX_TOOL_NAME}),
             "plugin_hello_hello",
         )],
         Some(Tail::Plugin) => vec![
             parameter(
                 "name",
                 "The plugin's name: an RFC 1123 label.",
-                json!({"type": "string", "minLength": 1, "maxLength": kite_api::name::MAX_PLUGIN_NAME}),
+                json!({"type": "string", "pattern": NAME, "minLength": 1, "maxLength": kite_api::name::MAX_PLUGIN_NAME}),
                 "hello",
             ),
             parameter(
                 "path",
                 "The path below the plugin's root, which may be empty, with slashes between its segments.",
-                json!({"type": "string"}),
+                json!({"type": "string", "pattern": PATH}),
                 "hello",
             ),
         ],

@@ -17,6 +17,8 @@ mod retries;
 mod rogue;
 #[path = "support/rogue_socket.rs"]
 mod rogue_socket;
+#[path = "support/schemathesis.rs"]
+mod schemathesis;
 #[path = "support/served.rs"]
 mod served;
 #[path = "support/socket.rs"]
@@ -108,7 +110,7 @@ fn slug(answer: &Whole) -> String {
 }
 
 #[tokio::test]
-async fn the_plugin_sees_the_normal_path_the_caller_and_none_of_the_credentials() {
+async fn token_passthrough_the_plugin_sees_the_caller_and_none_of_the_credentials() {
     let scene = Scene::new().await;
     let mut request = request(Method::POST, "rogue/%73een?a=%2e%2e&b&x-cluster-name=home", "hi");
     for (name, value) in [
@@ -244,7 +246,26 @@ async fn an_answer_that_cannot_be_passed_on_is_a_bad_gateway() {
 }
 
 #[tokio::test]
-async fn an_answer_is_confined_to_the_plugin() {
+async fn redirect_is_told_to_the_caller_and_never_followed() {
+    let scene = Scene::new().await;
+    let elsewhere = [
+        "https://evil.example/",
+        "//evil.example/",
+        "/../other/x",
+        "http://127.0.0.1:1/",
+    ];
+    for target in elsewhere {
+        let answer = scene.get(&format!("rogue/location?{target}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{target}");
+        assert!(!answer.headers.contains_key("location"));
+    }
+    let inside = scene.get("rogue/location?/seen").await;
+    assert_eq!(inside.status, StatusCode::SEE_OTHER, "what is there was not asked for");
+    assert_eq!(inside.headers["location"], "/api/v1/plugins/rogue/seen");
+}
+
+#[tokio::test]
+async fn plugin_html_an_answer_is_confined_to_the_plugin() {
     let scene = Scene::new().await;
     let answer = scene.get("rogue/headers").await;
     let mut names: Vec<_> = answer.headers.keys().map(http::HeaderName::as_str).collect();
@@ -378,7 +399,7 @@ async fn an_endpoint_that_cannot_be_used_is_passed_over() {
 }
 
 #[tokio::test]
-async fn a_plugin_with_the_certificate_of_another_is_not_believed() {
+async fn ssrf_a_plugin_with_the_certificate_of_another_is_not_believed() {
     let scene = Scene::new().await;
     scene
         .directory

@@ -38,6 +38,8 @@ pub(crate) fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             "hello",
             behind_lengths(&[description().encode_to_vec()]),
         ),
+        ("gateway_paths", "path", behind_lengths(&PATH.map(<[u8]>::to_vec))),
+        ("gateway_paths", "query", behind_lengths(&QUERY.map(<[u8]>::to_vec))),
         ("operator_describe", "hello", description().encode_to_vec()),
         ("headers", "location", behind_lengths(&FIELDS.map(<[u8]>::to_vec))),
         ("web_socket_frames", "messages", messages(&frames())),
@@ -71,6 +73,19 @@ const FIELDS: [&[u8]; 16] = [
     b"content-length",
     b"5",
 ];
+
+/// Target, method and rights, and routes: `/a/{x}` by the namespace x, `/a/**`, `/**`, and `/b` that is free.
+const PATH: [&[u8]; 6] = [
+    b"/api/v1/plugins/hello/a/sh%6fp;v=1/",
+    &[0, 0b0111],
+    &[2, 0, 3],
+    &[1, 0],
+    &[1],
+    &[8, 1],
+];
+
+/// `/c.d` by the namespace that the query names.
+const QUERY: [&[u8]; 3] = [b"c.d?ns=shop&a=%2e%2e", &[1, 1], &[4, 2]];
 
 fn behind_lengths(parts: &[Vec<u8>]) -> Vec<u8> {
     let part = |part: &Vec<u8>| [&u16::try_from(part.len()).unwrap().to_be_bytes()[..], part].concat();

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loaded_plugin_has_the_ready_endpoints_of_its_active_revision_alone() {
+    fn ssrf_a_loaded_plugin_has_the_ready_endpoints_of_its_active_revision_alone() {
         let (entry, broken) = hello(&plugin(|_| ()));
         let expected = Entry {
             version: "1.0.1".to_owned(),

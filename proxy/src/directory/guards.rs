@@ -219,7 +219,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_path_reaches_a_route_without_what_it_requires(
+        fn path_confusion_no_path_reaches_a_route_without_what_it_requires(
             patterns in btree_set("(/(a|b|c|\\{x\\}|\\*)){1,3}|(/(a|b|\\{x\\})){0,2}/\\*\\*|/", 1..8),
             raw in "(/(a|b|c|%61|%62|;|a;b|%7Bx%7D|\\*|\\{x\\}|%2a|d|%3b)){0,4}/?",
         ) {

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_for_another_audience_is_nobodys() {
+    fn token_passthrough_a_token_for_another_audience_is_nobodys() {
         for audiences in [None, Some(vec![]), Some(vec!["vault".to_owned()])] {
             let other = status(|status| status.audiences = audiences);
             assert_eq!(caller(other, Some("kite-gateway")), None);

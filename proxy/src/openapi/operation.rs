@@ -7,6 +7,7 @@ use kite_api::Verb;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use super::Schemas;
 use crate::{
     pipeline::{
         authorize::Part,
@@ -30,12 +31,12 @@ const OF_RIGHTS: &[&str] = &[
 /// Those of every path that names something.
 const OF_NAMES: &[&str] = &["ambiguous-path", "no-such-route"];
 
-/// The operation, and in `generator` what it refers to.
+/// The operation, and in `schemas` what it refers to.
 pub(super) fn operation(
     row: &Row,
     of: &Operation,
     (method, verb): (&Method, Verb),
-    generator: &mut SchemaGenerator,
+    schemas: &mut Schemas,
     problem: &Schema,
 ) -> Value {
     let about = &of.about;
@@ -53,17 +54,20 @@ pub(super) fn operation(
         let query = about.query.iter().map(|query| {
             json!({
                 "name": query.name, "in": "query", "description": query.description,
-                "schema": {"type": "string"}, "example": query.example,
+                "schema": {"type": "string", "pattern": query.pattern}, "example": query.example,
             })
         });
         set("parameters", query.collect());
     }
     let takes_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-    if takes_body && let Some(content) = content(about.body, generator) {
+    if takes_body && let Some(content) = content(about.body, &mut schemas.bodies) {
         let is_needed = matches!(about.body, Content::Json(..));
         set("requestBody", json!({"required": is_needed, "content": content}));
     }
-    set("responses", responses(row, of, open, generator, problem).into());
+    set(
+        "responses",
+        responses(row, of, open, &mut schemas.answers, problem).into(),
+    );
     whole.into()
 }
 
@@ -107,7 +111,7 @@ fn responses(
         all.insert(status.to_string(), response);
     }
     if is_plugins {
-        let response = json!({"description": "What the plugin answers.", "headers": headers, "content": {"*/*": {}}});
+        let response = json!({"description": "What the plugin answers.", "headers": headers});
         all.insert("default".to_owned(), response);
     }
     all

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_of_whom_anything_differs_are_told_apart() {
+    fn cross_user_cache_callers_of_whom_anything_differs_are_told_apart() {
         let caller = |name: &str, uid: &str, groups: &[&str], extra: &[(&str, &[&str])]| {
             let texts = |all: &[&str]| all.iter().map(|&text| text.to_owned()).collect();
             let extra = extra.iter().map(|(key, values)| ((*key).to_owned(), texts(values)));

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_credentials_nor_identity_nor_hops_reach_the_plugin() {
+    fn identity_headers_credentials_and_hops_never_reach_the_plugin() {
         for name in [
             "Authorization",
             "Cookie",
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_kept_for_another_caller() {
+    fn cross_user_cache_no_answer_is_kept_for_another_caller() {
         for (given, kept) in [
             (vec![], None),
             (vec!["no-store"], Some("no-store")),
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugins_answer_is_confined() {
+    fn plugin_html_a_plugins_answer_is_confined() {
         let mut headers = HeaderMap::new();
         confine(&mut headers);
         assert_eq!(headers.get("content-security-policy").unwrap(), "sandbox");

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_place_is_refused() {
+    fn redirect_to_any_other_place_is_refused() {
         for (given, reason) in [
             ("https://evil.example/", LocationError::Elsewhere),
             ("javascript:alert(1)", LocationError::Elsewhere),

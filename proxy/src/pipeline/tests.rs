@@ -1,5 +1,6 @@
 //! The whole pipeline in memory: each way in which a request ends, and which of several ways comes first.
 
+mod attacks;
 mod table;
 
 use std::{collections::BTreeSet, sync::Mutex};

@@ -65,7 +65,7 @@ fn piece(size: usize) -> Frame<Bytes> {
 }
 
 #[tokio::test]
-async fn callers_who_do_not_read_stop_neither_others_nor_fill_the_memory() {
+async fn starvation_callers_who_do_not_read_stop_neither_others_nor_fill_the_memory() {
     let scene = Scene::new().await;
     let mut unread = Vec::new();
     for _ in 0..UNREAD {

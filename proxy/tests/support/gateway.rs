@@ -78,11 +78,14 @@ fn issued(ca: &CertifiedIssuer<'static, KeyPair>, name: &str, usage: ExtendedKey
     (params.signed_by(&key, ca).unwrap().pem(), key.serialize_pem())
 }
 
-/// Everybody is jane, and jane may do everything.
+/// Nobody but jane is known, by the token jane, and jane may do everything.
 pub(crate) struct Jane;
 
 impl Authenticator for Jane {
-    async fn authenticate(&self, _: &BearerToken) -> Result<Option<Arc<Caller>>, AuthenticateError> {
+    async fn authenticate(&self, token: &BearerToken) -> Result<Option<Arc<Caller>>, AuthenticateError> {
+        if token.secret() != "jane" {
+            return Ok(None);
+        }
         Ok(Some(Arc::new(Caller::new(
             "jane".to_owned(),
             "u-1".to_owned(),

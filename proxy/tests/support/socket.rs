@@ -190,7 +190,7 @@ async fn a_handshake_that_is_none_is_refused_and_the_connection_stays_http() {
 }
 
 #[tokio::test]
-async fn what_follows_a_refused_handshake_goes_nowhere() {
+async fn upgrade_tunnel_what_follows_a_refused_handshake_goes_nowhere() {
     let served = Served::new().await;
     let handshake = |fields: &[(&str, &str)]| get(&format!("{SOCKET}-none"), fields);
     // The plugin itself refuses, or the gateway does; and what is smuggled comes along with the handshake.

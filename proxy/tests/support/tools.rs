@@ -39,6 +39,24 @@ async fn a_plugin_may_refuse_a_call_for_reasons_of_its_own() {
     }
 }
 
+#[tokio::test]
+async fn tool_injection_arguments_reach_the_plugin_as_one_value_as_they_came() {
+    const ARGUMENTS: &str =
+        r#"{"namespace": "a/../../b?c=d#e", "%2e%2e": "x\r\nX-Kite-User: root", "q": "' OR 1=1; $(id)"}"#;
+    let scene = Scene::new().await;
+    let body: String = format!(r#"{{"arguments": {ARGUMENTS}}}"#);
+    let call = request(
+        Method::POST,
+        "tools/plugin_rogue_greet?namespace=other&arguments=x",
+        body,
+    );
+    let answer = scene.whole(call).await.unwrap();
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json()["result"]),
+        (200, &json!(ARGUMENTS))
+    );
+}
+
 /// The names of the events, and what each has.
 fn events(text: &[u8]) -> Vec<(&str, Value)> {
     let text = std::str::from_utf8(text).unwrap();

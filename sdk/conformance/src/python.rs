@@ -1,4 +1,5 @@
-//! Python with grpcio and websockets, and the protocol's modules generated for it: made once, and kept by what they were made from.
+//! Python with packages of its index, as with grpcio and the modules generated for the protocol: made once, and kept by what it was made
+//! from.
 
 use std::{
     env, fs, io,
@@ -27,7 +28,7 @@ pub enum PythonError {
     Subject(#[from] SubjectError),
 }
 
-/// An interpreter with the packages of `requirements.txt`, and the folder of generated modules.
+/// An interpreter with packages, and the folder of the modules that are generated for the protocol.
 #[derive(Clone, Debug)]
 pub struct Python {
     interpreter: PathBuf,
@@ -35,11 +36,22 @@ pub struct Python {
 }
 
 impl Python {
-    /// Finds it in the cache (`KITE_CACHE`, or `~/.cache/kite`), or makes it with `python3` and its package index.
+    /// One for plugins, found in the cache (`KITE_CACHE`, or `~/.cache/kite`), or made with `python3` and its package index.
     pub fn ready() -> Result<Self, PythonError> {
+        Self::made(REQUIREMENTS, Some(PROTOCOL))
+    }
+
+    /// One with the packages of `requirements`, a file of pip's, and nothing generated.
+    pub fn with(requirements: &str) -> Result<Self, PythonError> {
+        Self::made(requirements, None)
+    }
+
+    fn made(requirements: &str, protocol: Option<&str>) -> Result<Self, PythonError> {
         let all = cache()?.join("python");
         let version = run(Command::new("python3").args(["-c", "import sys; print(sys.version)"]))?;
-        let digest = kite_proto::sha256([version.as_str(), REQUIREMENTS, PROTOCOL].join("\0").as_bytes());
+        let from = [Some(version.as_str()), Some(requirements), protocol];
+        let from: Vec<&str> = from.into_iter().flatten().collect();
+        let digest = kite_proto::sha256(from.join("\0").as_bytes());
         let done = all.join(digest.replace(':', "-"));
         if !done.exists() {
             let prepare = |source| PythonError::Prepare {
@@ -51,13 +63,18 @@ impl Python {
             let lock = fs::File::create(all.join("lock")).map_err(prepare)?;
             lock.lock().map_err(prepare)?;
             if !done.exists() {
-                make(&all, &done)?;
+                make(&all, &done, requirements, protocol)?;
             }
         }
         Ok(Self {
             interpreter: done.join("venv/bin/python"),
             modules: done.join("modules"),
         })
+    }
+
+    /// The interpreter's program.
+    pub fn interpreter(&self) -> &Path {
+        &self.interpreter
     }
 
     /// The folder of the modules that are generated for the protocol: a package called `kite`.
@@ -105,21 +122,15 @@ fn cache() -> Result<PathBuf, PythonError> {
 }
 
 /// Makes it aside, and gives it its name when it is whole.
-fn make(all: &Path, done: &Path) -> Result<(), PythonError> {
+fn make(all: &Path, done: &Path, wanted: &str, protocol: Option<&str>) -> Result<(), PythonError> {
     let prepare = |source| PythonError::Prepare {
         path: all.to_owned(),
         source,
     };
     let half = tempfile::tempdir_in(all).map_err(prepare)?;
-    let (venv, modules) = (half.path().join("venv"), half.path().join("modules"));
     let requirements = half.path().join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).map_err(prepare)?;
-    let sources = half.path().join("sources");
-    let protocol = sources.join("kite/plugin/v1/plugin.proto");
-    for folder in [protocol.parent().unwrap_or(&sources), &modules] {
-        fs::create_dir_all(folder).map_err(prepare)?;
-    }
-    fs::write(&protocol, PROTOCOL).map_err(prepare)?;
+    fs::write(&requirements, wanted).map_err(prepare)?;
+    let venv = half.path().join("venv");
     run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     let python = venv.join("bin/python");
     let quiet = [
@@ -131,11 +142,28 @@ fn make(all: &Path, done: &Path) -> Result<(), PythonError> {
         "--requirement",
     ];
     run(Command::new(&python).args(quiet).arg(&requirements))?;
+    if let Some(protocol) = protocol {
+        generate(&python, half.path(), protocol)?;
+    }
+    fs::rename(half.path(), done).map_err(prepare)
+}
+
+/// Makes the folder of modules for `protocol` in `folder`.
+fn generate(python: &Path, folder: &Path, protocol: &str) -> Result<(), PythonError> {
+    let prepare = |source| PythonError::Prepare {
+        path: folder.to_owned(),
+        source,
+    };
+    let (modules, sources) = (folder.join("modules"), folder.join("sources"));
+    let file = sources.join("kite/plugin/v1/plugin.proto");
+    for folder in [file.parent().unwrap_or(&sources), &modules] {
+        fs::create_dir_all(folder).map_err(prepare)?;
+    }
+    fs::write(&file, protocol).map_err(prepare)?;
     let generate = ["-m", "grpc_tools.protoc", "kite/plugin/v1/plugin.proto", "--proto_path"];
     let to = |option: &str| format!("{option}={}", modules.display());
     let outputs = [to("--python_out"), to("--grpc_python_out")];
-    run(Command::new(&python).args(generate).arg(&sources).args(outputs))?;
-    fs::rename(half.path(), done).map_err(prepare)
+    run(Command::new(python).args(generate).arg(&sources).args(outputs)).map(drop)
 }
 
 fn run(command: &mut Command) -> Result<String, PythonError> {

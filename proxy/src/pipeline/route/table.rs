@@ -6,7 +6,10 @@ use kite_api::{Verb, name::RESERVED};
 use schemars::{Schema, SchemaGenerator};
 
 use super::Route;
-use crate::pipeline::{Alive, authorize::Part, list, tool};
+use crate::{
+    openapi,
+    pipeline::{Alive, authorize::Part, list, tool},
+};
 
 /// All that is open before login: the path, and the methods. Whoever adds to this list adds what anybody may ask.
 pub const OPEN: [(&str, &[Method]); 3] = [
@@ -82,6 +85,8 @@ pub struct About {
 pub struct Query {
     pub name: &'static str,
     pub description: &'static str,
+    /// What its values look like, as a regular expression.
+    pub pattern: &'static str,
     pub example: &'static str,
 }
 
@@ -264,6 +269,7 @@ pub(super) static TOOLS: Row = Row {
             query: &[Query {
                 name: "plugin",
                 description: "The plugin whose tools are listed; without it those of all are.",
+                pattern: openapi::NAME,
                 example: "hello",
             }],
             body: Content::Nothing,
