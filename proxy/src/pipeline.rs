@@ -1,5 +1,6 @@
 //! The way of a request through the gateway: the one place that has the whole order of checks.
 
+pub mod arrival;
 pub mod authenticate;
 pub mod authorize;
 pub mod forward;
@@ -10,6 +11,8 @@ pub mod origin;
 pub mod path;
 pub mod requires;
 pub mod route;
+pub mod same_origin;
+pub mod session;
 pub mod tool;
 pub mod trace;
 pub mod whole_body;
@@ -32,19 +35,22 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
 use self::{
-    authenticate::{Authenticator, BearerToken, Caller, CredentialError},
+    arrival::Entrance,
+    authenticate::{Authenticator, Caller},
     authorize::{Access, Authorizer, Part},
     forward::{BodyError, Ended, Exchange, ForwardError, Forwarded, Handshake, Limits, Opening},
     origin::Origin,
     path::NormalPath,
     requires::RequiresError,
     route::Route,
+    same_origin::Asked,
     tool::{Call, ToolError},
     trace::Trace,
 };
 use crate::{
     BoxError,
     directory::{Active, Directory, Entry, Table},
+    peer::Peer,
     problem::Refusal,
     request_id::{self, RequestId},
     upstream::{Connected, Upstream},
@@ -69,6 +75,8 @@ pub struct Gateway<N, Z, D> {
     pub authenticator: N,
     pub authorizer: Z,
     pub directory: D,
+    /// By what callers come beside by bearer tokens.
+    pub entrance: Entrance,
     pub upstream: Arc<Upstream>,
     /// How long a plugin may take to begin an answer, counted from when it has what there is of the request, and a tool
     /// to end.
@@ -83,12 +91,13 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     /// Answers one request, whatever becomes of it.
     pub async fn answer(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
         let id = RequestId::of(request.headers());
-        let mut served = None;
-        let mut response = match self.pass(request, &id, &mut served).await {
+        let (mut served, mut renewed) = (None, Vec::new());
+        let mut response = match self.pass(request, &id, &mut served, &mut renewed).await {
             Ok(response) => response,
             Err(refusal) => refusal.answer(&id),
         };
         let headers = response.headers_mut();
+        session::give(headers, renewed);
         headers.insert(request_id::HEADER, id.header());
         if let Some(served) = served {
             served.tell(headers);
@@ -96,29 +105,35 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         response
     }
 
-    async fn pass(&self, request: Request<RequestBody>, id: &RequestId, served: &mut Option<Served>) -> Answer {
+    async fn pass(
+        &self,
+        request: Request<RequestBody>,
+        id: &RequestId,
+        served: &mut Option<Served>,
+        renewed: &mut Vec<HeaderValue>,
+    ) -> Answer {
         // 1. The path, before all else: every later step and the plugin itself must mean the same by it.
         let path = NormalPath::parse(request.uri().path()).map_err(Refusal::Path)?;
         let route = Route::of(&path);
         // What is open before login, and what is not ours to speak of at all, ends here.
-        match route {
-            Route::Health | Route::Ready => {
-                route
-                    .verb(request.method())
-                    .map_err(|allow| Refusal::Method { allow })?;
-                return self.own_state(route);
-            }
-            Route::Outside => return Err(Refusal::NoRoute),
-            Route::Plugins
-            | Route::Tools
-            | Route::Manifests
-            | Route::Tool { .. }
-            | Route::Plugin { .. }
-            | Route::Unknown => {}
+        if route == Route::Outside {
+            return Err(Refusal::NoRoute);
+        }
+        if route.is_open(request.method()) {
+            return self.before_login(route, request).await;
         }
 
-        // 2. Who calls, before anything is said about what there is and what there is not.
-        let caller = self.authenticate(request.headers()).await?;
+        // 2. Who calls, before anything is said about what there is and what there is not; and whether they do, or another page in
+        // their browser.
+        let peer = request.extensions().get::<Peer>();
+        let arrival = self.arrive(request.headers(), peer).await?;
+        let asked = Asked {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+        };
+        same_origin::check(asked, &arrival.way, &self.entrance.origins).map_err(Refusal::CrossSite)?;
+        let caller = &arrival.caller;
 
         // 3. Whether there is such a route and method, which is the same for everybody.
         if route == Route::Unknown {
@@ -128,12 +143,17 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             .verb(request.method())
             .map_err(|allow| Refusal::Method { allow })?;
         match route {
-            Route::Plugins => self.plugins(&caller).await,
-            Route::Tools => self.tools(&caller, request.uri().query()).await,
+            // Whoever only asks how long their session lasts does not make it longer.
+            Route::Session => return self.session(&arrival, request.method(), request.headers()).await,
+            _ => *renewed = self.renewed(&arrival, request.headers()),
+        }
+        match route {
+            Route::Plugins => self.plugins(caller).await,
+            Route::Tools => self.tools(caller, request.uri().query()).await,
             Route::Manifests => Ok(json::<[(); 0]>(&[])),
             Route::Tool { name } => {
                 let origin = Origin {
-                    caller: &caller,
+                    caller,
                     id,
                     trace: &Trace::of(request.headers()),
                 };
@@ -141,13 +161,24 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             }
             Route::Plugin { name, below } => {
                 let origin = Origin {
-                    caller: &caller,
+                    caller,
                     id,
                     trace: &Trace::of(request.headers()),
                 };
                 self.plugin(name, below, origin, verb, request, served).await
             }
-            Route::Health | Route::Ready | Route::Unknown | Route::Outside => Err(Refusal::NoRoute),
+            Route::Health | Route::Ready | Route::Session | Route::Unknown | Route::Outside => Err(Refusal::NoRoute),
+        }
+    }
+
+    /// What anybody may ask.
+    async fn before_login(&self, route: Route<'_>, request: Request<RequestBody>) -> Answer {
+        route
+            .verb(request.method())
+            .map_err(|allow| Refusal::Method { allow })?;
+        match route {
+            Route::Session => self.log_in(request).await,
+            _ => self.own_state(route),
         }
     }
 
@@ -319,16 +350,6 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             return Err(Refusal::NotReady);
         }
         Ok(json(&serde_json::json!({"status": "ok"})))
-    }
-
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
-        let token = BearerToken::of(headers).map_err(Refusal::Credential)?;
-        let caller = self
-            .authenticator
-            .authenticate(&token)
-            .await
-            .map_err(Refusal::Authenticate)?;
-        caller.ok_or(Refusal::Credential(CredentialError::Refused))
     }
 
     async fn authorize(&self, caller: &Caller, part: Part, verb: Verb, plugin: &PluginName) -> Result<(), Refusal> {

@@ -241,6 +241,7 @@ async fn an_answer_is_confined_to_the_plugin() {
     assert_eq!(
         names,
         [
+            "cache-control",
             "content-security-policy",
             "vary",
             "x-content-type-options",

@@ -5,8 +5,15 @@ use kite_api::{Verb, name::RESERVED};
 
 use super::path::NormalPath;
 
-/// All that is open before login. Whoever adds to this list adds what anybody may ask.
-pub const OPEN: [(&str, Route<'static>); 2] = [("/healthz", Route::Health), ("/readyz", Route::Ready)];
+/// All that is open before login, by path, route and method; without a method it is every one. Whoever adds to this list adds what
+/// anybody may ask.
+pub const OPEN: [(&str, Route<'static>, Option<Method>); 3] = [
+    ("/healthz", Route::Health, None),
+    ("/readyz", Route::Ready, None),
+    (SESSION, Route::Session, Some(Method::POST)),
+];
+
+const SESSION: &str = "/api/v1/session";
 
 /// First segments below a plugin's root that the gateway keeps for itself.
 const RESERVED_BELOW_PLUGIN: [&str; 2] = ["static", "resources"];
@@ -21,6 +28,8 @@ pub enum Route<'a> {
     Health,
     /// Whether the gateway should get traffic.
     Ready,
+    /// Who the caller is, and whether they are logged in.
+    Session,
     /// The plugins that the caller may see.
     Plugins,
     /// The plugins' web pages.
@@ -40,7 +49,7 @@ pub enum Route<'a> {
 impl<'a> Route<'a> {
     pub fn of(path: &'a NormalPath) -> Self {
         let path = path.as_str();
-        if let Some((_, route)) = OPEN.iter().find(|(open, _)| *open == path) {
+        if let Some((_, route, _)) = OPEN.iter().find(|(open, ..)| *open == path) {
             return *route;
         }
         if !path.starts_with("/api/") {
@@ -76,6 +85,12 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// Whether anybody may ask this.
+    pub fn is_open(self, method: &Method) -> bool {
+        OPEN.iter()
+            .any(|(_, open, only)| *open == self && only.as_ref().is_none_or(|only| only == method))
+    }
+
     /// The right that the method needs on this route, or the methods that the route takes.
     pub fn verb(self, method: &Method) -> Result<Verb, &'static str> {
         match self {
@@ -86,6 +101,12 @@ impl<'a> Route<'a> {
                     Err(READ)
                 }
             }
+            Self::Session => match *method {
+                Method::GET | Method::HEAD => Ok(Verb::Get),
+                Method::POST => Ok(Verb::Create),
+                Method::DELETE => Ok(Verb::Delete),
+                _ => Err("GET, HEAD, POST, DELETE"),
+            },
             Self::Tool { .. } => {
                 if *method == Method::POST {
                     Ok(Verb::Create)
@@ -118,6 +139,8 @@ mod tests {
             ("/readyz", Route::Ready),
             ("/", Route::Outside),
             ("/api", Route::Outside),
+            ("/api/v1/session", Route::Session),
+            ("/api/v1/session/", Route::Unknown),
             ("/api/", Route::Unknown),
             ("/api/v1/pluginsx", Route::Unknown),
             ("/api/v2/plugins/", Route::Unknown),
@@ -175,6 +198,8 @@ mod tests {
             );
         }
         assert_eq!(Route::Plugins.verb(&Method::POST), Err("GET, HEAD"));
+        assert_eq!(Route::Session.verb(&Method::DELETE), Ok(Verb::Delete));
+        assert_eq!(Route::Session.verb(&Method::PUT), Err("GET, HEAD, POST, DELETE"));
         assert_eq!(Route::Tool { name: "x" }.verb(&Method::GET), Err("POST"));
     }
 }

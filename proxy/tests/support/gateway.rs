@@ -16,6 +16,7 @@ use kite_gateway::{
     directory::{Active, DefinitionsHash, Directory, Entry, Guards, Table},
     pipeline::{
         Gateway, RequestBody, ResponseBody,
+        arrival::Entrance,
         authenticate::{AuthenticateError, Authenticator, BearerToken, Caller},
         authorize::{Access, AuthorizeError, Authorizer},
         forward::Limits,
@@ -138,6 +139,7 @@ pub(crate) fn gateway(certificates: &Certificates, table: Table, limits: Limits)
         authenticator: Jane,
         authorizer: Jane,
         directory: directory.clone(),
+        entrance: Entrance::default(),
         upstream: Arc::new(Upstream::new(certificates.client_dir.path().to_owned())),
         answer_timeout: limits.plugin,
         body_timeout: limits.caller,
