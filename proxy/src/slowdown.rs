@@ -19,7 +19,7 @@ const AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// Failed attempts of one source a second after that.
 const A_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// Most attempts of one source under way at once, so that many at once do not pass before the first has failed.
-const TURNS: usize = 4;
+const TURNS: usize = 8;
 /// How long an attempt waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Most sources that are remembered, the least used forgotten first.

@@ -168,3 +168,6 @@ impl Ledger for SharedSessions {
 fn is_conflict(error: &SharedError) -> bool {
     matches!(error, SharedError::Replace(kube::Error::Api(status)) if status.code == 409)
 }
+
+#[cfg(test)]
+mod tests;

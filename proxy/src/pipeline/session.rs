@@ -1,6 +1,6 @@
 //! Logging in, being told who one is, logging out.
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -22,6 +22,8 @@ use crate::{
 
 /// Most bytes of what somebody logs in with: more than a session can hold.
 const MOST: usize = 16 * 1024;
+
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// Why nobody can log in with a body.
 #[derive(Debug, thiserror::Error)]
@@ -78,9 +80,11 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let cookies = sessions.end(session, headers).await.map_err(Refusal::Session)?;
         let mut response = Response::new(full(""));
         *response.status_mut() = StatusCode::NO_CONTENT;
-        let no_store = HeaderValue::from_static("no-store");
-        response.headers_mut().insert(header::CACHE_CONTROL, no_store);
-        give(response.headers_mut(), cookies);
+        let fields = response.headers_mut();
+        fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // What the browser keeps for itself is of this caller, and the next may be another.
+        fields.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+        give(fields, cookies);
         Ok(response)
     }
 

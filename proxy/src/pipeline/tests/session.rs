@@ -87,6 +87,7 @@ async fn whoever_logs_in_at_one_gateway_is_known_at_the_other_until_they_log_out
     assert_eq!(answer.status(), 204);
     let set = answer.headers()[SET_COOKIE].to_str().unwrap();
     assert!(set.starts_with("auth_token=; ") && set.contains("Max-Age=0"), "{set}");
+    assert_eq!(answer.headers()["clear-site-data"], "\"cache\"");
     for gateway in [&one, &other] {
         let seen = gateway.send(with("GET", SESSION, &[("cookie", &cookie)], "")).await;
         assert_eq!((seen.status, seen.slug()), (401, "unauthenticated"));
