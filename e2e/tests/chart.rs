@@ -41,7 +41,13 @@ fn rights(rendered: &str) -> String {
                     .join(",")
             };
             let (groups, resources, verbs) = (list("apiGroups"), list("resources"), list("verbs"));
-            lines.push(format!("{kind} {name} in {namespace}: {groups} {resources}: {verbs}"));
+            let names = match list("resourceNames") {
+                names if names.is_empty() => names,
+                names => format!(" ({names})"),
+            };
+            lines.push(format!(
+                "{kind} {name} in {namespace}: {groups} {resources}{names}: {verbs}"
+            ));
         }
     }
     lines.join("\n").replace('"', "'")
@@ -155,6 +161,35 @@ fn each_value_has_its_effect() {
 }
 
 #[test]
+fn each_value_about_callers_has_its_effect() {
+    let rendered = render(&[
+        "--namespace=default",
+        "--set=gateway.tokenAudiences={dashboard},gateway.publicOrigins={https://kite.example}",
+        "--set=gateway.sessions.idleSeconds=61,gateway.sessions.maxSeconds=62",
+        "--set=gateway.clientCertificates.configMap=people",
+        "--set=gateway.authenticatingProxies.secret=proxies,gateway.authenticatingProxies.names={front}",
+    ])
+    .unwrap();
+    for part in [
+        "--token-audience=dashboard",
+        "--public-origin=https://kite.example",
+        "--session-idle-seconds=61",
+        "--session-seconds=62",
+        "--client-ca-file=/etc/kite/client-ca/ca.crt",
+        "configMap: {name: people, ",
+        "--proxy-ca-file=/etc/kite/proxy-ca/ca.crt",
+        "--proxy-name=front",
+        "secret: {secretName: proxies, ",
+    ] {
+        assert!(rendered.contains(part), "no {part:?}");
+    }
+    let plain = render(&["--namespace=default"]).unwrap();
+    for part in ["--token-audience", "--public-origin", "client-ca", "proxy-"] {
+        assert!(!plain.contains(part), "{part:?} unasked");
+    }
+}
+
+#[test]
 fn nothing_is_aggregated_unless_a_value_says_so() {
     assert!(!render(&["--namespace=default"]).unwrap().contains("aggregate-to"));
 }
@@ -169,6 +204,31 @@ fn what_cannot_work_is_refused_with_what_to_do() {
             "must differ",
         ),
         (&["--namespace=default", "--set=gateway.replicas=0"], "replicas"),
+        (
+            &[
+                "--namespace=default",
+                "--set=gateway.authenticatingProxies.secret=proxies",
+            ],
+            "names of the proxies' certificates",
+        ),
+        (
+            &[
+                "--namespace=default",
+                "--set=gateway.authenticatingProxies.names={front}",
+            ],
+            "needs a CA",
+        ),
+        (
+            &[
+                "--namespace=default",
+                "--set=gateway.clientCertificates.secret=a,gateway.clientCertificates.configMap=b",
+            ],
+            "not from both",
+        ),
+        (
+            &["--namespace=default", "--set=gateway.publicOrigins={kite.example}"],
+            "publicOrigins",
+        ),
         (&["--namespace=default", "--set=operator.image.digest=latest"], "digest"),
         (&["--namespace=default", "--set=gatway.replicas=3"], "gatway"),
         (

@@ -1,9 +1,12 @@
 //! What the gateway can be told on its command line or by environment variables.
 
+mod entrance;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 
+pub use self::entrance::EntranceFlags;
 use crate::{pipeline::cluster::ClusterName, recent::Lifetimes};
 
 /// Whoever was just given a right should not wait for it.
@@ -42,6 +45,9 @@ pub struct Flags {
     /// get 503.
     #[arg(long, env = "KITE_OUTAGE_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(0..=600))]
     pub outage_seconds: u16,
+
+    #[command(flatten)]
+    pub entrance: EntranceFlags,
 }
 
 impl Flags {

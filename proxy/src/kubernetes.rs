@@ -3,6 +3,7 @@
 mod authenticator;
 mod authorizer;
 mod directory;
+mod sessions;
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ pub use self::{
     authenticator::TokenReviews,
     authorizer::SubjectAccessReviews,
     directory::{Watched, watch},
+    sessions::SharedSessions,
 };
 
 /// How long the API server may take for a review. It answers within milliseconds, and somebody waits.

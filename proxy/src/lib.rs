@@ -3,12 +3,16 @@
 pub mod directory;
 pub mod flags;
 pub mod kubernetes;
+pub mod moment;
 pub mod openapi;
+pub mod peer;
 pub mod pipeline;
 pub mod problem;
 pub mod recent;
 pub mod request_id;
 pub mod serve;
+pub mod session;
+pub mod slowdown;
 pub mod start;
 pub mod tls;
 pub mod upgrades;

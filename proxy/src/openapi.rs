@@ -150,6 +150,12 @@ pub fn document() -> Value {
                     "scheme": "bearer",
                     "description": "A token of the cluster: of a ServiceAccount, or of an identity provider that the API server trusts.",
                 },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "auth_token",
+                    "description": "What `POST /api/v1/session` gives to the dashboard's own pages.",
+                },
             },
         },
     })

@@ -1,5 +1,6 @@
 //! The way of a request through the gateway: the one place that has the whole order of checks.
 
+pub mod arrival;
 pub mod authenticate;
 pub mod authorize;
 pub mod cluster;
@@ -11,6 +12,8 @@ pub mod origin;
 pub mod path;
 pub mod requires;
 pub mod route;
+pub mod same_origin;
+pub mod session;
 pub mod tool;
 pub mod trace;
 pub mod whole_body;
@@ -35,7 +38,8 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
 use self::{
-    authenticate::{Authenticator, BearerToken, Caller, CredentialError},
+    arrival::Entrance,
+    authenticate::{Authenticator, Caller},
     authorize::{Access, Authorizer, Part},
     cluster::ClusterName,
     forward::{BodyError, Ended, Exchange, ForwardError, Forwarded, Handshake, Limits, Opening},
@@ -43,6 +47,7 @@ use self::{
     path::NormalPath,
     requires::RequiresError,
     route::Route,
+    same_origin::Asked,
     tool::{Call, ToolError},
     trace::Trace,
 };
@@ -50,6 +55,7 @@ use crate::{
     BoxError,
     directory::{Active, Directory, Entry, Table},
     openapi,
+    peer::Peer,
     problem::Refusal,
     request_id::{self, RequestId},
     upstream::{Connected, Place, Upstream},
@@ -74,6 +80,8 @@ pub struct Gateway<N, Z, D> {
     pub authenticator: N,
     pub authorizer: Z,
     pub directory: D,
+    /// By what callers come beside by bearer tokens.
+    pub entrance: Entrance,
     pub upstream: Arc<Upstream>,
     /// How long a caller may keep a plugin waiting for more of a body, and take to send the arguments of a tool.
     pub body_timeout: Duration,
@@ -87,12 +95,13 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     /// Answers one request, whatever becomes of it.
     pub async fn answer(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
         let id = RequestId::of(request.headers());
-        let mut served = None;
-        let mut response = match self.pass(request, &id, &mut served).await {
+        let (mut served, mut renewed) = (None, Vec::new());
+        let mut response = match self.pass(request, &id, &mut served, &mut renewed).await {
             Ok(response) => response,
             Err(refusal) => refusal.answer(&id),
         };
         let headers = response.headers_mut();
+        session::give(headers, renewed);
         headers.insert(request_id::HEADER, id.header());
         if let Some(served) = served {
             served.tell(headers);
@@ -100,7 +109,13 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         response
     }
 
-    async fn pass(&self, request: Request<RequestBody>, id: &RequestId, served: &mut Option<Served>) -> Answer {
+    async fn pass(
+        &self,
+        request: Request<RequestBody>,
+        id: &RequestId,
+        served: &mut Option<Served>,
+        renewed: &mut Vec<HeaderValue>,
+    ) -> Answer {
         // 1. The path, before all else: every later step and the plugin itself must mean the same by it.
         let path = NormalPath::parse(request.uri().path()).map_err(Refusal::Path)?;
         let route = Route::of(&path);
@@ -108,25 +123,39 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         // What is open before login, and what is not ours to speak of at all, ends here.
         if let Some(row) = row.filter(|row| row.is_open(request.method())) {
             row.verb(request.method()).map_err(|allow| Refusal::Method { allow })?;
-            return self.open(route, request.headers());
+            return self.before_login(route, request).await;
         }
         if route == Route::Outside {
             return Err(Refusal::NoRoute);
         }
 
-        // 2. Who calls, before anything is said about what there is and what there is not.
-        let caller = self.authenticate(request.headers()).await?;
+        // 2. Who calls, before anything is said about what there is and what there is not; and whether they do, or another page in
+        // their browser.
+        let peer = request.extensions().get::<Peer>();
+        let arrival = self.arrive(request.headers(), peer).await?;
+        let asked = Asked {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+        };
+        same_origin::check(asked, &arrival.way, &self.entrance.origins).map_err(Refusal::CrossSite)?;
+        let caller = &arrival.caller;
 
         // 3. Whether there is such a route and method, which is the same for everybody.
         let row = row.ok_or(Refusal::NoRoute)?;
         let verb = row.verb(request.method()).map_err(|allow| Refusal::Method { allow })?;
         match route {
-            Route::Plugins => self.plugins(&caller).await,
-            Route::Tools => self.tools(&caller, request.uri().query()).await,
+            // Whoever only asks how long their session lasts does not make it longer.
+            Route::Session => return self.session(&arrival, request.method(), request.headers()).await,
+            _ => *renewed = self.renewed(&arrival, request.headers()),
+        }
+        match route {
+            Route::Plugins => self.plugins(caller).await,
+            Route::Tools => self.tools(caller, request.uri().query()).await,
             Route::Manifests => Ok(json::<[(); 0]>(&[])),
             Route::Tool { name } => {
                 let origin = Origin {
-                    caller: &caller,
+                    caller,
                     id,
                     trace: &Trace::of(request.headers()),
                     cluster: &self.home_cluster,
@@ -135,15 +164,32 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             }
             Route::Plugin { name, below } => {
                 let origin = Origin {
-                    caller: &caller,
+                    caller,
                     id,
                     trace: &Trace::of(request.headers()),
                     cluster: &self.home_cluster,
                 };
                 self.plugin(name, below, origin, verb, request, served).await
             }
-            Route::Health | Route::Ready | Route::Document | Route::Unknown | Route::Outside => Err(Refusal::NoRoute),
+            Route::Health | Route::Ready | Route::Document | Route::Session | Route::Unknown | Route::Outside => {
+                Err(Refusal::NoRoute)
+            }
         }
+    }
+
+    /// What is open before login.
+    async fn before_login(&self, route: Route<'_>, request: Request<RequestBody>) -> Answer {
+        match route {
+            Route::Session => return self.log_in(request).await,
+            Route::Document => return Ok(openapi::answer(request.headers())),
+            Route::Ready if self.ending.load(Ordering::Relaxed) || self.directory.table().is_none() => {
+                return Err(Refusal::NotReady);
+            }
+            Route::Health | Route::Ready => {}
+            // Nothing else is open, whatever the table says.
+            _ => return Err(Refusal::NoRoute),
+        }
+        Ok(json(&Alive { status: Well::Ok }))
     }
 
     /// A plugin's own route.
@@ -335,30 +381,6 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             }
         }
         Ok(items)
-    }
-
-    /// What is open before login.
-    fn open(&self, route: Route<'_>, headers: &HeaderMap) -> Answer {
-        match route {
-            Route::Document => return Ok(openapi::answer(headers)),
-            Route::Ready if self.ending.load(Ordering::Relaxed) || self.directory.table().is_none() => {
-                return Err(Refusal::NotReady);
-            }
-            Route::Health | Route::Ready => {}
-            // Nothing else is open, whatever the table says.
-            _ => return Err(Refusal::NoRoute),
-        }
-        Ok(json(&Alive { status: Well::Ok }))
-    }
-
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
-        let token = BearerToken::of(headers).map_err(Refusal::Credential)?;
-        let caller = self
-            .authenticator
-            .authenticate(&token)
-            .await
-            .map_err(Refusal::Authenticate)?;
-        caller.ok_or(Refusal::Credential(CredentialError::Refused))
     }
 
     async fn authorize(&self, caller: &Caller, part: Part, verb: Verb, plugin: &PluginName) -> Result<(), Refusal> {

@@ -20,10 +20,14 @@ use crate::{
         full,
         path::PathError,
         requires::RequiresError,
+        same_origin::CrossSite,
+        session::LoginError,
         tool::{ArgumentsError, CallFailure, ToolError},
         whole_body::WholeBodyError,
     },
     request_id::RequestId,
+    session::SessionError,
+    slowdown::TooMany,
     upstream::EndpointError,
 };
 
@@ -74,6 +78,16 @@ pub enum Refusal {
     Credential(#[source] CredentialError),
     #[error("failed to ask who calls")]
     Authenticate(#[source] AuthenticateError),
+    #[error("failed to use the session")]
+    Session(#[source] SessionError),
+    #[error("failed to log in")]
+    Login(#[source] LoginError),
+    #[error("failed to see that the request comes from the dashboard")]
+    CrossSite(#[source] CrossSite),
+    #[error("failed too often to tell who calls")]
+    TooMany(#[source] TooMany),
+    #[error("failed to find a session to end")]
+    NoSession,
     #[error("failed to find a route")]
     NoRoute,
     #[error("failed to find the method among {allow}")]
@@ -173,6 +187,10 @@ impl Refusal {
         if kind.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
+        if let Self::TooMany(TooMany { wait }) = self {
+            // Whole seconds, of which none are too few.
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+        }
         if kind.status == StatusCode::UPGRADE_REQUIRED {
             headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -214,7 +232,12 @@ impl Refusal {
         use StatusCode as S;
         let (status, slug, title) = match self {
             Self::Path(_) => (S::BAD_REQUEST, "ambiguous-path", "The path can be read in more than one way"),
-            Self::Credential(_) => (S::UNAUTHORIZED, "unauthenticated", "The caller is not known"),
+            Self::Credential(_) | Self::Session(SessionError::Cookie(_) | SessionError::Read(_) | SessionError::Over) => (S::UNAUTHORIZED, "unauthenticated", "The caller is not known"),
+            Self::Session(SessionError::Unavailable | SessionError::Seal(_) | SessionError::End(_)) => (S::SERVICE_UNAVAILABLE, "sessions-unavailable", "The session could not be begun, checked or ended"),
+            Self::Session(SessionError::TooLarge) => (S::PAYLOAD_TOO_LARGE, "token-too-large", "The token is too large for a session"),
+            Self::NoSession => (S::CONFLICT, "no-session", "There is no session to end"),
+            Self::CrossSite(_) => (S::FORBIDDEN, "cross-site", "The request does not come from the dashboard"),
+            Self::TooMany(_) => (S::TOO_MANY_REQUESTS, "too-many-attempts", "Too many tokens were refused"),
             Self::Authenticate(_) => (S::SERVICE_UNAVAILABLE, "authentication-unavailable", "The caller could not be checked"),
             Self::NoRoute => (S::NOT_FOUND, "no-such-route", "There is no such route"),
             Self::Method { .. } => (S::METHOD_NOT_ALLOWED, "method-not-allowed", "The route does not take this method"),
@@ -232,11 +255,11 @@ impl Refusal {
             Self::NotLoaded => (S::SERVICE_UNAVAILABLE, "not-loaded", "The plugin is not loaded"),
             Self::NoEndpoint { .. } => (S::SERVICE_UNAVAILABLE, "no-endpoint", "No pod of the plugin can be reached"),
             Self::Requires(RequiresError::QueryTwice(_) | RequiresError::Query) => (S::BAD_REQUEST, "ambiguous-query", "The query can be read in more than one way"),
-            Self::Requires(RequiresError::MediaType | RequiresError::Form) => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON"),
+            Self::Requires(RequiresError::MediaType | RequiresError::Form) | Self::Login(LoginError::MediaType) => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON"),
             Self::Requires(RequiresError::NotText(_) | RequiresError::KeyTwice(_) | RequiresError::Namespace(_) | RequiresError::Name(_)) => (S::BAD_REQUEST, "invalid-parameter", "A parameter is malformed"),
             Self::Requires(RequiresError::NotGranted(_)) => (S::FORBIDDEN, "plugin-lacks-right", "The plugin was not granted a right that it requires"),
             Self::Requires(RequiresError::NotHeld(_)) => (S::FORBIDDEN, "caller-lacks-right", "The caller lacks a right that the plugin requires"),
-            Self::Arguments(ArgumentsError::Body(error)) | Self::Requires(RequiresError::Body(error)) => match error {
+            Self::Arguments(ArgumentsError::Body(error)) | Self::Requires(RequiresError::Body(error)) | Self::Login(LoginError::Body(error)) => match error {
                 WholeBodyError::TooLarge(_) => TOO_LARGE,
                 WholeBodyError::Read(_) => (S::BAD_REQUEST, "broken-body", "The body broke off"),
                 WholeBodyError::Timeout => SILENT,
@@ -244,7 +267,7 @@ impl Refusal {
             Self::InFlight { .. } => BUSY,
             Self::Forward(ForwardError::Silent) => SILENT,
             Self::Forward(ForwardError::TooLarge(_)) => TOO_LARGE,
-            Self::Arguments(ArgumentsError::NotObject | ArgumentsError::Parse(_) | ArgumentsError::Refused(_)) | Self::Requires(RequiresError::Json(_)) | Self::Tool(ToolError::Arguments(_)) => (S::BAD_REQUEST, "invalid-body", "The body is malformed"),
+            Self::Arguments(ArgumentsError::NotObject | ArgumentsError::Parse(_) | ArgumentsError::Refused(_)) | Self::Requires(RequiresError::Json(_)) | Self::Tool(ToolError::Arguments(_)) | Self::Login(LoginError::Parse | LoginError::Token) => (S::BAD_REQUEST, "invalid-body", "The body is malformed"),
             Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => TIMEOUT,
             Self::Forward(ForwardError::Call(failure, _)) => match failure {
                 ExchangeFailure::Busy => BUSY,
@@ -277,6 +300,11 @@ impl Refusal {
             Self::Name(error) => return error.to_string().into(),
             Self::Cluster(error) => return error.to_string().into(),
             Self::NoCluster => "the dashboard knows no cluster of the name in x-cluster-name",
+            Self::CrossSite(error) => return error.to_string().into(),
+            Self::Login(error) => return error_chain(error).into(),
+            Self::Session(error) => return of_session(error),
+            Self::NoSession => "you are not known by a session, so that there is none to end",
+            Self::TooMany(_) => "too many tokens from your address were refused: try again",
             Self::Arguments(error) => return error_chain(error).into(),
             Self::Requires(error) => return error_chain(error).into(),
             Self::Handshake(error) => return error_chain(error).into(),
@@ -329,6 +357,19 @@ impl Refusal {
             Self::NoTool | Self::Tool(ToolError::NotOffered) => NO_TOOL,
         })
     }
+}
+
+/// What is safe to show, and of use, of a session that is not there.
+fn of_session(error: &SessionError) -> Cow<'_, str> {
+    Cow::Borrowed(match error {
+        SessionError::Cookie(error) => return error.to_string().into(),
+        SessionError::Read(_) | SessionError::Over => "the session has ended: log in again",
+        SessionError::Unavailable | SessionError::Seal(_) => {
+            "the keys of sessions are not known at the moment: try again, or send a token"
+        }
+        SessionError::End(_) => "the session could not be ended on every gateway and goes on: try again",
+        SessionError::TooLarge => "the token has too many bytes for a session's cookies: send it with each request",
+    })
 }
 
 /// The first `most` bytes of `text`, cut between characters.

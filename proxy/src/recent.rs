@@ -97,6 +97,11 @@ where
         }
     }
 
+    /// The answer to `key` that holds without asking.
+    async fn holding(&self, key: &K) -> Option<V> {
+        self.fresh.get(key).await
+    }
+
     async fn anew<E, F>(&self, key: K, ask: impl FnOnce() -> F + Send) -> Result<V, E>
     where
         E: Clone + From<Elapsed> + Send + Sync + 'static,

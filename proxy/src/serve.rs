@@ -21,6 +21,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
+    peer::Peer,
     pipeline::{RequestBody, ResponseBody},
     upgrades::Upgrades,
 };
@@ -119,8 +120,11 @@ where
         }
     };
     let builder = builder(tls.get_ref().1.alpn_protocol() == Some(b"h2"));
+    let known = Peer::new(peer, tls.get_ref().1.peer_certificates());
     let service = service_fn(move |request: Request<Incoming>| {
-        let answered = answer(request.map(|body| body.map_err(Into::into).boxed_unsync()));
+        let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        request.extensions_mut().insert(known.clone());
+        let answered = answer(request);
         async { Ok::<_, Infallible>(answered.await) }
     });
     let connection = builder

@@ -20,11 +20,14 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    flags::Flags,
-    kubernetes::{SubjectAccessReviews, TokenReviews, Watched, watch},
-    pipeline::Gateway,
+    flags::{EntranceFlags, Flags},
+    kubernetes::{SharedSessions, SubjectAccessReviews, TokenReviews, Watched, watch},
+    peer::authorities::{Authorities, AuthoritiesError},
+    pipeline::{Gateway, arrival::Entrance},
     recent::{RandomError, RecentDecisions, RecentIdentities},
     serve,
+    session::Sessions,
+    slowdown::Slowdown,
     tls::{self, TlsError},
     upstream::Upstream,
 };
@@ -34,6 +37,8 @@ const NOTICE: Duration = Duration::from_secs(5);
 /// What is under way then may take this long. Together the two stay below the pod's grace period.
 const GRACE: Duration = Duration::from_secs(25);
 
+/// Where browsers send the cookie of a session.
+const COOKIE_PATH: &str = "/";
 /// How long a caller may keep a plugin waiting for more of a body, and take to send the arguments of a tool.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -44,6 +49,8 @@ pub enum StartError {
     Serving(#[source] TlsError),
     #[error("failed to load the client certificate")]
     Client(#[source] TlsError),
+    #[error("failed to load the CAs of client certificates")]
+    Authorities(#[source] AuthoritiesError),
     #[error("failed to find the Kubernetes API")]
     Kubernetes(#[source] kube::Error),
     #[error("failed to make a key")]
@@ -72,7 +79,10 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let config = tls::server(&flags.serving_dir).await.map_err(StartError::Serving)?;
+    let authorities = authorities(&flags.entrance).map_err(StartError::Authorities)?;
+    let clients = authorities.verifier().map_err(StartError::Authorities)?;
+    let config = tls::server(&flags.serving_dir, clients).await;
+    let config = config.map_err(StartError::Serving)?;
     // Read again for each connection; here only so that a missing file is told at once.
     tls::client(&flags.client_dir).await.map_err(StartError::Client)?;
     let client = kube::Client::try_default().await.map_err(StartError::Kubernetes)?;
@@ -85,11 +95,19 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
     tokio::spawn(async move { watch(watching, &namespace, watched, |table| kept.keep_only(table)).await });
 
     let ending = Arc::new(AtomicBool::new(false));
-    let identities = RecentIdentities::new(TokenReviews::new(client.clone()), lifetimes);
+    let entrance = Entrance {
+        sessions: Some(sessions(client.clone(), &flags.entrance, lifetimes.outage)),
+        authorities,
+        slowdown: Slowdown::default(),
+        origins: flags.entrance.public_origins,
+    };
+    let reviews = TokenReviews::new(client.clone(), flags.entrance.token_audiences);
+    let identities = RecentIdentities::new(reviews, lifetimes);
     let gateway = Arc::new(Gateway {
         authenticator: identities.map_err(StartError::Random)?,
         authorizer: RecentDecisions::new(SubjectAccessReviews::new(client), lifetimes),
         directory,
+        entrance,
         upstream,
         body_timeout: BODY_TIMEOUT,
         home_cluster: flags.home_cluster,
@@ -115,4 +133,20 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
     serve::serve(listener, config, answer, ended, GRACE).await;
     tracing::info!("ended");
     Ok(())
+}
+
+fn authorities(flags: &EntranceFlags) -> Result<Authorities, AuthoritiesError> {
+    Authorities::load(
+        flags.client_ca_file.as_deref(),
+        flags.proxy_ca_file.as_deref(),
+        &flags.proxy_names,
+    )
+}
+
+/// Sessions as all gateways know them, kept current from now on.
+fn sessions(client: kube::Client, flags: &EntranceFlags, outage: Duration) -> Sessions {
+    let lasting = flags.lasting(outage);
+    let shared = SharedSessions::new(client, &flags.system_namespace, lasting.longest);
+    tokio::spawn(shared.clone().keep());
+    Sessions::new(shared.latest(), shared, lasting, COOKIE_PATH.to_owned())
 }

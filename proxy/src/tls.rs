@@ -9,6 +9,7 @@ use kite_api::identity::{CA_KEY, CERTIFICATE_KEY, PRIVATE_KEY_KEY};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
+    server::danger::ClientCertVerifier,
 };
 
 /// Why no TLS configuration could be made of a folder.
@@ -24,8 +25,8 @@ pub enum TlsError {
     Use { path: PathBuf, source: rustls::Error },
 }
 
-/// What HTTPS is served with: the certificate and key in `dir`, HTTP/2 before HTTP/1.1.
-pub async fn server(dir: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+/// What HTTPS is served with: the certificate and key in `dir`, HTTP/2 before HTTP/1.1. What clients have to show `clients` decides.
+pub async fn server(dir: &Path, clients: Arc<dyn ClientCertVerifier>) -> Result<Arc<ServerConfig>, TlsError> {
     let refused = |source| TlsError::Use {
         path: dir.to_owned(),
         source,
@@ -33,7 +34,7 @@ pub async fn server(dir: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(refused)?
-        .with_no_client_auth();
+        .with_client_cert_verifier(clients);
     let mut config = builder
         .with_single_cert(certificates(dir, CERTIFICATE_KEY).await?, key(dir).await?)
         .map_err(refused)?;

@@ -273,6 +273,7 @@ async fn plugin_html_an_answer_is_confined_to_the_plugin() {
     assert_eq!(
         names,
         [
+            "cache-control",
             "content-security-policy",
             "vary",
             "x-content-type-options",

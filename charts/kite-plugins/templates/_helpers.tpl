@@ -38,4 +38,20 @@ capabilities: {drop: [ALL]}
 {{- if or (eq .Release.Namespace .Values.systemNamespace) (eq .Release.Namespace .Values.pluginsNamespace) -}}
 {{- fail (printf "the chart makes the namespace %s itself: install the release from another one, such as `--namespace default`" .Release.Namespace) -}}
 {{- end -}}
+{{- $proxies := .Values.gateway.authenticatingProxies -}}
+{{- if ne (empty (include "kite-plugins.caVolume" $proxies)) (empty $proxies.names) -}}
+{{- fail "gateway.authenticatingProxies needs a CA, by configMap or secret, and the names of the proxies' certificates" -}}
+{{- end -}}
+{{- end }}
+
+{{- /* Where a CA comes from: nothing, a ConfigMap or a Secret, of which only ca.crt is mounted. */}}
+{{- define "kite-plugins.caVolume" -}}
+{{- if and .configMap .secret -}}
+{{- fail "a CA of client certificates comes from a configMap or a secret, not from both" -}}
+{{- end -}}
+{{- if .configMap -}}
+configMap: {name: {{ .configMap }}, items: [{key: ca.crt, path: ca.crt}]}
+{{- else if .secret -}}
+secret: {secretName: {{ .secret }}, defaultMode: 0440, items: [{key: ca.crt, path: ca.crt}]}
+{{- end -}}
 {{- end }}

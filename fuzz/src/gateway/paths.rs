@@ -13,7 +13,7 @@ use std::{
 use http::{Method, Request, Uri, header};
 use http_body_util::{BodyExt as _, Empty};
 use kite_api::{
-    Phase, PluginName, Verb,
+    Phase, PluginName, RequestLimits, Verb,
     rights::{Place, Right},
 };
 use kite_gateway::{
@@ -21,8 +21,10 @@ use kite_gateway::{
     directory::{Active, DefinitionsHash, Directory, Entry, Guards, Table},
     pipeline::{
         Gateway,
+        arrival::Entrance,
         authenticate::{AuthenticateError, Authenticator, BearerToken, Caller},
         authorize::{Access, AuthorizeError, Authorizer, Part},
+        cluster::ClusterName,
     },
     upstream::Upstream,
 };
@@ -157,6 +159,7 @@ async fn answer(uri: &Uri, method: &Method, given: &Given, asked: Arc<Asked>) ->
         }),
         tools: BTreeSet::new(),
         guards: Guards::of(&given.spec(), "kite-plugins"),
+        limits: RequestLimits::default(),
     };
     let name = PluginName::parse("hello").expect("a name");
     let gateway = Gateway {
@@ -164,8 +167,9 @@ async fn answer(uri: &Uri, method: &Method, given: &Given, asked: Arc<Asked>) ->
         authorizer: Jane(asked),
         directory: Fixed(Arc::new(Table::from([(name, entry)]))),
         upstream: Arc::clone(&UPSTREAM),
-        answer_timeout: LONG,
+        entrance: Entrance::default(),
         body_timeout: LONG,
+        home_cluster: ClusterName::parse("home").expect("a name"),
         ending: Arc::default(),
     };
     let body = Empty::new().map_err(|never| -> BoxError { match never {} });

@@ -10,20 +10,26 @@ use super::{ReviewError, reviewed};
 use crate::pipeline::authenticate::{AuthenticateError, Authenticator, BearerToken, Caller};
 
 /// Asks the API server about each token: whether it is one for the API server itself, as people have, or else one for the
-/// gateway, as plugins have that call others.
-pub struct TokenReviews(Api<TokenReview>);
+/// gateway, as plugins have that call others. Where audiences are given, theirs are taken in place of the API server's.
+pub struct TokenReviews {
+    api: Api<TokenReview>,
+    audiences: Vec<String>,
+}
 
 impl TokenReviews {
-    pub fn new(client: Client) -> Self {
-        Self(Api::all(client))
+    /// With the audiences of people's tokens; without any, the API server's own.
+    pub fn new(client: Client, audiences: Vec<String>) -> Self {
+        Self {
+            api: Api::all(client),
+            audiences,
+        }
     }
 }
 
 impl Authenticator for TokenReviews {
     async fn authenticate(&self, token: &BearerToken) -> Result<Option<Arc<Caller>>, AuthenticateError> {
-        // Which audience is the API server's own nobody else knows, so that one review cannot ask for both.
-        for audience in [None, Some(GATEWAY_AUDIENCE)] {
-            if let Some(caller) = self.review(token, audience).await? {
+        for audiences in questions(&self.audiences) {
+            if let Some(caller) = self.review(token, &audiences).await? {
                 return Ok(Some(Arc::new(caller)));
             }
         }
@@ -31,40 +37,56 @@ impl Authenticator for TokenReviews {
     }
 }
 
+/// For which audiences is asked, one question after the other; for none is for the API server's own.
+fn questions(audiences: &[String]) -> Vec<Vec<String>> {
+    let own = GATEWAY_AUDIENCE.to_owned();
+    if audiences.is_empty() {
+        // Which audience is the API server's own nobody else knows, so that one review cannot ask for both.
+        vec![Vec::new(), vec![own]]
+    } else {
+        vec![[audiences, &[own]].concat()]
+    }
+}
+
 impl TokenReviews {
-    /// Whose token it is, if it is one for `audience`; without one, for the API server.
-    async fn review(&self, token: &BearerToken, audience: Option<&str>) -> Result<Option<Caller>, AuthenticateError> {
+    /// Whose token it is, if it is one for one of `audiences`; without any, for the API server.
+    async fn review(&self, token: &BearerToken, audiences: &[String]) -> Result<Option<Caller>, AuthenticateError> {
         let spec = TokenReviewSpec {
             token: Some(token.secret().to_owned()),
-            audiences: audience.map(|audience| vec![audience.to_owned()]),
+            audiences: (!audiences.is_empty()).then(|| audiences.to_vec()),
         };
         let review = TokenReview {
             spec,
             ..TokenReview::default()
         };
-        let answer = reviewed(self.0.create(&PostParams::default(), &review)).await;
+        let answer = reviewed(self.api.create(&PostParams::default(), &review)).await;
         let status = answer.and_then(|review| review.status.ok_or(ReviewError::NoStatus));
         Ok(caller(
             status.map_err(|error| AuthenticateError(Arc::new(error)))?,
-            audience,
+            audiences,
         ))
     }
 }
 
 /// The caller of an authenticated review. A user without a name is nobody, and so is one whose token the API server does not
-/// say to be for `audience`: an API server that knows no audiences names none.
-fn caller(status: TokenReviewStatus, audience: Option<&str>) -> Option<Caller> {
-    let is_for = |audience: &str| status.audiences.iter().flatten().any(|it| it == audience);
-    if !audience.is_none_or(is_for) {
+/// say to be for one of `audiences`: an API server that knows no audiences names none.
+fn caller(status: TokenReviewStatus, audiences: &[String]) -> Option<Caller> {
+    let is_meant = |named: &String| audiences.contains(named);
+    if !audiences.is_empty() && !status.audiences.iter().flatten().any(is_meant) {
         return None;
     }
     let user = status.user.filter(|_| status.authenticated == Some(true))?;
-    Some(Caller::new(
+    let caller = Caller::new(
         user.username.filter(|name| !name.is_empty())?,
         user.uid.unwrap_or_default(),
         user.groups.unwrap_or_default(),
         user.extra.unwrap_or_default(),
-    ))
+    );
+    Some(if audiences.is_empty() {
+        caller
+    } else {
+        caller.for_gateway_alone()
+    })
 }
 
 #[cfg(test)]
@@ -72,6 +94,10 @@ mod tests {
     use k8s_openapi::api::authentication::v1::UserInfo;
 
     use super::*;
+
+    fn texts(all: &[&str]) -> Vec<String> {
+        all.iter().map(|&text| text.to_owned()).collect()
+    }
 
     fn status(spoil: impl FnOnce(&mut TokenReviewStatus)) -> TokenReviewStatus {
         let user = UserInfo {
@@ -97,9 +123,11 @@ mod tests {
             vec!["dev".to_owned()],
             [("scopes".to_owned(), vec!["a".to_owned()])].into(),
         );
-        assert_eq!(caller(status(|_| ()), None), Some(expected.clone()));
-        let for_us = status(|status| status.audiences = Some(vec!["kite-gateway".to_owned()]));
-        assert_eq!(caller(for_us, Some("kite-gateway")), Some(expected));
+        assert_eq!(caller(status(|_| ()), &[]), Some(expected.clone()));
+        let for_us = || status(|status| status.audiences = Some(vec!["kite-gateway".to_owned()]));
+        for audiences in [vec!["kite-gateway".to_owned()], texts(&["dashboard", "kite-gateway"])] {
+            assert_eq!(caller(for_us(), &audiences), Some(expected.clone().for_gateway_alone()));
+        }
     }
 
     #[test]
@@ -112,7 +140,7 @@ mod tests {
             |status| status.user.as_mut().unwrap().username = Some(String::new()),
         ];
         for spoil in spoils {
-            assert_eq!(caller(status(spoil), None), None);
+            assert_eq!(caller(status(spoil), &[]), None);
         }
     }
 
@@ -120,7 +148,13 @@ mod tests {
     fn token_passthrough_a_token_for_another_audience_is_nobodys() {
         for audiences in [None, Some(vec![]), Some(vec!["vault".to_owned()])] {
             let other = status(|status| status.audiences = audiences);
-            assert_eq!(caller(other, Some("kite-gateway")), None);
+            assert_eq!(caller(other, &texts(&["kite-gateway", "dashboard"])), None);
         }
+    }
+
+    #[test]
+    fn the_gateways_own_audience_is_always_asked_about() {
+        assert_eq!(questions(&[]), [texts(&[]), texts(&["kite-gateway"])]);
+        assert_eq!(questions(&texts(&["a", "b"])), [texts(&["a", "b", "kite-gateway"])]);
     }
 }

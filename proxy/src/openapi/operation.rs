@@ -17,12 +17,20 @@ use crate::{
 };
 
 /// Types of problems that every route has whose callers are asked who they are.
-const OF_CALLERS: &[&str] = &["unauthenticated", "authentication-unavailable"];
+const OF_CALLERS: &[&str] = &[
+    "unauthenticated",
+    "authentication-unavailable",
+    "sessions-unavailable",
+    "too-many-attempts",
+    "cross-site",
+];
 /// Those of every route that is about one plugin.
 const OF_RIGHTS: &[&str] = &[
     "invalid-name",
     "forbidden",
     "authorization-unavailable",
+    "ambiguous-cluster",
+    "no-such-cluster",
     "no-such-plugin",
     "not-ready",
     "not-loaded",
@@ -49,7 +57,14 @@ pub(super) fn operation(
     set("summary", about.summary.into());
     set("description", description(row, about.description, verb).into());
     let open = row.is_open(method);
-    set("security", if open { json!([]) } else { json!([{"bearer": []}]) });
+    set(
+        "security",
+        if open {
+            json!([])
+        } else {
+            json!([{"bearer": []}, {"session": []}])
+        },
+    );
     if !about.query.is_empty() {
         let query = about.query.iter().map(|query| {
             json!({

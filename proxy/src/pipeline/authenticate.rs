@@ -1,4 +1,7 @@
-//! Who calls: finding the credential in a request, and the trait that knows whose it is.
+//! Who calls: the callers, their tokens, and the trait that knows whose a token is.
+
+pub mod certificate;
+pub mod proxy;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -6,6 +9,10 @@ use http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 use tokio::time::error::Elapsed;
 
+use self::proxy::ProxyError;
+
+/// The group of all who are known. The API server adds it to those whom it knows itself.
+const AUTHENTICATED: &str = "system:authenticated";
 /// Most bytes of the Authorization header: more than any token of a known issuer, less than all headers together may have.
 const MAX_AUTHORIZATION: usize = 16 * 1024;
 
@@ -16,6 +23,21 @@ pub trait Authenticator: Send + Sync + 'static {
         &self,
         token: &BearerToken,
     ) -> impl Future<Output = Result<Option<Arc<Caller>>, AuthenticateError>> + Send;
+
+    /// What is known of the token without asking anybody.
+    fn remembered(&self, _: &BearerToken) -> impl Future<Output = Remembered> + Send {
+        async { Remembered::Nothing }
+    }
+}
+
+/// What is known of a token.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Remembered {
+    /// Whose it is, or that it is nobody's. It holds without asking.
+    Answer(Option<Arc<Caller>>),
+    /// That it was somebody's not long ago.
+    Accepted,
+    Nothing,
 }
 
 /// Who calls, in the terms of Kubernetes' `UserInfo`.
@@ -26,6 +48,7 @@ pub struct Caller {
     groups: Vec<String>,
     extra: BTreeMap<String, Vec<String>>,
     identity: Identity,
+    is_for_gateway_alone: bool,
 }
 
 /// Tells callers apart: the same for two of whom every field is the same, and for no others.
@@ -41,7 +64,19 @@ impl Caller {
             groups,
             extra,
             identity,
+            is_for_gateway_alone: false,
         }
+    }
+
+    /// The same, known by a token that the API server itself does not take.
+    #[must_use]
+    pub fn for_gateway_alone(mut self) -> Self {
+        self.is_for_gateway_alone = true;
+        self
+    }
+
+    pub fn is_for_gateway_alone(&self) -> bool {
+        self.is_for_gateway_alone
     }
 
     pub fn name(&self) -> &str {
@@ -106,7 +141,7 @@ impl From<Elapsed> for AuthenticateError {
 /// Why a request has no credential.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum CredentialError {
-    #[error("the request has no Authorization header: send a Kubernetes token as `Authorization: Bearer …`")]
+    #[error("the request has no credential: send a Kubernetes token as `Authorization: Bearer …`, or log in")]
     Missing,
     #[error("the request has more than one Authorization header")]
     Several,
@@ -116,14 +151,32 @@ pub enum CredentialError {
     NotBearer,
     #[error("the token is not valid, or no longer")]
     Refused,
+    #[error("the word of the proxy is not taken: {0}")]
+    Proxy(ProxyError),
+    #[error("the certificate is of the proxies' CA, and its name is not one of a proxy")]
+    Unlisted,
 }
 
 /// A token that a caller sent. It is never written anywhere.
 #[derive(Clone, Eq, PartialEq)]
 pub struct BearerToken(String);
 
+/// The groups of somebody whom the gateway knows itself.
+fn authenticated(mut groups: Vec<String>) -> Vec<String> {
+    if !groups.iter().any(|group| group == AUTHENTICATED) {
+        groups.push(AUTHENTICATED.to_owned());
+    }
+    groups
+}
+
 impl BearerToken {
-    /// The one credential of a request.
+    /// The token of these characters, if a header could carry it.
+    pub fn parse(token: &str) -> Option<Self> {
+        let is_token = (1..=MAX_AUTHORIZATION).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+        is_token.then(|| Self(token.to_owned()))
+    }
+
+    /// The token of the one Authorization header.
     pub fn of(headers: &HeaderMap) -> Result<Self, CredentialError> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let value = values.next().ok_or(CredentialError::Missing)?;
@@ -135,11 +188,10 @@ impl BearerToken {
         }
         let text = value.to_str().map_err(|_| CredentialError::NotBearer)?;
         let (scheme, token) = text.split_once(' ').ok_or(CredentialError::NotBearer)?;
-        let token = token.trim_matches(' ');
-        if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(CredentialError::NotBearer);
         }
-        Ok(Self(token.to_owned()))
+        Self::parse(token.trim_matches(' ')).ok_or(CredentialError::NotBearer)
     }
 
     /// The token itself, for the API server alone.

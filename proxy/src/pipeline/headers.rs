@@ -127,7 +127,7 @@ pub fn to_caller(given: Vec<Header>) -> Result<HeaderMap, InvalidHeader> {
 
 /// Keeps what a plugin answers from acting in the dashboard's origin, and from being given to another caller.
 pub fn confine(headers: &mut HeaderMap) {
-    headers.append(header::VARY, HeaderValue::from_static("authorization"));
+    headers.append(header::VARY, HeaderValue::from_static("authorization, cookie"));
     if let Some(private) = kept_private(headers) {
         headers.insert(header::CACHE_CONTROL, private);
     }
@@ -135,20 +135,21 @@ pub fn confine(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
-/// The `Cache-Control` instead of one that lets a shared cache keep the answer to an authorized request (RFC 9111, section
-/// 3.5).
+/// The `Cache-Control` instead of one that lets a shared cache keep the answer (RFC 9111, section 3.5). It must not keep any: of an answer
+/// to a session's cookie, or to a certificate, no cache knows by itself that it is for one caller.
 fn kept_private(headers: &HeaderMap) -> Option<HeaderValue> {
     let values = headers.get_all(header::CACHE_CONTROL).iter();
     let text: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-    let all: Vec<_> = text.iter().flat_map(|text| text.split(',')).map(str::trim).collect();
+    let all = text.iter().flat_map(|text| text.split(',')).map(str::trim);
+    let all: Vec<_> = all.filter(|one| !one.is_empty()).collect();
     let is = |directive: &str, names: &[&str]| {
         let name = directive.split('=').next().unwrap_or_default().trim();
         names.iter().any(|one| name.eq_ignore_ascii_case(one))
     };
-    if !all
-        .iter()
-        .any(|one| is(one, &["public", "s-maxage", "must-revalidate"]))
-    {
+    // One with names of fields is about these fields alone.
+    let is_private = |one: &&str| is(one, &["private", "no-store"]) && !one.contains('=');
+    let is_shared = |one: &&str| is(one, &["public", "s-maxage", "must-revalidate"]);
+    if all.iter().any(is_private) && !all.iter().any(is_shared) {
         return None;
     }
     let kept = all
@@ -319,10 +320,12 @@ mod tests {
     #[test]
     fn cross_user_cache_no_answer_is_kept_for_another_caller() {
         for (given, kept) in [
-            (vec![], None),
+            (vec![], Some("private")),
+            (vec![""], Some("private")),
             (vec!["no-store"], Some("no-store")),
             (vec!["private, max-age=60"], Some("private, max-age=60")),
-            (vec!["max-age=60"], Some("max-age=60")),
+            (vec!["max-age=60"], Some("private, max-age=60")),
+            (vec!["private=\"x-a\", max-age=60"], Some("private, max-age=60")),
             (vec!["Public, max-age=60"], Some("private, max-age=60")),
             (vec!["max-age=60", "S-MaxAge = 9"], Some("private, max-age=60")),
             (vec!["must-revalidate"], Some("private, must-revalidate")),
@@ -344,7 +347,7 @@ mod tests {
         let mut headers = to_caller(vec![field("vary", "accept")]).unwrap();
         confine(&mut headers);
         let seen: Vec<_> = headers.get_all(header::VARY).iter().collect();
-        assert_eq!(seen, ["accept", "authorization"]);
+        assert_eq!(seen, ["accept", "authorization, cookie"]);
     }
 
     #[test]

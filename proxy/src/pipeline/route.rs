@@ -15,6 +15,8 @@ pub enum Route<'a> {
     Ready,
     /// What routes there are, for programs.
     Document,
+    /// Who the caller is, and whether they are logged in.
+    Session,
     /// The plugins that the caller may see.
     Plugins,
     /// The plugins' web pages.
@@ -48,6 +50,7 @@ impl<'a> Route<'a> {
             Self::Health => &table::HEALTH,
             Self::Ready => &table::READY,
             Self::Document => &table::DOCUMENT,
+            Self::Session => &table::SESSION,
             Self::Plugins => &table::PLUGINS,
             Self::Manifests => &table::MANIFESTS,
             Self::Tools => &table::TOOLS,
@@ -76,6 +79,8 @@ mod tests {
             ("/openapi.json/", Route::Outside),
             ("/", Route::Outside),
             ("/api", Route::Outside),
+            ("/api/v1/session", Route::Session),
+            ("/api/v1/session/", Route::Unknown),
             ("/api/", Route::Unknown),
             ("/api/v1/pluginsx", Route::Unknown),
             ("/api/v2/plugins/", Route::Unknown),
@@ -162,7 +167,8 @@ mod tests {
                 "GET /readyz",
                 "HEAD /readyz",
                 "GET /openapi.json",
-                "HEAD /openapi.json"
+                "HEAD /openapi.json",
+                "POST /api/v1/session"
             ]
         );
         for (path, _) in OPEN {
@@ -171,5 +177,6 @@ mod tests {
                 "{path} is no route"
             );
         }
+        assert_eq!(table::SESSION.verb(&Method::PUT), Err("GET, HEAD, POST, DELETE"));
     }
 }

@@ -16,6 +16,7 @@ use kite_gateway::{
     directory::{Active, DefinitionsHash, Directory, Entry, Guards, Table},
     pipeline::{
         Gateway, RequestBody, ResponseBody,
+        arrival::Entrance,
         authenticate::{AuthenticateError, Authenticator, BearerToken, Caller},
         authorize::{Access, AuthorizeError, Authorizer},
         cluster::ClusterName,
@@ -146,6 +147,7 @@ pub(crate) fn gateway(certificates: &Certificates, mut table: Table, limits: Lim
         authenticator: Jane,
         authorizer: Jane,
         directory: directory.clone(),
+        entrance: Entrance::default(),
         upstream: Arc::new(Upstream::new(certificates.client_dir.path().to_owned())),
         body_timeout: limits.caller,
         home_cluster: ClusterName::parse("home").unwrap(),

@@ -20,6 +20,7 @@ use kite_gateway::{
     serve, tls,
 };
 use rcgen::CertifiedKey;
+use rustls::server::WebPkiClientVerifier;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, process::Command};
@@ -71,7 +72,9 @@ impl Asked {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("tls.crt"), cert.pem()).unwrap();
         fs::write(folder.path().join("tls.key"), signing_key.serialize_pem()).unwrap();
-        let config = tls::server(folder.path()).await.unwrap();
+        let config = tls::server(folder.path(), WebPkiClientVerifier::no_client_auth())
+            .await
+            .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let counted = Counted::default();

@@ -12,7 +12,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kite_gateway::{serve, tls};
 use rcgen::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
+use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, server::WebPkiClientVerifier};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,
@@ -69,7 +69,9 @@ impl Served {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("tls.crt"), cert.pem()).unwrap();
         std::fs::write(dir.path().join("tls.key"), signing_key.serialize_pem()).unwrap();
-        let config = tls::server(dir.path()).await.unwrap();
+        let config = tls::server(dir.path(), WebPkiClientVerifier::no_client_auth())
+            .await
+            .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (end, ended) = oneshot::channel();
@@ -191,6 +193,8 @@ async fn what_is_under_way_at_the_end_is_finished() {
 
 #[tokio::test]
 async fn a_certificate_that_is_missing_is_told_by_its_path() {
-    let error = tls::server(Path::new("/nonexistent")).await.unwrap_err();
+    let error = tls::server(Path::new("/nonexistent"), WebPkiClientVerifier::no_client_auth())
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), "failed to read /nonexistent/tls.crt");
 }

@@ -8,21 +8,24 @@ use schemars::{Schema, SchemaGenerator};
 use super::Route;
 use crate::{
     openapi,
-    pipeline::{Alive, authorize::Part, list, tool},
+    pipeline::{Alive, authorize::Part, list, session, tool},
 };
 
 /// All that is open before login: the path, and the methods. Whoever adds to this list adds what anybody may ask.
-pub const OPEN: [(&str, &[Method]); 3] = [
+pub const OPEN: [(&str, &[Method]); 4] = [
     ("/healthz", &[Method::GET, Method::HEAD]),
     ("/readyz", &[Method::GET, Method::HEAD]),
     ("/openapi.json", &[Method::GET, Method::HEAD]),
+    ("/api/v1/session", &[Method::POST]),
 ];
 
 /// First segments below a plugin's root that the gateway keeps for itself.
 const RESERVED_BELOW_PLUGIN: [&str; 2] = ["static", "resources"];
 
 /// All routes. Of two that fit a path the first counts.
-pub const TABLE: [&Row; 8] = [&HEALTH, &READY, &DOCUMENT, &PLUGINS, &MANIFESTS, &TOOLS, &TOOL, &PLUGIN];
+pub const TABLE: [&Row; 9] = [
+    &HEALTH, &READY, &DOCUMENT, &SESSION, &PLUGINS, &MANIFESTS, &TOOLS, &TOOL, &PLUGIN,
+];
 
 /// One route. Its callers are asked who they are, but for what [`OPEN`] lists.
 #[derive(Debug)]
@@ -201,6 +204,75 @@ pub(super) static DOCUMENT: Row = Row {
             problems: &[],
         },
     }],
+};
+
+pub(super) static SESSION: Row = Row {
+    paths: &[at("/api/v1/session")],
+    make: |_, _| Route::Session,
+    right: None,
+    allow: "GET, HEAD, POST, DELETE",
+    operations: &[
+        Operation {
+            methods: READ,
+            about: About {
+                id: "Session",
+                summary: "Who the caller is",
+                description: "And by what they are known, whether changes can be made as them, and when that ends.",
+                query: &[],
+                body: Content::Nothing,
+                answers: &[Answer {
+                    status: 200,
+                    description: "Who calls.",
+                    content: Content::Json(SchemaGenerator::subschema_for::<session::Told<'_>>, ""),
+                }],
+                problems: &[],
+            },
+        },
+        Operation {
+            methods: &[(Method::POST, Verb::Create)],
+            about: About {
+                id: "LogIn",
+                summary: "Log in",
+                description: "Begins a session with a token of the cluster, and gives it as the cookie `auth_token`. Only the dashboard's \
+                              own pages may ask.",
+                query: &[],
+                body: Content::Json(
+                    SchemaGenerator::subschema_for::<session::Login>,
+                    r#"{"token": "eyJhbGciOiJSUzI1NiJ9.e30.c2ln"}"#,
+                ),
+                answers: &[Answer {
+                    status: 201,
+                    description: "Who the caller is from now on.",
+                    content: Content::Json(SchemaGenerator::subschema_for::<session::Told<'_>>, ""),
+                }],
+                problems: &[
+                    "invalid-body",
+                    "broken-body",
+                    "body-timeout",
+                    "body-too-large",
+                    "unsupported-media-type",
+                    "unauthenticated",
+                    "authentication-unavailable",
+                ],
+            },
+        },
+        Operation {
+            methods: &[(Method::DELETE, Verb::Delete)],
+            about: About {
+                id: "LogOut",
+                summary: "Log out",
+                description: "Ends the session by which the caller is known, on every gateway.",
+                query: &[],
+                body: Content::Nothing,
+                answers: &[Answer {
+                    status: 204,
+                    description: "The session is over.",
+                    content: Content::Nothing,
+                }],
+                problems: &[],
+            },
+        },
+    ],
 };
 
 pub(super) static PLUGINS: Row = Row {

@@ -119,9 +119,10 @@ async fn cross_user_cache_two_users_and_nobody_each_get_their_own() {
         authenticator: RecentIdentities::new(Arc::clone(&fake), lifetimes()).unwrap(),
         authorizer: RecentDecisions::new(Arc::clone(&fake), lifetimes()),
         directory: Fixed(Some(Arc::new(table()))),
+        entrance: Entrance::default(),
         upstream: Arc::new(Upstream::new("/nonexistent".into())),
-        answer_timeout: long,
         body_timeout: long,
+        home_cluster: ClusterName::parse("home").unwrap(),
         ending: Arc::default(),
     };
     let ask = async |method: &str, path: &str, token: &str| {
