@@ -31,7 +31,7 @@ fn verb(row: &Row, method: &str) -> Result<Verb, &'static str> {
 
 #[tokio::test]
 async fn pre_login_each_route_but_the_open_ones_is_401() {
-    let asking = asking(Some(super::table()));
+    let asking = asking(Some(table()));
     let mut open = BTreeSet::new();
     for (row, method, path) in whole() {
         for (token, asked) in [("", vec![]), ("junk", vec!["who".to_owned()])] {
@@ -55,7 +55,7 @@ async fn pre_login_each_route_but_the_open_ones_is_401() {
 
 #[tokio::test]
 async fn no_rule_open_each_route_asks_for_the_right_that_the_table_says() {
-    let asking = asking(Some(super::table()));
+    let asking = asking(Some(table()));
     for (row, method, path) in whole().filter(|(row, method, _)| !is_open(row, method)) {
         let what = format!("{method} {path}");
         let seen = asking.ask(method, &path, "stranger", "{}").await;
@@ -78,7 +78,7 @@ async fn no_rule_open_each_route_asks_for_the_right_that_the_table_says() {
 
 #[tokio::test]
 async fn no_rule_open_each_list_asks_about_each_plugin_in_it() {
-    let asking = asking(Some(super::table()));
+    let asking = asking(Some(table()));
     asking.ask("GET", "/api/v1/plugins/", "stranger", "").await;
     let mut expected = vec!["who".to_owned()];
     for part in ["Object", "Proxy"] {
