@@ -1,4 +1,5 @@
 //! Each attack that the documentation says the gateway is proof against has tests, which are named by it.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     collections::BTreeSet,

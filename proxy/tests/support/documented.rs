@@ -21,95 +21,46 @@ fn schema(document: &Value, path: &str, method: &str, status: &str, media: &str)
     Validator::new(&schema).unwrap()
 }
 
+const JSON: &str = "application/json";
+const PROBLEM: &str = "application/problem+json";
+const TOOL: &str = "/api/v1/plugins/tools/{tool}";
+const PLUGIN: &str = "/api/v1/plugins/{name}/{path}";
+
+/// Path of the document, target, method and body; then status and media type.
+type Row = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    u16,
+    &'static str,
+);
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    ("/healthz", "/healthz", "get", "", 200, JSON),
+    ("/readyz", "/readyz", "get", "", 200, JSON),
+    ("/openapi.json", "/openapi.json", "get", "", 200, JSON),
+    ("/api/v1/plugins/", "/api/v1/plugins/", "get", "", 200, JSON),
+    ("/api/v1/plugins/manifests", "/api/v1/plugins/manifests", "get", "", 200, JSON),
+    ("/api/v1/plugins/tools", "/api/v1/plugins/tools", "get", "", 200, JSON),
+    ("/api/v1/plugins/tools", "/api/v1/plugins/tools?plugin=A", "get", "", 400, PROBLEM),
+    (TOOL, "/api/v1/plugins/tools/plugin_rogue_greet", "post", "{}", 200, JSON),
+    (TOOL, "/api/v1/plugins/tools/plugin_rogue_halfway", "post", "{}", 200, JSON),
+    (TOOL, "/api/v1/plugins/tools/plugin_rogue_greet", "post", "junk", 400, PROBLEM),
+    (TOOL, "/api/v1/plugins/tools/plugin_rogue_strict", "post", "{}", 422, PROBLEM),
+    (TOOL, "/api/v1/plugins/tools/plugin_rogue_fail", "post", "{}", 502, PROBLEM),
+    (TOOL, "/api/v1/plugins/tools/plugin_rogue_shut", "post", "{}", 403, PROBLEM),
+    (TOOL, "/api/v1/plugins/tools/plugin_rogue_busy", "post", "{}", 503, PROBLEM),
+    (PLUGIN, "/api/v1/plugins/other/x", "get", "", 404, PROBLEM),
+    (PLUGIN, "/api/v1/plugins/Other/x", "get", "", 400, PROBLEM),
+    (PLUGIN, "/api/v1/plugins/rogue/bad-header", "get", "", 502, PROBLEM),
+];
+
 #[tokio::test]
 async fn every_answer_of_the_gateways_own_fits_its_schema() {
-    const JSON: &str = "application/json";
-    const PROBLEM: &str = "application/problem+json";
-    const TOOL: &str = "/api/v1/plugins/tools/{tool}";
-    const PLUGIN: &str = "/api/v1/plugins/{name}/{path}";
     let (scene, document) = (Scene::new().await, openapi::document());
-    for (path, target, method, body, status, media) in [
-        ("/healthz", "/healthz", "get", "", 200, JSON),
-        ("/readyz", "/readyz", "get", "", 200, JSON),
-        ("/openapi.json", "/openapi.json", "get", "", 200, JSON),
-        ("/api/v1/plugins/", "/api/v1/plugins/", "get", "", 200, JSON),
-        (
-            "/api/v1/plugins/manifests",
-            "/api/v1/plugins/manifests",
-            "get",
-            "",
-            200,
-            JSON,
-        ),
-        ("/api/v1/plugins/tools", "/api/v1/plugins/tools", "get", "", 200, JSON),
-        (
-            "/api/v1/plugins/tools",
-            "/api/v1/plugins/tools?plugin=A",
-            "get",
-            "",
-            400,
-            PROBLEM,
-        ),
-        (
-            TOOL,
-            "/api/v1/plugins/tools/plugin_rogue_greet",
-            "post",
-            "{}",
-            200,
-            JSON,
-        ),
-        (
-            TOOL,
-            "/api/v1/plugins/tools/plugin_rogue_halfway",
-            "post",
-            "{}",
-            200,
-            JSON,
-        ),
-        (
-            TOOL,
-            "/api/v1/plugins/tools/plugin_rogue_greet",
-            "post",
-            "junk",
-            400,
-            PROBLEM,
-        ),
-        (
-            TOOL,
-            "/api/v1/plugins/tools/plugin_rogue_strict",
-            "post",
-            "{}",
-            422,
-            PROBLEM,
-        ),
-        (
-            TOOL,
-            "/api/v1/plugins/tools/plugin_rogue_fail",
-            "post",
-            "{}",
-            502,
-            PROBLEM,
-        ),
-        (
-            TOOL,
-            "/api/v1/plugins/tools/plugin_rogue_shut",
-            "post",
-            "{}",
-            403,
-            PROBLEM,
-        ),
-        (
-            TOOL,
-            "/api/v1/plugins/tools/plugin_rogue_busy",
-            "post",
-            "{}",
-            503,
-            PROBLEM,
-        ),
-        (PLUGIN, "/api/v1/plugins/other/x", "get", "", 404, PROBLEM),
-        (PLUGIN, "/api/v1/plugins/Other/x", "get", "", 400, PROBLEM),
-        (PLUGIN, "/api/v1/plugins/rogue/bad-header", "get", "", 502, PROBLEM),
-    ] {
+    for &(path, target, method, body, status, media) in ROWS {
         let mut request = request(Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(), "", body);
         *request.uri_mut() = target.parse().unwrap();
         let answer = scene.whole(request).await.unwrap();

@@ -153,6 +153,7 @@ fn narrowed() -> Value {
 }
 
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "how much was asked is worth to be seen")]
 async fn every_operation_answers_as_documented_whatever_it_is_asked() {
     let examples = env::var("KITE_SCHEMATHESIS_EXAMPLES").map_or(FEW, |text| text.parse().unwrap());
     let python = tokio::task::spawn_blocking(|| Python::with(REQUIREMENTS))
