@@ -88,9 +88,7 @@ impl World {
 
     /// Who the server takes the client for that shows this certificate; nothing if it breaks off.
     async fn shake_hands(&self, authorities: &Authorities, shown: Option<&Issued>) -> Option<Certified> {
-        let server = tls::server(self.dir.path(), authorities.verifier().unwrap())
-            .await
-            .unwrap();
+        let server = tls::server(self.dir.path(), authorities.verifier()).await.unwrap();
         let mut roots = RootCertStore::empty();
         let root = CertificateDer::from_pem_file(self.dir.path().join("tls.crt")).unwrap();
         roots.add(root).unwrap();
@@ -198,4 +196,30 @@ fn a_ca_is_refused_for_each_of_its_reasons() {
         let error = load(Some(people), Some(proxies));
         assert!(matches!(error, AuthoritiesError::Shared { .. }), "{people} {proxies}");
     }
+}
+
+#[tokio::test]
+async fn a_ca_that_has_changed_holds_on_open_connections_too() {
+    let world = World::new();
+    let authorities = world.authorities();
+    let jane = world.person("jane");
+    let peer = Peer::new("192.0.2.1:1000".parse().unwrap(), Some(&jane.chain));
+    let who = || name(Some(authorities.who(&peer, Moment::now()))).unwrap();
+    assert!(who().starts_with("jane"));
+    assert!(!authorities.reload().unwrap(), "nothing has changed");
+
+    let file = world.dir.path().join("people");
+    fs::write(&file, "junk").unwrap();
+    assert!(authorities.reload().is_err());
+    assert!(who().starts_with("jane"), "it stays as it was");
+    fs::copy(world.dir.path().join("proxies"), &file).unwrap();
+    assert!(matches!(authorities.reload(), Err(AuthoritiesError::Shared { .. })));
+
+    fs::write(&file, world.others.pem()).unwrap();
+    assert!(authorities.reload().unwrap());
+    assert_eq!(who(), "nobody");
+    assert_eq!(world.shake_hands(&authorities, Some(&jane)).await, None);
+    let other = issued(&world.others, "ann", |_| ());
+    let who = world.shake_hands(&authorities, Some(&other)).await;
+    assert_eq!(name(who).as_deref(), Some("ann dev system:authenticated"));
 }
