@@ -4,11 +4,13 @@ pub mod authorities;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
+use arc_swap::ArcSwapOption;
 use rustls::pki_types::CertificateDer;
 
+use self::authorities::Trusted;
 use crate::{moment::Moment, pipeline::authenticate::Caller};
 
 /// Goes with every request of a connection, as one of its extensions.
@@ -19,10 +21,17 @@ pub struct Peer {
 }
 
 /// What was shown when the connection was made, and who that is, once somebody asked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Presented {
     chain: Vec<CertificateDer<'static>>,
-    who: OnceLock<Certified>,
+    who: ArcSwapOption<Identified>,
+}
+
+/// Whose certificate it is, and by which CAs.
+#[derive(Debug)]
+struct Identified {
+    by: Arc<Trusted>,
+    who: Certified,
 }
 
 /// Whose certificate it is.
@@ -53,7 +62,7 @@ impl Peer {
             address: address.ip().to_canonical(),
             presented: Arc::new(Presented {
                 chain: chain.unwrap_or_default().to_vec(),
-                who: OnceLock::new(),
+                who: ArcSwapOption::empty(),
             }),
         }
     }
@@ -62,11 +71,25 @@ impl Peer {
         self.address
     }
 
-    /// Whose certificate it is, by `identify`, which is asked once.
-    fn certified(&self, identify: impl FnOnce(&[CertificateDer<'static>]) -> Certified) -> &Certified {
-        if self.presented.chain.is_empty() {
-            return &Certified::Nobody;
+    /// Whose certificate it is by these CAs, which `identify` is asked once.
+    fn certified(
+        &self,
+        by: &Arc<Trusted>,
+        identify: impl FnOnce(&[CertificateDer<'static>]) -> Certified,
+    ) -> Certified {
+        let Presented { chain, who } = &*self.presented;
+        if chain.is_empty() {
+            return Certified::Nobody;
         }
-        self.presented.who.get_or_init(|| identify(&self.presented.chain))
+        if let Some(known) = who.load().as_ref().filter(|known| Arc::ptr_eq(&known.by, by)) {
+            return known.who.clone();
+        }
+        let certified = identify(chain);
+        let identified = Identified {
+            by: Arc::clone(by),
+            who: certified.clone(),
+        };
+        who.store(Some(Arc::new(identified)));
+        certified
     }
 }

@@ -80,8 +80,8 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let authorities = authorities(&flags.entrance).map_err(StartError::Authorities)?;
-    let clients = authorities.verifier().map_err(StartError::Authorities)?;
-    let config = tls::server(&flags.serving_dir, clients).await;
+    tokio::spawn(authorities.clone().keep());
+    let config = tls::server(&flags.serving_dir, authorities.verifier()).await;
     let config = config.map_err(StartError::Serving)?;
     // Read again for each connection; here only so that a missing file is told at once.
     tls::client(&flags.client_dir).await.map_err(StartError::Client)?;

@@ -2,6 +2,10 @@
 
 use std::{fs, sync::Arc};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::rt::TokioIo;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, date_time_ymd,
@@ -11,10 +15,18 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use tempfile::TempDir;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::tls;
+use crate::{
+    pipeline::{RequestBody, full},
+    serve::serve,
+    tls,
+};
 
 /// A CA for callers, one for proxies, and one of somebody else's.
 pub(crate) struct World {
@@ -86,11 +98,7 @@ impl World {
         issued(&self.proxies, name, |_| ())
     }
 
-    /// Who the server takes the client for that shows this certificate; nothing if it breaks off.
-    async fn shake_hands(&self, authorities: &Authorities, shown: Option<&Issued>) -> Option<Certified> {
-        let server = tls::server(self.dir.path(), authorities.verifier().unwrap())
-            .await
-            .unwrap();
+    fn client(&self, shown: Option<&Issued>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         let root = CertificateDer::from_pem_file(self.dir.path().join("tls.crt")).unwrap();
         roots.add(root).unwrap();
@@ -98,13 +106,19 @@ impl World {
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots);
-        let client = match shown {
+        match shown {
             None => builder.with_no_client_auth(),
             Some(Issued { chain, key }) => {
                 let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
                 builder.with_client_auth_cert(chain.clone(), key).unwrap()
             }
-        };
+        }
+    }
+
+    /// Who the server takes the client for that shows this certificate; nothing if it breaks off.
+    async fn shake_hands(&self, authorities: &Authorities, shown: Option<&Issued>) -> Option<Certified> {
+        let server = tls::server(self.dir.path(), authorities.verifier()).await.unwrap();
+        let client = self.client(shown);
         let (near, far) = tokio::io::duplex(64 * 1024);
         let name = "localhost".try_into().unwrap();
         let connect = TlsConnector::from(Arc::new(client)).connect(name, near);
@@ -198,4 +212,70 @@ fn a_ca_is_refused_for_each_of_its_reasons() {
         let error = load(Some(people), Some(proxies));
         assert!(matches!(error, AuthoritiesError::Shared { .. }), "{people} {proxies}");
     }
+}
+
+#[tokio::test]
+async fn a_ca_that_has_changed_holds_on_open_connections_too() {
+    let world = World::new();
+    let authorities = world.authorities();
+    let jane = world.person("jane");
+    let peer = Peer::new("192.0.2.1:1000".parse().unwrap(), Some(&jane.chain));
+    let who = || name(Some(authorities.who(&peer, Moment::now()))).unwrap();
+    assert!(who().starts_with("jane"));
+    assert!(!authorities.reload().unwrap(), "nothing has changed");
+
+    let file = world.dir.path().join("people");
+    fs::write(&file, "junk").unwrap();
+    assert!(authorities.reload().is_err());
+    assert!(who().starts_with("jane"), "it stays as it was");
+    fs::copy(world.dir.path().join("proxies"), &file).unwrap();
+    assert!(matches!(authorities.reload(), Err(AuthoritiesError::Shared { .. })));
+
+    fs::write(&file, world.others.pem()).unwrap();
+    assert!(authorities.reload().unwrap());
+    assert_eq!(who(), "nobody");
+    assert_eq!(world.shake_hands(&authorities, Some(&jane)).await, None);
+    let other = issued(&world.others, "ann", |_| ());
+    let who = world.shake_hands(&authorities, Some(&other)).await;
+    assert_eq!(name(who).as_deref(), Some("ann dev system:authenticated"));
+}
+
+#[tokio::test]
+async fn each_request_of_a_connection_goes_with_who_has_made_it() {
+    let world = World::new();
+    let authorities = world.authorities();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = tls::server(world.dir.path(), authorities.verifier()).await.unwrap();
+    let answer = move |request: Request<RequestBody>| {
+        let peer = request.extensions().get::<Peer>().unwrap();
+        let who = name(Some(authorities.who(peer, Moment::now()))).unwrap();
+        let text = format!("{who} at {}", peer.address());
+        async move { Response::new(full(text)) }
+    };
+    let (end, ended) = oneshot::channel::<()>();
+    let ended = async { ended.await.unwrap_or_default() };
+    let task = tokio::spawn(serve(listener, config, answer, ended, Duration::from_secs(10)));
+    for (shown, expected) in [
+        (None, "nobody at 127.0.0.1"),
+        (Some(world.person("jane")), "jane dev system:authenticated at 127.0.0.1"),
+        (Some(world.proxy("front")), "a proxy at 127.0.0.1"),
+    ] {
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let client = TlsConnector::from(Arc::new(world.client(shown.as_ref())));
+        let tls = client.connect("localhost".try_into().unwrap(), tcp).await.unwrap();
+        let (mut client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
+        tokio::spawn(connection);
+        for _ in 0..2 {
+            let request = Request::builder()
+                .header("host", "localhost")
+                .body(Empty::<Bytes>::new())
+                .unwrap();
+            let answer = client.send_request(request).await.unwrap();
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, expected);
+        }
+    }
+    drop(end);
+    task.await.unwrap();
 }
