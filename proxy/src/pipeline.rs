@@ -7,6 +7,7 @@ pub mod headers;
 pub mod list;
 pub mod location;
 pub mod origin;
+mod own;
 pub mod path;
 pub mod requires;
 pub mod route;
@@ -16,10 +17,7 @@ pub mod whole_body;
 
 use std::{
     collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -40,10 +38,10 @@ use self::{
     requires::RequiresError,
     route::Route,
     tool::{Call, ToolError},
-    trace::Trace,
 };
 use crate::{
     BoxError,
+    account::{Account, Class, Recorded, Recorder},
     directory::{Active, Directory, Entry, Table},
     problem::Refusal,
     request_id::{self, RequestId},
@@ -77,29 +75,48 @@ pub struct Gateway<N, Z, D> {
     pub body_timeout: Duration,
     /// Set when the gateway is about to end, so that no new traffic comes.
     pub ending: Arc<AtomicBool>,
+    /// Where all that happens here is recorded.
+    pub recorder: Arc<Recorder>,
 }
 
 impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     /// Answers one request, whatever becomes of it.
-    pub async fn answer(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+    pub async fn answer(&self, request: Request<RequestBody>) -> Response<Recorded> {
         let id = RequestId::of(request.headers());
+        // Whatever happens from here on, even if nobody waits for the answer any more, ends in the account.
+        let (mut account, request) = Account::open(&self.recorder, request, id.clone());
         let mut served = None;
-        let mut response = match self.pass(request, &id, &mut served).await {
-            Ok(response) => response,
-            Err(refusal) => refusal.answer(&id),
+        let refused = |refusal: Refusal, account: &mut Account| {
+            account.fails(refusal.slug());
+            refusal.answer(&id)
         };
+        let mut response = match self.pass(request, &id, &mut account, &mut served).await {
+            Ok(response) => response,
+            Err(refusal) => refused(refusal, &mut account),
+        };
+        // 10. The record of the operation, before the caller can know of it.
+        if let Err(error) = account.settle(response.status()).await {
+            response = refused(Refusal::AuditFailed(error), &mut account);
+        }
         let headers = response.headers_mut();
         headers.insert(request_id::HEADER, id.header());
         if let Some(served) = served {
             served.tell(headers);
         }
-        response
+        account.close(response)
     }
 
-    async fn pass(&self, request: Request<RequestBody>, id: &RequestId, served: &mut Option<Served>) -> Answer {
+    async fn pass(
+        &self,
+        request: Request<RequestBody>,
+        id: &RequestId,
+        account: &mut Account,
+        served: &mut Option<Served>,
+    ) -> Answer {
         // 1. The path, before all else: every later step and the plugin itself must mean the same by it.
         let path = NormalPath::parse(request.uri().path()).map_err(Refusal::Path)?;
         let route = Route::of(&path);
+        account.is_for(Class::of(route));
         // What is open before login, and what is not ours to speak of at all, ends here.
         match route {
             Route::Health | Route::Ready => {
@@ -109,7 +126,8 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
                 return self.own_state(route);
             }
             Route::Outside => return Err(Refusal::NoRoute),
-            Route::Plugins
+            Route::Metrics
+            | Route::Plugins
             | Route::Tools
             | Route::Manifests
             | Route::Tool { .. }
@@ -119,6 +137,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
 
         // 2. Who calls, before anything is said about what there is and what there is not.
         let caller = self.authenticate(request.headers()).await?;
+        account.is_from(&caller);
 
         // 3. Whether there is such a route and method, which is the same for everybody.
         if route == Route::Unknown {
@@ -128,6 +147,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             .verb(request.method())
             .map_err(|allow| Refusal::Method { allow })?;
         match route {
+            Route::Metrics => self.metrics(&caller).await,
             Route::Plugins => self.plugins(&caller).await,
             Route::Tools => self.tools(&caller, request.uri().query()).await,
             Route::Manifests => Ok(json::<[(); 0]>(&[])),
@@ -135,17 +155,17 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
                 let origin = Origin {
                     caller: &caller,
                     id,
-                    trace: &Trace::of(request.headers()),
+                    trace: &account.trace(request.headers()),
                 };
-                self.tool(name, origin, verb, request, served).await
+                self.tool(name, origin, verb, request, account, served).await
             }
             Route::Plugin { name, below } => {
                 let origin = Origin {
                     caller: &caller,
                     id,
-                    trace: &Trace::of(request.headers()),
+                    trace: &account.trace(request.headers()),
                 };
-                self.plugin(name, below, origin, verb, request, served).await
+                self.plugin((name, below), origin, verb, request, account, served).await
             }
             Route::Health | Route::Ready | Route::Unknown | Route::Outside => Err(Refusal::NoRoute),
         }
@@ -154,11 +174,11 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     /// A plugin's own route.
     async fn plugin(
         &self,
-        name: &str,
-        below: &str,
+        (name, below): (&str, &str),
         origin: Origin<'_>,
         verb: Verb,
         request: Request<RequestBody>,
+        account: &mut Account,
         served: &mut Option<Served>,
     ) -> Answer {
         let caller = origin.caller;
@@ -166,6 +186,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let plugin = PluginName::parse(name).map_err(Refusal::Name)?;
         // 5. The caller's right on that name, existing or not: nobody learns of plugins that they may not use.
         let upgrade = is_upgrade(&request);
+        account.asks(&plugin, verb, below, upgrade);
         // A connection that is upgraded can change what it likes, whatever its method says.
         let verbs = if upgrade { vec![verb, Verb::Create] } else { vec![verb] };
         for verb in &verbs {
@@ -175,12 +196,14 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let table = self.table()?;
         let (entry, active) = serving(&table, &plugin)?;
         *served = Some(Served::of(&plugin, active));
+        account.is_served_by(active.revision);
         // 7. What the plugin's object requires of those who use this path, by the path that the plugin will see.
         let matched = entry.guards.routes(below);
         let (rights, request) = requires::of_route(&matched, &verbs, request, self.body_timeout)
             .await
             .map_err(Refusal::Requires)?;
         self.hold(entry, caller, &rights).await?;
+        account.begins().map_err(Refusal::AuditUnavailable)?;
         let forwarded = Forwarded {
             plugin: &plugin,
             below,
@@ -223,14 +246,17 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         origin: Origin<'_>,
         verb: Verb,
         request: Request<RequestBody>,
+        account: &mut Account,
         served: &mut Option<Served>,
     ) -> Answer {
         let caller = origin.caller;
         let ToolReference { plugin, tool } = ToolReference::parse(name).map_err(Refusal::Name)?;
+        account.calls(&plugin, &tool);
         self.authorize(caller, Part::Tools, verb, &plugin).await?;
         let table = self.table()?;
         let (entry, active) = serving(&table, &plugin)?;
         *served = Some(Served::of(&plugin, active));
+        account.is_served_by(active.revision);
         if !entry.tools.contains(&tool) {
             return Err(Refusal::NoTool);
         }
@@ -242,6 +268,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let arguments = arguments.await.map_err(Refusal::Arguments)?;
         let rights = requires::of_tool(guards, &arguments).map_err(Refusal::Requires)?;
         self.hold(entry, caller, &rights).await?;
+        account.begins().map_err(Refusal::AuditUnavailable)?;
         let call = Call {
             tool: &tool,
             arguments,
@@ -311,14 +338,6 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             }
         }
         Ok(items)
-    }
-
-    /// What the kubelet asks.
-    fn own_state(&self, route: Route<'_>) -> Answer {
-        if route == Route::Ready && (self.ending.load(Ordering::Relaxed) || self.directory.table().is_none()) {
-            return Err(Refusal::NotReady);
-        }
-        Ok(json(&serde_json::json!({"status": "ok"})))
     }
 
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
@@ -414,10 +433,15 @@ fn json<T: Serialize + ?Sized>(value: &T) -> Response<ResponseBody> {
 
 /// The same of JSON that is written already.
 fn json_text(text: Vec<u8>) -> Response<ResponseBody> {
+    whole(HeaderValue::from_static("application/json"), text)
+}
+
+/// An answer of the gateway's own, of whatever media type.
+fn whole(media_type: HeaderValue, text: Vec<u8>) -> Response<ResponseBody> {
     let mut response = Response::new(full(text));
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, media_type);
     // Each answer depends on who asks.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -20,10 +20,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::{
-    pipeline::{RequestBody, ResponseBody},
-    upgrades::Upgrades,
-};
+use crate::{account::Recorded, peer::Peer, pipeline::RequestBody, upgrades::Upgrades};
 
 /// A client that has not agreed on TLS by then does not want to.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,7 +54,7 @@ pub async fn serve<F, R>(
     grace: Duration,
 ) where
     F: Fn(Request<RequestBody>) -> R + Clone + Send + 'static,
-    R: Future<Output = Response<ResponseBody>> + Send + 'static,
+    R: Future<Output = Response<Recorded>> + Send + 'static,
 {
     let acceptor = TlsAcceptor::from(config);
     let (connections, upgrades) = (GracefulShutdown::new(), Upgrades::default());
@@ -96,7 +93,7 @@ pub async fn serve<F, R>(
 fn leased<F, R>(answer: F, upgrades: Upgrades) -> impl Fn(Request<RequestBody>) -> R + Clone + Send + 'static
 where
     F: Fn(Request<RequestBody>) -> R + Clone + Send + 'static,
-    R: Future<Output = Response<ResponseBody>> + Send + 'static,
+    R: Future<Output = Response<Recorded>> + Send + 'static,
 {
     move |mut request| {
         if request.headers().contains_key(header::UPGRADE) {
@@ -109,7 +106,7 @@ where
 async fn connection<F, R>(acceptor: TlsAcceptor, tcp: TcpStream, peer: SocketAddr, answer: F, watcher: Watcher)
 where
     F: Fn(Request<RequestBody>) -> R + Clone + Send + 'static,
-    R: Future<Output = Response<ResponseBody>> + Send + 'static,
+    R: Future<Output = Response<Recorded>> + Send + 'static,
 {
     let tls = match handshake(acceptor, tcp).await {
         Ok(tls) => tls,
@@ -120,7 +117,9 @@ where
     };
     let builder = builder(tls.get_ref().1.alpn_protocol() == Some(b"h2"));
     let service = service_fn(move |request: Request<Incoming>| {
-        let answered = answer(request.map(|body| body.map_err(Into::into).boxed_unsync()));
+        let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        request.extensions_mut().insert(Peer { address: peer });
+        let answered = answer(request);
         async { Ok::<_, Infallible>(answered.await) }
     });
     let connection = builder

@@ -20,12 +20,17 @@ use tracing_subscriber::{
 };
 
 use crate::{
+    access_log::AccessLog,
+    account::Recorder,
+    audit::{Lines, Trail},
+    directory::Table,
     flags::Flags,
     kubernetes::{SubjectAccessReviews, TokenReviews, Watched, watch},
     pipeline::Gateway,
     recent::{RandomError, RecentDecisions, RecentIdentities},
     serve,
     tls::{self, TlsError},
+    traces::{Traces, TracesError},
     upstream::Upstream,
 };
 
@@ -38,6 +43,9 @@ const GRACE: Duration = Duration::from_secs(25);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a caller may keep a plugin waiting for more of a body, and take to send the arguments of a tool.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The cluster that everything here is of.
+const HOME: &str = "home";
 
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +60,10 @@ pub enum StartError {
     Random(#[source] RandomError),
     #[error("failed to listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
+    #[error("failed to start what records are written by")]
+    Records(#[source] io::Error),
+    #[error("failed to send spans")]
+    Traces(#[source] TracesError),
     #[error("failed to wait for signals")]
     Signals(#[source] io::Error),
 }
@@ -77,25 +89,42 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
     let config = tls::server(&flags.serving_dir).await.map_err(StartError::Serving)?;
     // Read again for each connection; here only so that a missing file is told at once.
     tls::client(&flags.client_dir).await.map_err(StartError::Client)?;
+    let certificate_end = tls::end(&flags.serving_dir).await.map_err(StartError::Serving)?;
     let client = kube::Client::try_default().await.map_err(StartError::Kubernetes)?;
 
     let lifetimes = flags.lifetimes();
-    let upstream = Arc::new(Upstream::new(flags.client_dir));
+    let recorder = Arc::new(recorder(&flags).await?);
+    let metrics = Arc::clone(&recorder.metrics);
+    metrics.certificate_ends(certificate_end);
+    let upstream = Arc::new(Upstream::new(flags.client_dir).counted_in(Arc::clone(&metrics)));
     let directory = Watched::default();
     let (watched, kept) = (directory.clone(), Arc::clone(&upstream));
-    let (watching, namespace) = (client.clone(), flags.plugins_namespace);
-    tokio::spawn(async move { watch(watching, &namespace, watched, |table| kept.keep_only(table)).await });
+    let (watching, namespace, counted) = (client.clone(), flags.plugins_namespace, Arc::clone(&metrics));
+    let changed = move |table: &Table| {
+        kept.keep_only(table);
+        counted.changed(table);
+    };
+    tokio::spawn(async move { watch(watching, &namespace, watched, changed).await });
 
     let ending = Arc::new(AtomicBool::new(false));
-    let identities = RecentIdentities::new(TokenReviews::new(client.clone()), lifetimes);
+    let identities = RecentIdentities::new(
+        TokenReviews::new(client.clone()),
+        lifetimes,
+        Arc::clone(&metrics.identities),
+    );
     let gateway = Arc::new(Gateway {
         authenticator: identities.map_err(StartError::Random)?,
-        authorizer: RecentDecisions::new(SubjectAccessReviews::new(client), lifetimes),
+        authorizer: RecentDecisions::new(
+            SubjectAccessReviews::new(client),
+            lifetimes,
+            Arc::clone(&metrics.decisions),
+        ),
         directory,
         upstream,
         answer_timeout: ANSWER_TIMEOUT,
         body_timeout: BODY_TIMEOUT,
         ending: Arc::clone(&ending),
+        recorder: Arc::clone(&recorder),
     });
     let listener = TcpListener::bind(flags.listen)
         .await
@@ -115,6 +144,38 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
         async move { gateway.answer(request).await }
     };
     serve::serve(listener, config, answer, ended, GRACE).await;
+    end(recorder).await;
     tracing::info!("ended");
     Ok(())
+}
+
+/// All that records go to.
+async fn recorder(flags: &Flags) -> Result<Recorder, StartError> {
+    let traces = match flags.collector() {
+        Some(collector) => Some(Traces::to(&collector).await.map_err(StartError::Traces)?),
+        None => None,
+    };
+    let access_log = flags.access_log.then(AccessLog::stderr).transpose();
+    Ok(Recorder {
+        cluster: HOME.into(),
+        trail: Trail::start(Lines::stdout()).map_err(StartError::Records)?,
+        access_log: access_log.map_err(StartError::Records)?,
+        metrics: Arc::default(),
+        traces,
+    })
+}
+
+/// Has everything written that is still to be written.
+async fn end(recorder: Arc<Recorder>) {
+    recorder.trail.settle().await;
+    let rest = tokio::task::spawn_blocking(move || {
+        if let Some(log) = &recorder.access_log {
+            log.flush();
+        }
+        if let Some(traces) = &recorder.traces {
+            traces.end();
+        }
+    });
+    // Nothing in it panics, and whatever it could not write is lost now.
+    let _ = rest.await;
 }

@@ -5,6 +5,8 @@
 mod faults;
 #[path = "support/gateway.rs"]
 mod gateway;
+#[path = "support/records.rs"]
+mod records;
 #[path = "support/rogue.rs"]
 mod rogue;
 #[path = "support/rogue_socket.rs"]
@@ -37,6 +39,7 @@ use tokio::time::timeout;
 
 use self::{
     gateway::{Certificates, Ready, Swapped, Whole, gateway, request, stream_request, table},
+    records::Records,
     rogue::{DEFINITIONS, Rogue},
 };
 
@@ -57,6 +60,7 @@ struct Scene {
     rogue: Rogue,
     address: SocketAddr,
     certificates: Certificates,
+    records: Records,
 }
 
 impl Scene {
@@ -66,15 +70,23 @@ impl Scene {
 
     /// A scene in which a plugin and its caller may take this long.
     async fn limited(limits: Limits) -> Self {
+        Self::recorded(limits, Records::new()).await
+    }
+
+    /// The same, with what is recorded of it.
+    async fn recorded(limits: Limits, records: Records) -> Self {
         let certificates = Certificates::new();
         let (rogue, address) = Rogue::start(&certificates).await;
-        let (gateway, directory) = gateway(&certificates, table("rogue", &[address], &DEFINITIONS), limits);
+        let table = table("rogue", &[address], &DEFINITIONS);
+        records.recorder.metrics.changed(&table);
+        let (gateway, directory) = gateway(&certificates, table, limits, &records.recorder);
         Self {
             gateway,
             directory,
             rogue,
             address,
             certificates,
+            records,
         }
     }
 

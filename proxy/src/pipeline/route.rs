@@ -8,6 +8,9 @@ use super::path::NormalPath;
 /// All that is open before login. Whoever adds to this list adds what anybody may ask.
 pub const OPEN: [(&str, Route<'static>); 2] = [("/healthz", Route::Health), ("/readyz", Route::Ready)];
 
+/// What is counted. Its path is the right that it needs.
+pub const METRICS: &str = "/metrics";
+
 /// First segments below a plugin's root that the gateway keeps for itself.
 const RESERVED_BELOW_PLUGIN: [&str; 2] = ["static", "resources"];
 
@@ -21,6 +24,8 @@ pub enum Route<'a> {
     Health,
     /// Whether the gateway should get traffic.
     Ready,
+    /// What is counted, for those who may read it.
+    Metrics,
     /// The plugins that the caller may see.
     Plugins,
     /// The plugins' web pages.
@@ -42,6 +47,9 @@ impl<'a> Route<'a> {
         let path = path.as_str();
         if let Some((_, route)) = OPEN.iter().find(|(open, _)| *open == path) {
             return *route;
+        }
+        if path == METRICS {
+            return Self::Metrics;
         }
         if !path.starts_with("/api/") {
             return Self::Outside;
@@ -79,7 +87,7 @@ impl<'a> Route<'a> {
     /// The right that the method needs on this route, or the methods that the route takes.
     pub fn verb(self, method: &Method) -> Result<Verb, &'static str> {
         match self {
-            Self::Health | Self::Ready | Self::Plugins | Self::Tools | Self::Manifests => {
+            Self::Health | Self::Ready | Self::Metrics | Self::Plugins | Self::Tools | Self::Manifests => {
                 if matches!(*method, Method::GET | Method::HEAD) {
                     Ok(Verb::Get)
                 } else {
@@ -116,6 +124,8 @@ mod tests {
             ("/healthz", Route::Health),
             ("/healthz/", Route::Outside),
             ("/readyz", Route::Ready),
+            ("/metrics", Route::Metrics),
+            ("/metrics/", Route::Outside),
             ("/", Route::Outside),
             ("/api", Route::Outside),
             ("/api/", Route::Unknown),

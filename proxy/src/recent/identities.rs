@@ -5,7 +5,10 @@ use std::sync::Arc;
 use ring::{hmac, rand::SystemRandom};
 
 use super::{Lifetimes, Recent};
-use crate::pipeline::authenticate::{AuthenticateError, Authenticator, BearerToken, Caller};
+use crate::{
+    metrics::Lookups,
+    pipeline::authenticate::{AuthenticateError, Authenticator, BearerToken, Caller},
+};
 
 /// An authenticator whose answers hold for moments.
 pub struct RecentIdentities<N> {
@@ -20,12 +23,12 @@ pub struct RecentIdentities<N> {
 pub struct RandomError;
 
 impl<N> RecentIdentities<N> {
-    pub fn new(authenticator: N, lifetimes: Lifetimes) -> Result<Self, RandomError> {
+    pub fn new(authenticator: N, lifetimes: Lifetimes, lookups: Arc<Lookups>) -> Result<Self, RandomError> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| RandomError)?;
         Ok(Self {
             authenticator,
             key,
-            identities: Recent::new(lifetimes, Option::is_some),
+            identities: Recent::new(lifetimes, Option::is_some, lookups),
         })
     }
 
