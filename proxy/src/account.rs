@@ -191,26 +191,17 @@ impl Account {
         self.span.as_ref().map_or_else(|| Trace::of(headers), Spanning::trace)
     }
 
-    /// Records how the operation ended. Of a change that the plugin may have begun it is an error if its record is not safe.
+    /// Records how the operation ended. Of a change that the plugin may have begun it is an error if its record is not safe;
+    /// of whatever changed nothing the record need not be waited for.
     pub async fn settle(&mut self, status: StatusCode) -> Result<(), AuditError> {
         self.answered = Some((status, self.began.elapsed()));
         let Some(record) = self.record() else { return Ok(()) };
-        match &self.operation {
-            Some(Operation {
-                changes: true, begun, ..
-            }) => {
-                let begun = *begun;
-                self.recorder
-                    .trail
-                    .keep(record)
-                    .await
-                    .or_else(|error| if begun { Err(error) } else { Ok(()) })
-            }
-            _ => {
-                self.recorder.trail.note(record);
-                Ok(())
-            }
+        let waits = self.operation.as_ref().is_some_and(|it| it.changes && it.begun);
+        if waits {
+            return self.recorder.trail.keep(record).await;
         }
+        self.recorder.trail.note(record);
+        Ok(())
     }
 
     /// The answer, at whose end everything else is recorded.

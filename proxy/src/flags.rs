@@ -43,7 +43,7 @@ pub struct Flags {
     #[arg(long, env = "KITE_ACCESS_LOG", default_value_t = true, action = ArgAction::Set)]
     pub access_log: bool,
 
-    /// Address of the OpenTelemetry collector (OTLP over gRPC) that spans are sent to, as in http://collector:4317. Absent: none
+    /// Address of the OpenTelemetry collector (OTLP over gRPC) that spans are sent to, as in <http://collector:4317>. Absent: none
     /// are made.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,

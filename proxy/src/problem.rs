@@ -289,7 +289,7 @@ impl Refusal {
                 "nothing was changed, because no record of it would be kept at the moment: try again"
             }
             Self::AuditFailed(_) => {
-                "the plugin was asked, but the record of it may be lost: look what was changed before you try again"
+                "the plugin may have done it, and the record of it may be lost: look what was changed before you try again"
             }
             Self::NotReady | Self::Unready(_) => "the gateway is starting or ending: try again",
             Self::NoPlugin => "there is no plugin of this name",

@@ -312,4 +312,22 @@ mod tests {
         };
         timeout(3 * PAUSE, seen).await.unwrap();
     }
+
+    #[tokio::test]
+    async fn where_answers_came_from_is_counted() {
+        let api = asked(LONG, Duration::ZERO, LONG);
+        let counts = || api.recent.lookups.counts().map(|(_, count)| count).collect::<Vec<_>>();
+        assert_eq!(api.ask(1).await, Ok(true));
+        assert_eq!(api.ask(1).await, Ok(true));
+        api.will(Ok(false));
+        assert_eq!(api.ask(2).await, Ok(false));
+        assert_eq!((counts(), api.recent.lookups.failures()), (vec![1, 0, 2], 0));
+        let (answered, unanswered) = api.recent.lookups.last();
+        assert!(answered.is_some() && unanswered.is_none());
+        api.will(Err(Failed::Down));
+        assert_eq!(api.ask(2).await, Ok(false));
+        assert_eq!(api.ask(3).await, Err(Failed::Down));
+        assert_eq!(counts(), [1, 1, 3]);
+        assert!(api.recent.lookups.failures() >= 1 && api.recent.lookups.last().1.is_some());
+    }
 }

@@ -26,6 +26,7 @@ use crate::{
     directory::Table,
     flags::Flags,
     kubernetes::{SubjectAccessReviews, TokenReviews, Watched, watch},
+    metrics::Metrics,
     pipeline::Gateway,
     recent::{RandomError, RecentDecisions, RecentIdentities},
     serve,
@@ -97,14 +98,7 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
     let metrics = Arc::clone(&recorder.metrics);
     metrics.certificate_ends(certificate_end);
     let upstream = Arc::new(Upstream::new(flags.client_dir).counted_in(Arc::clone(&metrics)));
-    let directory = Watched::default();
-    let (watched, kept) = (directory.clone(), Arc::clone(&upstream));
-    let (watching, namespace, counted) = (client.clone(), flags.plugins_namespace, Arc::clone(&metrics));
-    let changed = move |table: &Table| {
-        kept.keep_only(table);
-        counted.changed(table);
-    };
-    tokio::spawn(async move { watch(watching, &namespace, watched, changed).await });
+    let directory = followed(client.clone(), flags.plugins_namespace, &upstream, &metrics);
 
     let ending = Arc::new(AtomicBool::new(false));
     let identities = RecentIdentities::new(
@@ -149,6 +143,18 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
     Ok(())
 }
 
+/// The table of plugins, which is kept current from now on.
+fn followed(client: kube::Client, namespace: String, upstream: &Arc<Upstream>, metrics: &Arc<Metrics>) -> Watched {
+    let directory = Watched::default();
+    let (watched, upstream, metrics) = (directory.clone(), Arc::clone(upstream), Arc::clone(metrics));
+    let changed = move |table: &Table| {
+        upstream.keep_only(table);
+        metrics.changed(table);
+    };
+    tokio::spawn(async move { watch(client, &namespace, watched, changed).await });
+    directory
+}
+
 /// All that records go to.
 async fn recorder(flags: &Flags) -> Result<Recorder, StartError> {
     let traces = match flags.collector() {
@@ -167,15 +173,15 @@ async fn recorder(flags: &Flags) -> Result<Recorder, StartError> {
 
 /// Has everything written that is still to be written.
 async fn end(recorder: Arc<Recorder>) {
-    recorder.trail.settle().await;
-    let rest = tokio::task::spawn_blocking(move || {
-        if let Some(log) = &recorder.access_log {
+    let others = Arc::clone(&recorder);
+    let others = tokio::task::spawn_blocking(move || {
+        if let Some(log) = &others.access_log {
             log.flush();
         }
-        if let Some(traces) = &recorder.traces {
+        if let Some(traces) = &others.traces {
             traces.end();
         }
     });
-    // Nothing in it panics, and whatever it could not write is lost now.
-    let _ = rest.await;
+    // Nothing of it panics, and whatever could not be written is lost now.
+    let _ = tokio::join!(recorder.trail.settle(), others);
 }

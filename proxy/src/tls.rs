@@ -79,10 +79,7 @@ pub async fn end(dir: &Path) -> Result<Timestamp, TlsError> {
             let end = certificate.validity().not_after.timestamp();
             Ok(Timestamp::from_second(end).unwrap_or(Timestamp::MAX))
         }
-        Err(error) => Err(TlsError::Certificate {
-            path,
-            source: error.into(),
-        }),
+        Err(error) => Err(TlsError::Certificate { path, source: error }),
     }
 }
 

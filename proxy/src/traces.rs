@@ -30,6 +30,8 @@ use crate::pipeline::trace::Trace;
 pub enum TracesError {
     #[error("failed to read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("failed to find the CA of a collector that is reached by https")]
+    NoCa,
     #[error("failed to make the exporter of spans")]
     Exporter(#[source] ExporterBuildError),
 }
@@ -79,6 +81,8 @@ impl Traces {
             })?;
             let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
             builder = builder.with_tls_config(tls);
+        } else if collector.endpoint.starts_with("https:") {
+            return Err(TracesError::NoCa);
         }
         let exporter = builder.build().map_err(TracesError::Exporter)?;
         let resource = Resource::builder()
@@ -167,4 +171,23 @@ fn remote(trace: &Trace) -> Option<SpanContext> {
     let flags = u8::from_str_radix(parts.next()?, 16).ok()?;
     let state = TraceState::from_str(trace.state()).unwrap_or_default();
     Some(SpanContext::new(id, span, TraceFlags::new(flags), true, state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_collector_whose_certificate_nobody_could_verify_is_refused() {
+        let to = async |ca: Option<&str>| {
+            let collector = Collector {
+                endpoint: "https://collector:4317".to_owned(),
+                ca: ca.map(PathBuf::from),
+                ratio: 1.0,
+            };
+            Traces::to(&collector).await.err()
+        };
+        assert!(matches!(to(None).await, Some(TracesError::NoCa)));
+        assert!(matches!(to(Some("/nonexistent")).await, Some(TracesError::Read { .. })));
+    }
 }

@@ -66,6 +66,7 @@ impl Upstream {
     }
 
     /// The same, with its failures counted in `metrics`.
+    #[must_use]
     pub fn counted_in(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..self }
     }

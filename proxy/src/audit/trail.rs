@@ -273,3 +273,73 @@ impl<S: AuditSink> Writer<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc as channel;
+
+    use super::*;
+    use crate::audit::{Kind, Outcome, SinkError};
+
+    /// Keeps a batch for each turn that it gets, and is stuck without.
+    struct Stuck(channel::Receiver<()>);
+
+    impl AuditSink for Stuck {
+        async fn keep(&mut self, _: &[Record]) -> Result<(), SinkError> {
+            // Ends with the test.
+            let _ = self.0.recv();
+            Ok(())
+        }
+    }
+
+    fn record() -> Record {
+        Record {
+            time: jiff::Timestamp::UNIX_EPOCH,
+            request_id: "r-1".to_owned(),
+            kind: Kind::Plugin,
+            caller: None,
+            source: None,
+            cluster: "home".into(),
+            plugin: kite_api::PluginName::parse("hello").unwrap(),
+            revision: None,
+            operation: "get /".to_owned(),
+            outcome: Outcome::Succeeded,
+            status: None,
+            duration: Duration::ZERO,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_sink_that_is_stuck_and_what_is_lost_is_counted() {
+        let (turns, stuck) = channel::channel();
+        let trail = Trail::start(Stuck(stuck)).unwrap();
+        let many = (QUEUE + 4 * BATCH) * GATHERED;
+        (0..many).for_each(|_| trail.note(record()));
+        let standing = trail.standing();
+        assert!(standing.lost > 0 && standing.kept == 0, "{standing:?}");
+        assert!(
+            standing.lost % GATHERED as u64 == 0 && standing.lost < many as u64,
+            "{standing:?}"
+        );
+        assert_eq!(trail.may_begin(), Err(AuditError::Stalled));
+        drop(turns);
+        let began = Instant::now();
+        while trail.standing().kept < many as u64 - standing.lost {
+            assert!(began.elapsed() < Duration::from_secs(10), "{:?}", trail.standing());
+            thread::yield_now();
+        }
+        assert_eq!(trail.may_begin(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_is_kept_before_it_settles() {
+        let (turns, free) = channel::channel();
+        drop(turns);
+        let trail = Trail::start(Stuck(free)).unwrap();
+        trail.keep(record()).await.unwrap();
+        (0..GATHERED + 1).for_each(|_| trail.note(record()));
+        trail.settle().await;
+        assert_eq!(trail.standing().kept, GATHERED as u64 + 2);
+    }
+}

@@ -67,7 +67,7 @@ impl Lookups {
         (super::known(&self.answered), super::known(&self.unanswered))
     }
 
-    pub(super) fn counts(&self) -> impl Iterator<Item = (Found, u64)> {
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (Found, u64)> {
         let counts = self.found.iter().map(|count| count.load(Ordering::Relaxed));
         Found::ALL.into_iter().zip(counts)
     }
@@ -76,7 +76,7 @@ impl Lookups {
         &self.times
     }
 
-    pub(super) fn failures(&self) -> u64 {
+    pub(crate) fn failures(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 }

@@ -37,7 +37,11 @@ impl Collector for Page {
         self.requests(&mut encoder)?;
         self.plugins(&mut encoder)?;
         self.lookups(&mut encoder)?;
-        self.single(&mut encoder)
+        self.counters(&mut encoder)?;
+        self.gauges(&mut encoder)?;
+        let help = "The version of the gateway";
+        let mut metric = encoder.encode_descriptor("kite_gateway_build", help, None, MetricType::Info)?;
+        metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
     }
 }
 
@@ -161,7 +165,7 @@ impl Page {
         Ok(())
     }
 
-    fn single(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    fn counters(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let counters = [
             (
                 "kite_gateway_directory_changes",
@@ -190,6 +194,10 @@ impl Page {
                 count(&mut metric, number)?;
             }
         }
+        Ok(())
+    }
+
+    fn gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let moment = |second: i64| u64::try_from(second).ok().filter(|second| *second > 0);
         let gauges = [
             (
@@ -224,9 +232,7 @@ impl Page {
                 metric.encode_gauge(&number)?;
             }
         }
-        let help = "The version of the gateway";
-        let mut metric = encoder.encode_descriptor("kite_gateway_build", help, None, MetricType::Info)?;
-        metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+        Ok(())
     }
 }
 

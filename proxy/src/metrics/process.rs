@@ -20,7 +20,7 @@ impl Process {
     }
 }
 
-/// Of the line `VmRSS:    1234 kB` (proc_pid_status(5)).
+/// Of the line `VmRSS:    1234 kB` of proc(5).
 fn resident(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
