@@ -167,16 +167,22 @@ mod tests {
 
     /// Text that is written, once it may be.
     #[derive(Clone, Default)]
-    struct Out(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Out(Arc<State>);
+
+    #[derive(Default)]
+    struct State {
+        text: Mutex<(bool, Vec<u8>)>,
+        opened: Condvar,
+    }
 
     impl Out {
         fn open(&self) {
-            self.0.0.lock().unwrap().0 = true;
-            self.0.1.notify_all();
+            self.0.text.lock().unwrap().0 = true;
+            self.0.opened.notify_all();
         }
 
         fn lines(&self) -> usize {
-            let written = self.0.0.lock().unwrap().1.clone();
+            let written = self.0.text.lock().unwrap().1.clone();
             String::from_utf8(written).unwrap().lines().count()
         }
     }
@@ -185,8 +191,8 @@ mod tests {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let mut state = self
                 .0
-                .1
-                .wait_while(self.0.0.lock().unwrap(), |(open, _)| !*open)
+                .opened
+                .wait_while(self.0.text.lock().unwrap(), |(open, _)| !*open)
                 .unwrap();
             state.1.extend_from_slice(bytes);
             Ok(bytes.len())

@@ -108,21 +108,21 @@ pub fn is_ready(checks: &[Check]) -> bool {
 mod tests {
     use super::*;
 
-    fn at(second: i64) -> Option<Timestamp> {
-        Some(Timestamp::from_second(second).unwrap())
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
     }
 
     fn checks(spoil: impl FnOnce(&mut Known)) -> (bool, Vec<&'static str>) {
         let mut known = Known {
             listed: true,
-            last_change: at(50),
-            answered: at(90),
-            unanswered: at(80),
-            certificate_end: at(200),
+            last_change: Some(at(50)),
+            answered: Some(at(90)),
+            unanswered: Some(at(80)),
+            certificate_end: Some(at(200)),
             ..Known::default()
         };
         spoil(&mut known);
-        let checks = known.checks(Timestamp::from_second(100).unwrap());
+        let checks = known.checks(at(100));
         let failed = checks.iter().filter(|check| !check.ok).map(|check| check.name);
         (is_ready(&checks), failed.collect())
     }
@@ -134,10 +134,13 @@ mod tests {
         assert_eq!(checks(|known| known.listed = false), (false, vec!["directory"]));
         assert_eq!(checks(|known| known.ending = true), (false, vec!["ending"]));
         assert_eq!(
-            checks(|known| known.certificate_end = at(100)),
+            checks(|known| known.certificate_end = Some(at(100))),
             (false, vec!["certificate"])
         );
-        assert_eq!(checks(|known| known.unanswered = at(90)), (true, vec!["api-server"]));
+        assert_eq!(
+            checks(|known| known.unanswered = Some(at(90))),
+            (true, vec!["api-server"])
+        );
         assert_eq!(
             checks(|known| known.audit = Some(AuditError::Stalled)),
             (true, vec!["audit"])

@@ -319,7 +319,7 @@ mod tests {
         let standing = trail.standing();
         assert!(standing.lost > 0 && standing.kept == 0, "{standing:?}");
         assert!(
-            standing.lost % GATHERED as u64 == 0 && standing.lost < many as u64,
+            standing.lost.is_multiple_of(GATHERED as u64) && standing.lost < many as u64,
             "{standing:?}"
         );
         assert_eq!(trail.may_begin(), Err(AuditError::Stalled));
@@ -338,7 +338,7 @@ mod tests {
         drop(turns);
         let trail = Trail::start(Stuck(free)).unwrap();
         trail.keep(record()).await.unwrap();
-        (0..GATHERED + 1).for_each(|_| trail.note(record()));
+        (0..=GATHERED).for_each(|_| trail.note(record()));
         trail.settle().await;
         assert_eq!(trail.standing().kept, GATHERED as u64 + 2);
     }
