@@ -41,6 +41,11 @@ fn rights(rendered: &str) -> String {
                     .join(",")
             };
             let (groups, resources, verbs) = (list("apiGroups"), list("resources"), list("verbs"));
+            let urls = list("nonResourceURLs");
+            if !urls.is_empty() {
+                lines.push(format!("{kind} {name} in {namespace}: URLs {urls}: {verbs}"));
+                continue;
+            }
             let names = match list("resourceNames") {
                 names if names.is_empty() => names,
                 names => format!(" ({names})"),
@@ -124,6 +129,8 @@ fn each_value_has_its_effect() {
         "--set-string=gateway.nodeSelector.disk=ssd,operator.nodeSelector.disk=hdd",
         "--set=gateway.tolerations[0].key=spot,operator.tolerations[0].key=slow",
         "--set=operator.logFilter=debug",
+        "--set=gateway.accessLog=false,gateway.traces.percent=55,gateway.traces.caSecret=otlp-ca",
+        "--set=gateway.traces.endpoint=https://collector.monitoring:4317",
         "--set-string=plugins.quota.pods=7",
         "--set=plugins.defaults.limits.memory=77Mi",
         "--set=rbac.aggregateToBuiltIn=true",
@@ -150,6 +157,11 @@ fn each_value_has_its_effect() {
         "key: spot",
         "key: slow",
         "value: \"debug\"",
+        "--access-log=false",
+        "--otlp-endpoint=https://collector.monitoring:4317",
+        "--trace-percent=55",
+        "--otlp-ca=/etc/kite/otlp/ca.crt",
+        "secretName: otlp-ca",
         "pods: \"7\"",
         "memory: 77Mi",
         "aggregate-to-view: \"true\"",
@@ -231,6 +243,10 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         ),
         (&["--namespace=default", "--set=operator.image.digest=latest"], "digest"),
         (&["--namespace=default", "--set=gatway.replicas=3"], "gatway"),
+        (
+            &["--namespace=default", "--set=gateway.traces.endpoint=collector:4317"],
+            "endpoint",
+        ),
         (
             &["--namespace=default", "--set=pluginsNamespace=Upper"],
             "pluginsNamespace",

@@ -4,10 +4,10 @@ mod entrance;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{ArgAction, Parser};
 
 pub use self::entrance::EntranceFlags;
-use crate::{pipeline::cluster::ClusterName, recent::Lifetimes};
+use crate::{pipeline::cluster::ClusterName, recent::Lifetimes, traces::Collector};
 
 /// Whoever was just given a right should not wait for it.
 const REFUSAL: Duration = Duration::from_secs(2);
@@ -48,6 +48,22 @@ pub struct Flags {
 
     #[command(flatten)]
     pub entrance: EntranceFlags,
+    /// Whether each request is told in the access log, on standard error.
+    #[arg(long, env = "KITE_ACCESS_LOG", default_value_t = true, action = ArgAction::Set)]
+    pub access_log: bool,
+
+    /// Address of the OpenTelemetry collector (OTLP over gRPC) that spans are sent to, as in <http://collector:4317>. Absent: none
+    /// are made.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+
+    /// File with what the collector's certificate is signed by, where its address begins with https.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
+    pub otlp_ca: Option<PathBuf>,
+
+    /// Of how many of the traces that begin here spans are sent, in percent. Of others the caller says it.
+    #[arg(long, env = "KITE_TRACE_PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub trace_percent: u8,
 }
 
 impl Flags {
@@ -59,5 +75,16 @@ impl Flags {
             no: yes.min(REFUSAL),
             outage: Duration::from_secs(self.outage_seconds.into()),
         }
+    }
+
+    /// Where spans go, if they go anywhere.
+    pub fn collector(&self) -> Option<Collector> {
+        // An empty variable is one that was not set.
+        let endpoint = self.otlp_endpoint.clone().filter(|endpoint| !endpoint.is_empty())?;
+        Some(Collector {
+            endpoint,
+            ca: self.otlp_ca.clone(),
+            ratio: f64::from(self.trace_percent) / 100.0,
+        })
     }
 }

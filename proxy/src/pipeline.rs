@@ -9,6 +9,7 @@ pub mod headers;
 pub mod list;
 pub mod location;
 pub mod origin;
+mod own;
 pub mod path;
 pub mod requires;
 pub mod route;
@@ -21,10 +22,7 @@ pub mod whole_body;
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -33,7 +31,6 @@ use futures::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use kite_api::{PluginName, ToolReference, Verb, rights::Right};
-use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
@@ -49,10 +46,10 @@ use self::{
     route::Route,
     same_origin::Asked,
     tool::{Call, ToolError},
-    trace::Trace,
 };
 use crate::{
     BoxError,
+    account::{Account, Class, Recorded, Recorder},
     directory::{Active, Directory, Entry, Table},
     openapi,
     peer::Peer,
@@ -89,37 +86,50 @@ pub struct Gateway<N, Z, D> {
     pub home_cluster: ClusterName,
     /// Set when the gateway is about to end, so that no new traffic comes.
     pub ending: Arc<AtomicBool>,
+    /// Where all that happens here is recorded.
+    pub recorder: Arc<Recorder>,
 }
 
 impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     /// Answers one request, whatever becomes of it.
-    pub async fn answer(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+    pub async fn answer(&self, request: Request<RequestBody>) -> Response<Recorded> {
         let id = RequestId::of(request.headers());
-        let (mut served, mut renewed) = (None, Vec::new());
-        let mut response = match self.pass(request, &id, &mut served, &mut renewed).await {
-            Ok(response) => response,
-            Err(refusal) => refusal.answer(&id),
+        // Whatever happens from here on, even if nobody waits for the answer any more, ends in the account.
+        let (mut account, request) = Account::open(&self.recorder, request, id.clone());
+        let mut told = Told::default();
+        let refused = |refusal: Refusal, account: &mut Account| {
+            account.fails(refusal.slug());
+            refusal.answer(&id)
         };
+        let mut response = match self.pass(request, &id, &mut account, &mut told).await {
+            Ok(response) => response,
+            Err(refusal) => refused(refusal, &mut account),
+        };
+        // 10. The record of the operation, before the caller can know of it.
+        if let Err(error) = account.settle(response.status()).await {
+            response = refused(Refusal::AuditFailed(error), &mut account);
+        }
         let headers = response.headers_mut();
-        session::give(headers, renewed);
+        session::give(headers, told.renewed);
         headers.insert(request_id::HEADER, id.header());
-        if let Some(served) = served {
+        if let Some(served) = told.served {
             served.tell(headers);
         }
-        response
+        account.close(response)
     }
 
     async fn pass(
         &self,
         request: Request<RequestBody>,
         id: &RequestId,
-        served: &mut Option<Served>,
-        renewed: &mut Vec<HeaderValue>,
+        account: &mut Account,
+        told: &mut Told,
     ) -> Answer {
         // 1. The path, before all else: every later step and the plugin itself must mean the same by it.
         let path = NormalPath::parse(request.uri().path()).map_err(Refusal::Path)?;
         let route = Route::of(&path);
         let row = route.row();
+        account.is_for(Class::of(route));
         // What is open before login, and what is not ours to speak of at all, ends here.
         if let Some(row) = row.filter(|row| row.is_open(request.method())) {
             row.verb(request.method()).map_err(|allow| Refusal::Method { allow })?;
@@ -140,6 +150,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         };
         same_origin::check(asked, &arrival.way, &self.entrance.origins).map_err(Refusal::CrossSite)?;
         let caller = &arrival.caller;
+        account.is_from(caller);
 
         // 3. Whether there is such a route and method, which is the same for everybody.
         let row = row.ok_or(Refusal::NoRoute)?;
@@ -147,9 +158,10 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         match route {
             // Whoever only asks how long their session lasts does not make it longer.
             Route::Session => return self.session(&arrival, request.method(), request.headers()).await,
-            _ => *renewed = self.renewed(&arrival, request.headers()),
+            _ => told.renewed = self.renewed(&arrival, request.headers()),
         }
         match route {
+            Route::Metrics => self.metrics(caller).await,
             Route::Plugins => self.plugins(caller).await,
             Route::Tools => self.tools(caller, request.uri().query()).await,
             Route::Manifests => Ok(json::<[(); 0]>(&[])),
@@ -157,19 +169,20 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
                 let origin = Origin {
                     caller,
                     id,
-                    trace: &Trace::of(request.headers()),
+                    trace: &account.trace(request.headers()),
                     cluster: &self.home_cluster,
                 };
-                self.tool(name, origin, verb, request, served).await
+                self.tool(name, origin, verb, request, account, &mut told.served).await
             }
             Route::Plugin { name, below } => {
                 let origin = Origin {
                     caller,
                     id,
-                    trace: &Trace::of(request.headers()),
+                    trace: &account.trace(request.headers()),
                     cluster: &self.home_cluster,
                 };
-                self.plugin(name, below, origin, verb, request, served).await
+                self.plugin((name, below), origin, verb, request, account, &mut told.served)
+                    .await
             }
             Route::Health | Route::Ready | Route::Document | Route::Session | Route::Unknown | Route::Outside => {
                 Err(Refusal::NoRoute)
@@ -180,26 +193,22 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     /// What is open before login.
     async fn before_login(&self, route: Route<'_>, request: Request<RequestBody>) -> Answer {
         match route {
-            Route::Session => return self.log_in(request).await,
-            Route::Document => return Ok(openapi::answer(request.headers())),
-            Route::Ready if self.ending.load(Ordering::Relaxed) || self.directory.table().is_none() => {
-                return Err(Refusal::NotReady);
-            }
-            Route::Health | Route::Ready => {}
+            Route::Session => self.log_in(request).await,
+            Route::Document => Ok(openapi::answer(request.headers())),
+            Route::Health | Route::Ready => self.own_state(route),
             // Nothing else is open, whatever the table says.
-            _ => return Err(Refusal::NoRoute),
+            _ => Err(Refusal::NoRoute),
         }
-        Ok(json(&Alive { status: Well::Ok }))
     }
 
     /// A plugin's own route.
     async fn plugin(
         &self,
-        name: &str,
-        below: &str,
+        (name, below): (&str, &str),
         origin: Origin<'_>,
         verb: Verb,
         request: Request<RequestBody>,
+        account: &mut Account,
         served: &mut Option<Served>,
     ) -> Answer {
         let caller = origin.caller;
@@ -208,6 +217,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let cluster = cluster::named(request.headers(), request.uri().query()).map_err(Refusal::Cluster)?;
         // 5. The caller's right on that name, existing or not: nobody learns of plugins that they may not use.
         let upgrade = is_upgrade(&request);
+        account.asks(&plugin, verb, below, upgrade);
         // A connection that is upgraded can change what it likes, whatever its method says.
         let verbs = if upgrade { vec![verb, Verb::Create] } else { vec![verb] };
         for verb in &verbs {
@@ -218,12 +228,14 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let table = self.table()?;
         let (entry, active) = serving(&table, &plugin)?;
         *served = Some(Served::of(&plugin, active));
+        account.is_served_by(active.revision);
         // 7. What the plugin's object requires of those who use this path, by the path that the plugin will see.
         let matched = entry.guards.routes(below);
         let (rights, request) = requires::of_route(&matched, &verbs, request, self.body_timeout)
             .await
             .map_err(Refusal::Requires)?;
         self.hold(entry, caller, &rights).await?;
+        account.begins().map_err(Refusal::AuditUnavailable)?;
         let forwarded = Forwarded {
             plugin: &plugin,
             below,
@@ -285,16 +297,19 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         origin: Origin<'_>,
         verb: Verb,
         request: Request<RequestBody>,
+        account: &mut Account,
         served: &mut Option<Served>,
     ) -> Answer {
         let caller = origin.caller;
         let ToolReference { plugin, tool } = ToolReference::parse(name).map_err(Refusal::Name)?;
         let cluster = cluster::named(request.headers(), request.uri().query()).map_err(Refusal::Cluster)?;
+        account.calls(&plugin, &tool);
         self.authorize(caller, Part::Tools, verb, &plugin).await?;
         self.find_cluster(cluster.as_deref())?;
         let table = self.table()?;
         let (entry, active) = serving(&table, &plugin)?;
         *served = Some(Served::of(&plugin, active));
+        account.is_served_by(active.revision);
         if !entry.tools.contains(&tool) {
             return Err(Refusal::NoTool);
         }
@@ -306,6 +321,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let arguments = arguments.await.map_err(Refusal::Arguments)?;
         let rights = requires::of_tool(guards, &arguments).map_err(Refusal::Requires)?;
         self.hold(entry, caller, &rights).await?;
+        account.begins().map_err(Refusal::AuditUnavailable)?;
         let call = Call {
             tool: &tool,
             arguments,
@@ -447,17 +463,12 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     }
 }
 
-/// What probes are told.
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct Alive {
-    status: Well,
-}
-
-#[derive(JsonSchema, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-enum Well {
-    Ok,
+/// What an answer tells beside what was asked for.
+#[derive(Default)]
+struct Told {
+    served: Option<Served>,
+    /// The cookies of a session that goes on.
+    renewed: Vec<HeaderValue>,
 }
 
 /// Which plugin and revision an answer is of, or would have been.
@@ -499,10 +510,15 @@ fn json<T: Serialize + ?Sized>(value: &T) -> Response<ResponseBody> {
 
 /// The same of JSON that is written already.
 fn json_text(text: Vec<u8>) -> Response<ResponseBody> {
+    whole(HeaderValue::from_static("application/json"), text)
+}
+
+/// An answer of the gateway's own, of whatever media type.
+fn whole(media_type: HeaderValue, text: Vec<u8>) -> Response<ResponseBody> {
     let mut response = Response::new(full(text));
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, media_type);
     // Each answer depends on who asks.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

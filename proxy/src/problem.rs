@@ -11,6 +11,7 @@ use serde::Serialize;
 
 pub use self::known::KNOWN;
 use crate::{
+    audit::AuditError,
     pipeline::{
         ResponseBody,
         authenticate::{AuthenticateError, CredentialError},
@@ -25,6 +26,7 @@ use crate::{
         tool::{ArgumentsError, CallFailure, ToolError},
         whole_body::WholeBodyError,
     },
+    readiness::Check,
     request_id::RequestId,
     session::SessionError,
     slowdown::TooMany,
@@ -108,6 +110,14 @@ pub enum Refusal {
     Requires(#[source] RequiresError),
     #[error("failed to find the gateway ready")]
     NotReady,
+    #[error("failed to find every check passed")]
+    Unready(Vec<Check>),
+    #[error("failed to find the caller's right to read the metrics")]
+    NoMetrics,
+    #[error("failed to begin a change whose record would be kept")]
+    AuditUnavailable(#[source] AuditError),
+    #[error("failed to keep the record of a change that was made")]
+    AuditFailed(#[source] AuditError),
     #[error("failed to find the plugin")]
     NoPlugin,
     #[error("failed to find the tool")]
@@ -160,6 +170,9 @@ pub(crate) struct Document<'a> {
     request_id: &'a str,
     /// The detail again, for clients that know no problem documents.
     error: &'a str,
+    /// What was looked at, where the gateway is asked whether it is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<&'a [Check]>,
 }
 
 /// All types of problems.
@@ -213,8 +226,17 @@ impl Refusal {
             detail: &detail,
             request_id: id.as_str(),
             error: &detail,
+            checks: match self {
+                Self::Unready(checks) => Some(checks),
+                _ => None,
+            },
         };
         serde_json::to_vec(&document).unwrap_or_default()
+    }
+
+    /// The last part of the problem's type.
+    pub fn slug(&self) -> &'static str {
+        self.kind().slug
     }
 
     /// Tells the log what the caller is not told. A caller's own mistakes are of no interest to a cluster's admin.
@@ -248,8 +270,10 @@ impl Refusal {
             Self::Handshake(HandshakeError::Version) => (S::UPGRADE_REQUIRED, "websocket-version", "The version of WebSocket is another"),
             Self::Handshake(HandshakeError::Body | HandshakeError::Keys | HandshakeError::Malformed(_)) => (S::BAD_REQUEST, "invalid-handshake", "The WebSocket handshake is malformed"),
             Self::Authorize(_) => (S::SERVICE_UNAVAILABLE, "authorization-unavailable", "The caller's rights could not be checked"),
-            Self::Forbidden { .. } => (S::FORBIDDEN, "forbidden", "The caller may not do this"),
-            Self::NotReady => (S::SERVICE_UNAVAILABLE, "not-ready", "The gateway is not ready"),
+            Self::AuditUnavailable(_) => (S::SERVICE_UNAVAILABLE, "audit-unavailable", "The operation could not be recorded"),
+            Self::AuditFailed(_) => (S::INTERNAL_SERVER_ERROR, "audit-failed", "The operation was made and not recorded"),
+            Self::Forbidden { .. } | Self::NoMetrics => (S::FORBIDDEN, "forbidden", "The caller may not do this"),
+            Self::NotReady | Self::Unready(_) => (S::SERVICE_UNAVAILABLE, "not-ready", "The gateway is not ready"),
             Self::NoPlugin => (S::NOT_FOUND, "no-such-plugin", "There is no such plugin"),
             Self::NoTool | Self::Tool(ToolError::NotOffered) => (S::NOT_FOUND, "no-such-tool", "There is no such tool"),
             Self::NotLoaded => (S::SERVICE_UNAVAILABLE, "not-loaded", "The plugin is not loaded"),
@@ -318,7 +342,16 @@ impl Refusal {
                 return format!("you lack the verb {verb} on this plugin: ask for a role such as kite-plugins-user")
                     .into();
             }
-            Self::NotReady => "the gateway is starting or ending: try again",
+            Self::NoMetrics => {
+                "you lack the verb get on the URL /metrics: ask for the role kite-plugins-metrics-reader"
+            }
+            Self::AuditUnavailable(_) => {
+                "nothing was changed, because no record of it would be kept at the moment: try again"
+            }
+            Self::AuditFailed(_) => {
+                "the plugin may have done it, and the record of it may be lost: look what was changed before you try again"
+            }
+            Self::NotReady | Self::Unready(_) => "the gateway is starting or ending: try again",
             Self::NoPlugin => "there is no plugin of this name",
             Self::NotLoaded => "the plugin is disabled or not loaded: the status of its KitePlugin says why",
             Self::NoEndpoint { .. } => "no pod of the plugin can be reached at the moment: try again",

@@ -5,7 +5,7 @@ mod identities;
 
 use std::{
     hash::Hash,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -14,6 +14,8 @@ use tokio::{
     sync::Semaphore,
     time::{error::Elapsed, timeout},
 };
+
+use crate::metrics::{Found, Lookups};
 
 pub use self::{
     decisions::RecentDecisions,
@@ -52,6 +54,7 @@ struct Recent<K, V> {
     turns: Semaphore,
     /// When a question last remained without an answer.
     unanswered: Mutex<Option<Instant>>,
+    lookups: Arc<Lookups>,
 }
 
 /// For how long an answer is fresh.
@@ -68,7 +71,7 @@ where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    fn new(lifetimes: Lifetimes, is_yes: fn(&V) -> bool) -> Self {
+    fn new(lifetimes: Lifetimes, is_yes: fn(&V) -> bool, lookups: Arc<Lookups>) -> Self {
         Self {
             fresh: Cache::builder()
                 .max_capacity(MOST)
@@ -81,6 +84,7 @@ where
             outage: lifetimes.outage,
             turns: Semaphore::new(AT_ONCE),
             unanswered: Mutex::default(),
+            lookups,
         }
     }
 
@@ -91,7 +95,10 @@ where
         F: Future<Output = Result<V, E>> + Send,
     {
         match self.fresh.get(&key).await {
-            Some(value) => Ok(value),
+            Some(value) => {
+                self.lookups.found(Found::Fresh);
+                Ok(value)
+            }
             // Boxed, so that a request whose answers are known does not carry the room for asking.
             None => Box::pin(self.anew(key, ask)).await,
         }
@@ -109,6 +116,7 @@ where
     {
         let former = self.former(&key).await;
         if let Some(value) = former.clone().filter(|_| self.is_pausing()) {
+            self.lookups.found(Found::Former);
             return Ok(value);
         }
         let asked = async {
@@ -116,20 +124,28 @@ where
             let _turn = self.turns.acquire().await.ok();
             // What was true at the end was true at the beginning too, or came after it.
             let began = Instant::now();
-            let value = if former.is_some() {
-                timeout(PATIENCE, ask()).await.unwrap_or_else(|late| Err(late.into()))?
+            let answer = if former.is_some() {
+                timeout(PATIENCE, ask()).await.unwrap_or_else(|late| Err(late.into()))
             } else {
-                ask().await?
+                ask().await
             };
+            self.lookups.asked(began.elapsed(), answer.is_ok());
+            let value = answer?;
             self.former.insert(key.clone(), (value.clone(), began)).await;
             Ok(value)
         };
         let answer = self.fresh.try_get_with(key.clone(), asked).await;
         *self.unanswered.lock().unwrap_or_else(PoisonError::into_inner) = answer.is_err().then(Instant::now);
-        match answer {
-            Ok(value) => Ok(value),
+        let answer = match answer {
+            Ok(value) => {
+                self.lookups.found(Found::Asked);
+                return Ok(value);
+            }
             Err(error) => self.former(&key).await.ok_or_else(|| E::clone(&error)),
-        }
+        };
+        self.lookups
+            .found(if answer.is_ok() { Found::Former } else { Found::Asked });
+        answer
     }
 
     async fn former(&self, key: &K) -> Option<V> {
@@ -145,10 +161,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -176,7 +189,7 @@ mod tests {
 
     fn asked(yes: Duration, no: Duration, outage: Duration) -> Arc<Asked> {
         Arc::new(Asked {
-            recent: Recent::new(Lifetimes { yes, no, outage }, |yes| *yes),
+            recent: Recent::new(Lifetimes { yes, no, outage }, |yes| *yes, Arc::default()),
             answer: Mutex::new(Ok(true)),
             times: AtomicUsize::new(0),
             turns: Semaphore::new(1000),
@@ -303,5 +316,23 @@ mod tests {
             }
         };
         timeout(3 * PAUSE, seen).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn where_answers_came_from_is_counted() {
+        let api = asked(LONG, Duration::ZERO, LONG);
+        let counts = || api.recent.lookups.counts().map(|(_, count)| count).collect::<Vec<_>>();
+        assert_eq!(api.ask(1).await, Ok(true));
+        assert_eq!(api.ask(1).await, Ok(true));
+        api.will(Ok(false));
+        assert_eq!(api.ask(2).await, Ok(false));
+        assert_eq!((counts(), api.recent.lookups.failures()), (vec![1, 0, 2], 0));
+        let (answered, unanswered) = api.recent.lookups.last();
+        assert!(answered.is_some() && unanswered.is_none());
+        api.will(Err(Failed::Down));
+        assert_eq!(api.ask(2).await, Ok(false));
+        assert_eq!(api.ask(3).await, Err(Failed::Down));
+        assert_eq!(counts(), [1, 1, 3]);
+        assert!(api.recent.lookups.failures() >= 1 && api.recent.lookups.last().1.is_some());
     }
 }

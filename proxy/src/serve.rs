@@ -20,11 +20,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::{
-    peer::Peer,
-    pipeline::{RequestBody, ResponseBody},
-    upgrades::Upgrades,
-};
+use crate::{account::Recorded, peer::Peer, pipeline::RequestBody, upgrades::Upgrades};
 
 /// A client that has not agreed on TLS by then does not want to.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,7 +54,7 @@ pub async fn serve<F, R>(
     grace: Duration,
 ) where
     F: Fn(Request<RequestBody>) -> R + Clone + Send + 'static,
-    R: Future<Output = Response<ResponseBody>> + Send + 'static,
+    R: Future<Output = Response<Recorded>> + Send + 'static,
 {
     let acceptor = TlsAcceptor::from(config);
     let (connections, upgrades) = (GracefulShutdown::new(), Upgrades::default());
@@ -97,7 +93,7 @@ pub async fn serve<F, R>(
 fn leased<F, R>(answer: F, upgrades: Upgrades) -> impl Fn(Request<RequestBody>) -> R + Clone + Send + 'static
 where
     F: Fn(Request<RequestBody>) -> R + Clone + Send + 'static,
-    R: Future<Output = Response<ResponseBody>> + Send + 'static,
+    R: Future<Output = Response<Recorded>> + Send + 'static,
 {
     move |mut request| {
         if request.headers().contains_key(header::UPGRADE) {
@@ -110,7 +106,7 @@ where
 async fn connection<F, R>(acceptor: TlsAcceptor, tcp: TcpStream, peer: SocketAddr, answer: F, watcher: Watcher)
 where
     F: Fn(Request<RequestBody>) -> R + Clone + Send + 'static,
-    R: Future<Output = Response<ResponseBody>> + Send + 'static,
+    R: Future<Output = Response<Recorded>> + Send + 'static,
 {
     let tls = match handshake(acceptor, tcp).await {
         Ok(tls) => tls,

@@ -20,8 +20,13 @@ use tracing_subscriber::{
 };
 
 use crate::{
+    access_log::AccessLog,
+    account::Recorder,
+    audit::{Lines, Trail},
+    directory::Table,
     flags::{EntranceFlags, Flags},
     kubernetes::{SharedSessions, SubjectAccessReviews, TokenReviews, Watched, watch},
+    metrics::Metrics,
     peer::authorities::{Authorities, AuthoritiesError},
     pipeline::{Gateway, arrival::Entrance},
     recent::{RandomError, RecentDecisions, RecentIdentities},
@@ -29,6 +34,7 @@ use crate::{
     session::Sessions,
     slowdown::Slowdown,
     tls::{self, TlsError},
+    traces::{Traces, TracesError},
     upstream::Upstream,
 };
 
@@ -57,6 +63,10 @@ pub enum StartError {
     Random(#[source] RandomError),
     #[error("failed to listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
+    #[error("failed to start what records are written by")]
+    Records(#[source] io::Error),
+    #[error("failed to send spans")]
+    Traces(#[source] TracesError),
     #[error("failed to wait for signals")]
     Signals(#[source] io::Error),
 }
@@ -85,14 +95,15 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
     let config = config.map_err(StartError::Serving)?;
     // Read again for each connection; here only so that a missing file is told at once.
     tls::client(&flags.client_dir).await.map_err(StartError::Client)?;
+    let certificate_end = tls::end(&flags.serving_dir).await.map_err(StartError::Serving)?;
     let client = kube::Client::try_default().await.map_err(StartError::Kubernetes)?;
 
     let lifetimes = flags.lifetimes();
-    let upstream = Arc::new(Upstream::new(flags.client_dir));
-    let directory = Watched::default();
-    let (watched, kept) = (directory.clone(), Arc::clone(&upstream));
-    let (watching, namespace) = (client.clone(), flags.plugins_namespace);
-    tokio::spawn(async move { watch(watching, &namespace, watched, |table| kept.keep_only(table)).await });
+    let recorder = Arc::new(recorder(&flags).await?);
+    let metrics = Arc::clone(&recorder.metrics);
+    metrics.certificate_ends(certificate_end);
+    let upstream = Arc::new(Upstream::new(flags.client_dir).counted_in(Arc::clone(&metrics)));
+    let directory = followed(client.clone(), flags.plugins_namespace, &upstream, &metrics);
 
     let ending = Arc::new(AtomicBool::new(false));
     let entrance = Entrance {
@@ -102,16 +113,21 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
         origins: flags.entrance.public_origins,
     };
     let reviews = TokenReviews::new(client.clone(), flags.entrance.token_audiences);
-    let identities = RecentIdentities::new(reviews, lifetimes);
+    let identities = RecentIdentities::new(reviews, lifetimes, Arc::clone(&metrics.identities));
     let gateway = Arc::new(Gateway {
         authenticator: identities.map_err(StartError::Random)?,
-        authorizer: RecentDecisions::new(SubjectAccessReviews::new(client), lifetimes),
+        authorizer: RecentDecisions::new(
+            SubjectAccessReviews::new(client),
+            lifetimes,
+            Arc::clone(&metrics.decisions),
+        ),
         directory,
         entrance,
         upstream,
         body_timeout: BODY_TIMEOUT,
         home_cluster: flags.home_cluster,
         ending: Arc::clone(&ending),
+        recorder: Arc::clone(&recorder),
     });
     let listener = TcpListener::bind(flags.listen)
         .await
@@ -131,6 +147,7 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
         async move { gateway.answer(request).await }
     };
     serve::serve(listener, config, answer, ended, GRACE).await;
+    end(recorder).await;
     tracing::info!("ended");
     Ok(())
 }
@@ -149,4 +166,47 @@ fn sessions(client: kube::Client, flags: &EntranceFlags, outage: Duration) -> Se
     let shared = SharedSessions::new(client, &flags.system_namespace, lasting.longest);
     tokio::spawn(shared.clone().keep());
     Sessions::new(shared.latest(), shared, lasting, COOKIE_PATH.to_owned())
+}
+
+/// The table of plugins, which is kept current from now on.
+fn followed(client: kube::Client, namespace: String, upstream: &Arc<Upstream>, metrics: &Arc<Metrics>) -> Watched {
+    let directory = Watched::default();
+    let (watched, upstream, metrics) = (directory.clone(), Arc::clone(upstream), Arc::clone(metrics));
+    let changed = move |table: &Table| {
+        upstream.keep_only(table);
+        metrics.changed(table);
+    };
+    tokio::spawn(async move { watch(client, &namespace, watched, changed).await });
+    directory
+}
+
+/// All that records go to.
+async fn recorder(flags: &Flags) -> Result<Recorder, StartError> {
+    let traces = match flags.collector() {
+        Some(collector) => Some(Traces::to(&collector).await.map_err(StartError::Traces)?),
+        None => None,
+    };
+    let access_log = flags.access_log.then(AccessLog::stderr).transpose();
+    Ok(Recorder {
+        cluster: flags.home_cluster.as_str().into(),
+        trail: Trail::start(Lines::stdout()).map_err(StartError::Records)?,
+        access_log: access_log.map_err(StartError::Records)?,
+        metrics: Arc::default(),
+        traces,
+    })
+}
+
+/// Has everything written that is still to be written.
+async fn end(recorder: Arc<Recorder>) {
+    let others = Arc::clone(&recorder);
+    let others = tokio::task::spawn_blocking(move || {
+        if let Some(log) = &others.access_log {
+            log.flush();
+        }
+        if let Some(traces) = &others.traces {
+            traces.end();
+        }
+    });
+    // Nothing of it panics, and whatever could not be written is lost now.
+    let _ = tokio::join!(recorder.trail.settle(), others);
 }

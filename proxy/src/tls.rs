@@ -5,12 +5,16 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use kite_api::identity::{CA_KEY, CERTIFICATE_KEY, PRIVATE_KEY_KEY};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
     server::danger::ClientCertVerifier,
 };
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
+
+type X509Error = x509_parser::nom::Err<x509_parser::error::X509Error>;
 
 /// Why no TLS configuration could be made of a folder.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +25,8 @@ pub enum TlsError {
     Parse { path: PathBuf, source: pem::Error },
     #[error("failed to find a certificate in {}", path.display())]
     Empty { path: PathBuf },
+    #[error("failed to read the certificate in {}", path.display())]
+    Certificate { path: PathBuf, source: X509Error },
     #[error("failed to use certificates and key of {}", path.display())]
     Use { path: PathBuf, source: rustls::Error },
 }
@@ -60,6 +66,22 @@ pub async fn client(dir: &Path) -> Result<Arc<ClientConfig>, TlsError> {
     let mut config = builder.with_client_auth_cert(chain, key(dir).await?).map_err(refused)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// When the certificate in `dir` ends.
+pub async fn end(dir: &Path) -> Result<Timestamp, TlsError> {
+    let path = dir.join(CERTIFICATE_KEY);
+    let certificates = certificates(dir, CERTIFICATE_KEY).await?;
+    let first = certificates
+        .first()
+        .ok_or_else(|| TlsError::Empty { path: path.clone() })?;
+    match X509Certificate::from_der(first) {
+        Ok((_, certificate)) => {
+            let end = certificate.validity().not_after.timestamp();
+            Ok(Timestamp::from_second(end).unwrap_or(Timestamp::MAX))
+        }
+        Err(error) => Err(TlsError::Certificate { path, source: error }),
+    }
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -33,7 +33,10 @@ pub use self::{
     places::Place,
 };
 use self::{endpoint::Endpoint, places::Places};
-use crate::directory::{Active, Table};
+use crate::{
+    directory::{Active, Table},
+    metrics::Metrics,
+};
 
 /// How long one endpoint may take to connect before the next is tried beside it: a healthy one takes milliseconds, and a
 /// request must not wait for a pod that is gone.
@@ -46,6 +49,7 @@ pub struct Upstream {
     /// Where the next request begins to look among equally busy endpoints.
     turn: AtomicUsize,
     places: Places,
+    metrics: Arc<Metrics>,
 }
 
 /// No endpoint of a plugin can be used.
@@ -63,12 +67,28 @@ impl Upstream {
             endpoints: ArcSwap::default(),
             turn: AtomicUsize::new(0),
             places: Places::default(),
+            metrics: Arc::default(),
         }
     }
 
     /// A place among the requests to `plugin` that are under way, of which there may be `most`. `None`: all are taken.
     pub fn place(&self, plugin: &PluginName, most: usize) -> Option<Place> {
         self.places.take(plugin, most)
+    }
+
+    /// The same, with its failures counted in `metrics`.
+    #[must_use]
+    pub fn counted_in(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// How many connections are open, by plugin.
+    pub fn connections(&self) -> HashMap<PluginName, usize> {
+        let mut open = HashMap::new();
+        for endpoint in self.endpoints.load().values().filter(|endpoint| endpoint.is_open()) {
+            *open.entry(endpoint.plugin().clone()).or_default() += 1;
+        }
+        open
     }
 
     /// A connection to the least busy endpoint that can be used. As nothing of the request began on an endpoint that
@@ -116,9 +136,11 @@ impl Upstream {
     /// Connects in a task of its own, so that the endpoint learns of the outcome even if nobody waits for it any more.
     fn attempt(&self, endpoint: Arc<Endpoint>, active: &Active) -> JoinHandle<Result<Connected, EndpointError>> {
         let (wanted, client_dir) = (active.hash.clone(), Arc::clone(&self.client_dir));
+        let metrics = Arc::clone(&self.metrics);
         tokio::spawn(async move {
             let connected = endpoint.connect(&wanted, &client_dir).await;
             if let Err(error) = &connected {
+                metrics.of(Some(endpoint.plugin())).endpoint_failed();
                 let (plugin, address) = (endpoint.plugin(), endpoint.address());
                 tracing::debug!(%plugin, %address, error = error_chain(error), "endpoint skipped");
             }

@@ -11,6 +11,8 @@ mod gateway;
 mod limits;
 #[path = "support/meddler.rs"]
 mod meddler;
+#[path = "support/records.rs"]
+mod records;
 #[path = "support/retries.rs"]
 mod retries;
 #[path = "support/rogue.rs"]
@@ -47,6 +49,7 @@ use tokio::time::timeout;
 
 use self::{
     gateway::{Certificates, Ready, Swapped, Whole, gateway, request, stream_request, table},
+    records::Records,
     rogue::{DEFINITIONS, Rogue},
 };
 
@@ -68,6 +71,7 @@ struct Scene {
     rogue: Rogue,
     address: SocketAddr,
     certificates: Certificates,
+    records: Records,
 }
 
 impl Scene {
@@ -77,15 +81,23 @@ impl Scene {
 
     /// A scene in which a plugin and its caller may take this long.
     async fn limited(limits: Limits) -> Self {
+        Self::recorded(limits, Records::new()).await
+    }
+
+    /// The same, with what is recorded of it.
+    async fn recorded(limits: Limits, records: Records) -> Self {
         let certificates = Certificates::new();
         let (rogue, address) = Rogue::start(&certificates).await;
-        let (gateway, directory) = gateway(&certificates, table("rogue", &[address], &DEFINITIONS), limits);
+        let table = table("rogue", &[address], &DEFINITIONS);
+        records.recorder.metrics.changed(&table);
+        let (gateway, directory) = gateway(&certificates, table, limits, &records.recorder);
         Self {
             gateway,
             directory,
             rogue,
             address,
             certificates,
+            records,
         }
     }
 

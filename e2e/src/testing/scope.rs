@@ -12,7 +12,7 @@ use k8s_openapi::api::{
 use kite_api::{KitePlugin, KitePluginSpec, KitePluginStatus, Phase};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, PropagationPolicy},
+    api::{DeleteParams, ListParams, LogParams, ObjectMeta, Patch, PatchParams, PostParams, PropagationPolicy},
 };
 use serde::de::DeserializeOwned;
 
@@ -111,6 +111,21 @@ impl Scope {
             })
             .await;
         }
+    }
+
+    /// What all pods of the gateway wrote since they began.
+    pub async fn gateway_log(&self) -> String {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), SYSTEM);
+        let labels = ListParams::default().labels("app.kubernetes.io/name=kite-gateway");
+        let mut log = String::new();
+        for pod in pods.list(&labels).await.expect("a list of pods").items {
+            // A pod that is gone by now has no log.
+            log += &pods
+                .logs(&pod.name_any(), &LogParams::default())
+                .await
+                .unwrap_or_default();
+        }
+        log
     }
 
     /// The replicas of the gateway that are not about to end.

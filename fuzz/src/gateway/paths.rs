@@ -18,6 +18,8 @@ use kite_api::{
 };
 use kite_gateway::{
     BoxError,
+    account::Recorder,
+    audit::{Lines, Trail},
     directory::{Active, DefinitionsHash, Directory, Entry, Guards, Table},
     pipeline::{
         Gateway,
@@ -50,6 +52,16 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     runtime.expect("a runtime")
 });
 static WORLD: LazyLock<World> = LazyLock::new(|| RUNTIME.block_on(World::start()));
+/// Writes what it is told to nowhere.
+static RECORDER: LazyLock<Arc<Recorder>> = LazyLock::new(|| {
+    Arc::new(Recorder {
+        cluster: "home".into(),
+        trail: Trail::start(Lines::to(std::io::sink())).expect("a thread"),
+        access_log: None,
+        metrics: Arc::default(),
+        traces: None,
+    })
+});
 static UPSTREAM: LazyLock<Arc<Upstream>> = LazyLock::new(|| Arc::new(Upstream::new(WORLD.client_dir())));
 
 /// What the authorizer was asked, and which rights the caller holds: of the resources `r0` to `r7` a bit each, of namespaces all
@@ -83,6 +95,7 @@ impl Authorizer for Jane {
     async fn allows(&self, _: &Caller, access: Access<'_>) -> Result<bool, AuthorizeError> {
         let Asked { plugins, rights, .. } = &*self.0;
         Ok(match access {
+            Access::NonResource { .. } => false,
             Access::Plugin { part, verb, plugin } => {
                 let mut plugins = plugins.lock().unwrap_or_else(PoisonError::into_inner);
                 plugins.push((part, verb, plugin.to_string()));
@@ -171,6 +184,7 @@ async fn answer(uri: &Uri, method: &Method, given: &Given, asked: Arc<Asked>) ->
         body_timeout: LONG,
         home_cluster: ClusterName::parse("home").expect("a name"),
         ending: Arc::default(),
+        recorder: Arc::clone(&RECORDER),
     };
     let body = Empty::new().map_err(|never| -> BoxError { match never {} });
     let mut request = Request::new(body.boxed_unsync());

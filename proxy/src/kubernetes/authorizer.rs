@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
+    NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
 };
 use kite_api::{
     KitePlugin, PluginName, Verb,
@@ -39,16 +39,25 @@ impl Authorizer for SubjectAccessReviews {
 }
 
 fn spec(caller: &Caller, access: Access<'_>) -> SubjectAccessReviewSpec {
+    let (resource, non_resource) = match access {
+        Access::Plugin { part, verb, plugin } => (Some(on_plugin(part, verb, plugin)), None),
+        Access::Cluster(right) => (Some(in_cluster(right)), None),
+        Access::NonResource { path } => (None, Some(to_read(path))),
+    };
     SubjectAccessReviewSpec {
         user: Some(caller.name().to_owned()),
         uid: Some(caller.uid().to_owned()),
         groups: Some(caller.groups().to_vec()),
         extra: Some(caller.extra().clone()),
-        resource_attributes: Some(match access {
-            Access::Plugin { part, verb, plugin } => on_plugin(part, verb, plugin),
-            Access::Cluster(right) => in_cluster(right),
-        }),
-        non_resource_attributes: None,
+        resource_attributes: resource,
+        non_resource_attributes: non_resource,
+    }
+}
+
+fn to_read(path: &str) -> NonResourceAttributes {
+    NonResourceAttributes {
+        path: Some(path.to_owned()),
+        verb: Some(Verb::Get.as_str().to_owned()),
     }
 }
 
@@ -153,6 +162,16 @@ mod tests {
         };
         let expected = json!({"group": "apps", "version": "*", "resource": "deployments", "verb": "list"});
         assert_eq!(asked(&all), expected);
+    }
+
+    #[test]
+    fn what_is_no_object_is_asked_about_by_its_path() {
+        let spec = serde_json::to_value(spec(&jane(), Access::NonResource { path: "/metrics" })).unwrap();
+        assert_eq!(
+            spec["nonResourceAttributes"],
+            json!({"path": "/metrics", "verb": "get"})
+        );
+        assert!(spec.get("resourceAttributes").is_none(), "{spec}");
     }
 
     #[test]

@@ -34,6 +34,8 @@ const OF_RIGHTS: &[&str] = &[
     "no-such-plugin",
     "not-ready",
     "not-loaded",
+    "audit-unavailable",
+    "audit-failed",
     "no-endpoint",
 ];
 /// Those of every path that names something.
@@ -88,7 +90,7 @@ pub(super) fn operation(
 
 /// What it is for, at which other paths it is, and which right it needs.
 fn description(row: &Row, text: &str, verb: Verb) -> String {
-    let right = row.right.and_then(Part::subresource).map(|subresource| {
+    let right = row.part().and_then(Part::subresource).map(|subresource| {
         let verb = verb.as_str();
         format!("Needs `{verb}` on `kiteplugins/{subresource}` of the plugin.")
     });
@@ -138,8 +140,8 @@ fn problems(row: &Row, of: &Operation, open: bool) -> BTreeMap<u16, Vec<String>>
     let lists = [
         of.about.problems,
         has(!open, OF_CALLERS),
-        has(row.right.is_some(), OF_RIGHTS),
-        has(row.right.is_some(), OF_NAMES),
+        has(row.part().is_some(), OF_RIGHTS),
+        has(row.part().is_some(), OF_NAMES),
     ];
     let mut all: BTreeMap<u16, Vec<String>> = BTreeMap::new();
     for (status, slug, title) in KNOWN {
@@ -164,6 +166,7 @@ fn content(content: Content, generator: &mut SchemaGenerator) -> Option<Value> {
             "application/json": {"schema": schema(generator)},
             "text/event-stream": {"schema": {"type": "string"}},
         }),
+        Content::Text(media_type) => json!({(media_type): {"schema": {"type": "string"}}}),
         Content::Any => json!({"*/*": {}}),
     })
 }

@@ -24,6 +24,8 @@ pub enum Access<'a> {
     },
     /// One of the cluster's own, such as a plugin asks of its callers.
     Cluster(&'a Right),
+    /// One to read what is no object, by its path.
+    NonResource { path: &'static str },
 }
 
 /// What of a plugin a right is about.

@@ -4,7 +4,10 @@ mod table;
 
 use super::path::NormalPath;
 
-pub use self::table::{About, Answer, Content, OPEN, Operation, Path, Query, Row, SchemaOf, TABLE, Tail};
+pub use self::table::{About, Answer, Content, Needed, OPEN, Operation, Path, Query, Row, SchemaOf, TABLE, Tail};
+
+/// What is counted. Its path is the right that it needs.
+pub const METRICS: &str = "/metrics";
 
 /// What a request is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,6 +20,8 @@ pub enum Route<'a> {
     Document,
     /// Who the caller is, and whether they are logged in.
     Session,
+    /// What is counted, for those who may read it.
+    Metrics,
     /// The plugins that the caller may see.
     Plugins,
     /// The plugins' web pages.
@@ -51,6 +56,7 @@ impl<'a> Route<'a> {
             Self::Ready => &table::READY,
             Self::Document => &table::DOCUMENT,
             Self::Session => &table::SESSION,
+            Self::Metrics => &table::METRICS,
             Self::Plugins => &table::PLUGINS,
             Self::Manifests => &table::MANIFESTS,
             Self::Tools => &table::TOOLS,
@@ -77,6 +83,8 @@ mod tests {
             ("/readyz", Route::Ready),
             ("/openapi.json", Route::Document),
             ("/openapi.json/", Route::Outside),
+            ("/metrics", Route::Metrics),
+            ("/metrics/", Route::Outside),
             ("/", Route::Outside),
             ("/api", Route::Outside),
             ("/api/v1/session", Route::Session),

@@ -18,16 +18,26 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// The trace that a request says it is a part of, if it says so once and in the form of the standard.
+    /// The trace that a request says it is a part of, or a new one.
     pub fn of(headers: &HeaderMap) -> Self {
+        Self::given(headers).unwrap_or_else(Self::new)
+    }
+
+    /// The trace that a request says it is a part of, if it says so once and in the form of the standard.
+    pub fn given(headers: &HeaderMap) -> Option<Self> {
         let mut given = headers.get_all(PARENT).iter();
         match (given.next().map(http::HeaderValue::to_str), given.next()) {
-            (Some(Ok(parent)), None) if is_valid(parent) => Self {
+            (Some(Ok(parent)), None) if is_valid(parent) => Some(Self {
                 parent: parent.to_owned(),
                 state: state(headers),
-            },
-            _ => Self::new(),
+            }),
+            _ => None,
         }
+    }
+
+    /// A trace that goes on from the span that `parent` names.
+    pub(crate) fn going_on(parent: String, state: String) -> Self {
+        Self { parent, state }
     }
 
     /// A trace that nobody records yet.

@@ -1,11 +1,16 @@
 //! What a caller may do, remembered for seconds.
 
+use std::sync::Arc;
+
 use kite_api::{PluginName, Verb, rights::Right};
 
 use super::{Lifetimes, Recent};
-use crate::pipeline::{
-    authenticate::{Caller, Identity},
-    authorize::{Access, AuthorizeError, Authorizer, Part},
+use crate::{
+    metrics::Lookups,
+    pipeline::{
+        authenticate::{Caller, Identity},
+        authorize::{Access, AuthorizeError, Authorizer, Part},
+    },
 };
 
 /// An authorizer whose decisions hold for moments, for the caller whose they are.
@@ -19,13 +24,14 @@ pub struct RecentDecisions<Z> {
 enum Asked {
     Plugin(Part, Verb, PluginName),
     Cluster(Right),
+    NonResource(&'static str),
 }
 
 impl<Z> RecentDecisions<Z> {
-    pub fn new(authorizer: Z, lifetimes: Lifetimes) -> Self {
+    pub fn new(authorizer: Z, lifetimes: Lifetimes, lookups: Arc<Lookups>) -> Self {
         Self {
             authorizer,
-            decisions: Recent::new(lifetimes, |allowed| *allowed),
+            decisions: Recent::new(lifetimes, |allowed| *allowed, lookups),
         }
     }
 }
@@ -35,6 +41,7 @@ impl<Z: Authorizer> Authorizer for RecentDecisions<Z> {
         let asked = match access {
             Access::Plugin { part, verb, plugin } => Asked::Plugin(part, verb, plugin.clone()),
             Access::Cluster(right) => Asked::Cluster(right.clone()),
+            Access::NonResource { path } => Asked::NonResource(path),
         };
         let key = (caller.identity(), asked);
         let ask = || self.authorizer.allows(caller, access);

@@ -6,7 +6,10 @@ use moka::future::Cache;
 use ring::{hmac, rand::SystemRandom};
 
 use super::{Lifetimes, MOST, Recent};
-use crate::pipeline::authenticate::{AuthenticateError, Authenticator, BearerToken, Caller, Remembered};
+use crate::{
+    metrics::Lookups,
+    pipeline::authenticate::{AuthenticateError, Authenticator, BearerToken, Caller, Remembered},
+};
 
 /// How long it is remembered of a token that it was somebody's. It says nothing of whether it still is.
 const ACCEPTED: Duration = Duration::from_mins(15);
@@ -25,13 +28,13 @@ pub struct RecentIdentities<N> {
 pub struct RandomError;
 
 impl<N> RecentIdentities<N> {
-    pub fn new(authenticator: N, lifetimes: Lifetimes) -> Result<Self, RandomError> {
+    pub fn new(authenticator: N, lifetimes: Lifetimes, lookups: Arc<Lookups>) -> Result<Self, RandomError> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| RandomError)?;
         Ok(Self {
             authenticator,
             key,
-            identities: Recent::new(lifetimes, Option::is_some),
             accepted: Cache::builder().max_capacity(MOST).time_to_live(ACCEPTED).build(),
+            identities: Recent::new(lifetimes, Option::is_some, lookups),
         })
     }
 
@@ -88,7 +91,7 @@ mod tests {
             no: holds,
             outage: Duration::ZERO,
         };
-        RecentIdentities::new(Api, lifetimes).unwrap()
+        RecentIdentities::new(Api, lifetimes, Arc::default()).unwrap()
     }
 
     #[tokio::test]

@@ -112,6 +112,14 @@ impl Endpoint {
         &self.plugin
     }
 
+    /// Whether there is a connection.
+    pub(super) fn is_open(&self) -> bool {
+        self.current
+            .load()
+            .as_ref()
+            .is_some_and(|checked| !checked.sender.is_closed())
+    }
+
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -13,9 +13,10 @@ use http_body_util::{BodyExt as _, Full};
 use kite_api::{Phase, PluginName, RequestLimits, ToolName};
 use kite_gateway::{
     BoxError,
+    account::Recorder,
     directory::{Active, DefinitionsHash, Directory, Entry, Guards, Table},
     pipeline::{
-        Gateway, RequestBody, ResponseBody,
+        Gateway, RequestBody,
         arrival::Entrance,
         authenticate::{AuthenticateError, Authenticator, BearerToken, Caller},
         authorize::{Access, AuthorizeError, Authorizer},
@@ -138,7 +139,12 @@ pub(crate) fn table(name: &str, endpoints: &[SocketAddr], definitions: &[u8]) ->
 pub(crate) type Ready = Arc<Gateway<Jane, Jane, Swapped>>;
 
 /// A gateway that knows `table`.
-pub(crate) fn gateway(certificates: &Certificates, mut table: Table, limits: Limits) -> (Ready, Swapped) {
+pub(crate) fn gateway(
+    certificates: &Certificates,
+    mut table: Table,
+    limits: Limits,
+    recorder: &Arc<Recorder>,
+) -> (Ready, Swapped) {
     for entry in table.values_mut() {
         (entry.limits.timeout, entry.limits.body_bytes) = (limits.plugin, limits.body);
     }
@@ -152,6 +158,7 @@ pub(crate) fn gateway(certificates: &Certificates, mut table: Table, limits: Lim
         body_timeout: limits.caller,
         home_cluster: ClusterName::parse("home").unwrap(),
         ending: Arc::new(AtomicBool::new(false)),
+        recorder: Arc::clone(recorder),
     };
     (Arc::new(gateway), directory)
 }
@@ -182,9 +189,12 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
-    pub(crate) async fn of(response: Response<ResponseBody>) -> Result<Self, BoxError> {
+    pub(crate) async fn of<B>(response: Response<B>) -> Result<Self, BoxError>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
+    {
         let (parts, body) = response.into_parts();
-        let body = body.collect().await?;
+        let body = body.collect().await.map_err(Into::into)?;
         let trailers = body.trailers().cloned();
         Ok(Self {
             status: parts.status,

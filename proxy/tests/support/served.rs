@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{LIMIT, Scene};
+use super::{LIMIT, Scene, records::picked, socket::Peer as Socket};
 
 pub(crate) struct Served {
     pub(crate) scene: Scene,
@@ -150,6 +150,55 @@ async fn both_versions_of_http_reach_the_plugin() {
         );
         assert_eq!(client.get("/healthz").await.unwrap().status(), 200);
     }
+}
+
+#[tokio::test]
+async fn records_say_where_a_request_came_from_and_by_what() {
+    let served = Served::new().await;
+    for version in VERSIONS {
+        let mut client = served.client(version).await;
+        let answer = client.send(Method::POST, "/api/v1/plugins/rogue/echo", "hi").await;
+        answer.unwrap().into_body().collect().await.unwrap();
+    }
+    let _socket = Socket::open(&served, "/api/v1/plugins/rogue/socket", &[]).await;
+    let records = &served.scene.records;
+    let audit = records.audit().await;
+    let keys = ["operation", "source", "status"];
+    let told: Vec<_> = audit.iter().map(|record| picked(record, &keys)).collect();
+    assert_eq!(
+        told,
+        [
+            "create /echo 127.0.0.1 200",
+            "create /echo 127.0.0.1 200",
+            "websocket /socket 127.0.0.1 101",
+        ]
+    );
+    // The server lets go of an answer after its caller has it.
+    let log = async {
+        loop {
+            let log = records.log();
+            if log.len() == 3 {
+                return log;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let log = timeout(LIMIT, log).await.unwrap();
+    let keys = ["protocol", "route", "end", "received_bytes", "sent_bytes"];
+    let mut told: Vec<_> = log.iter().map(|line| picked(line, &keys)).collect();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "HTTP/1.1 plugin complete 2 2",
+            "HTTP/1.1 websocket complete 0 0",
+            "HTTP/2 plugin complete 2 2",
+        ]
+    );
+    assert!(
+        log.iter()
+            .all(|line| line["peer"].as_str().unwrap().starts_with("127.0.0.1:"))
+    );
 }
 
 #[tokio::test]

@@ -7,8 +7,9 @@ use schemars::{Schema, SchemaGenerator};
 
 use super::Route;
 use crate::{
+    metrics::OPEN_METRICS,
     openapi,
-    pipeline::{Alive, authorize::Part, list, session, tool},
+    pipeline::{authorize::Part, list, own, session, tool},
 };
 
 /// All that is open before login: the path, and the methods. Whoever adds to this list adds what anybody may ask.
@@ -34,12 +35,22 @@ pub struct Row {
     pub paths: &'static [Path],
     /// The route, of the names in the path: of a tool, or of a plugin and the path below its root.
     make: for<'a> fn(&'a str, &'a str) -> Route<'a>,
-    /// The right that a caller must have on the plugin that the path names. Where there is none, the answer shows what the caller
-    /// may see.
-    pub right: Option<Part>,
+    /// The right that a caller must have.
+    pub right: Needed,
     /// All of its methods, as the field `Allow` has them.
     pub allow: &'static str,
     pub operations: &'static [Operation],
+}
+
+/// What a caller is asked for beside who they are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Needed {
+    /// Nothing: the answer shows what the caller may see.
+    Nothing,
+    /// A right on the plugin that the path names, with the verb of the method.
+    OfPlugin(Part),
+    /// The verb `get` on the URL itself.
+    OfUrl,
 }
 
 /// A path: what stands there, and what follows.
@@ -112,6 +123,8 @@ pub enum Content {
     Json(SchemaOf, &'static str),
     /// JSON of this schema; a stream of server-sent events for those who accept it.
     JsonOrEvents(SchemaOf),
+    /// Text of this media type.
+    Text(&'static str),
     /// Whatever a plugin makes of it.
     Any,
 }
@@ -129,7 +142,7 @@ const fn at(literal: &'static str) -> Path {
 pub(super) static HEALTH: Row = Row {
     paths: &[at("/healthz")],
     make: |_, _| Route::Health,
-    right: None,
+    right: Needed::Nothing,
     allow: READ_ALLOW,
     operations: &[Operation {
         methods: READ,
@@ -142,7 +155,7 @@ pub(super) static HEALTH: Row = Row {
             answers: &[Answer {
                 status: 200,
                 description: "It lives.",
-                content: Content::Json(SchemaGenerator::subschema_for::<Alive>, ""),
+                content: Content::Json(SchemaGenerator::subschema_for::<own::Alive>, ""),
             }],
             problems: &[],
         },
@@ -152,20 +165,21 @@ pub(super) static HEALTH: Row = Row {
 pub(super) static READY: Row = Row {
     paths: &[at("/readyz")],
     make: |_, _| Route::Ready,
-    right: None,
+    right: Needed::Nothing,
     allow: READ_ALLOW,
     operations: &[Operation {
         methods: READ,
         about: About {
             id: "Ready",
             summary: "Whether the gateway should get traffic",
-            description: "For the probe of the kubelet: ready between its first list of plugins and its end.",
+            description: "For the probe of the kubelet: ready between its first list of plugins and its end. The answer says what was looked \
+                          at, whether it is ready or not.",
             query: &[],
             body: Content::Nothing,
             answers: &[Answer {
                 status: 200,
                 description: "It takes traffic.",
-                content: Content::Json(SchemaGenerator::subschema_for::<Alive>, ""),
+                content: Content::Json(SchemaGenerator::subschema_for::<own::Ready>, ""),
             }],
             problems: &["not-ready"],
         },
@@ -175,7 +189,7 @@ pub(super) static READY: Row = Row {
 pub(super) static DOCUMENT: Row = Row {
     paths: &[at("/openapi.json")],
     make: |_, _| Route::Document,
-    right: None,
+    right: Needed::Nothing,
     allow: READ_ALLOW,
     operations: &[Operation {
         methods: READ,
@@ -206,10 +220,33 @@ pub(super) static DOCUMENT: Row = Row {
     }],
 };
 
+pub(super) static METRICS: Row = Row {
+    paths: &[at(super::METRICS)],
+    make: |_, _| Route::Metrics,
+    right: Needed::OfUrl,
+    allow: READ_ALLOW,
+    operations: &[Operation {
+        methods: READ,
+        about: About {
+            id: "Metrics",
+            summary: "What is counted",
+            description: "In the text format of OpenMetrics. Needs `get` on the URL `/metrics`.",
+            query: &[],
+            body: Content::Nothing,
+            answers: &[Answer {
+                status: 200,
+                description: "The figures.",
+                content: Content::Text(OPEN_METRICS),
+            }],
+            problems: &["forbidden", "authorization-unavailable"],
+        },
+    }],
+};
+
 pub(super) static SESSION: Row = Row {
     paths: &[at("/api/v1/session")],
     make: |_, _| Route::Session,
-    right: None,
+    right: Needed::Nothing,
     allow: "GET, HEAD, POST, DELETE",
     operations: &[
         Operation {
@@ -278,7 +315,7 @@ pub(super) static SESSION: Row = Row {
 pub(super) static PLUGINS: Row = Row {
     paths: &[at("/api/v1/plugins/"), at("/api/v1/plugins")],
     make: |_, _| Route::Plugins,
-    right: None,
+    right: Needed::Nothing,
     allow: READ_ALLOW,
     operations: &[Operation {
         methods: READ,
@@ -306,7 +343,7 @@ pub(super) static MANIFESTS: Row = Row {
         at("/api/v1/plugins/frontends/"),
     ],
     make: |_, _| Route::Manifests,
-    right: None,
+    right: Needed::Nothing,
     allow: READ_ALLOW,
     operations: &[Operation {
         methods: READ,
@@ -329,7 +366,7 @@ pub(super) static MANIFESTS: Row = Row {
 pub(super) static TOOLS: Row = Row {
     paths: &[at("/api/v1/plugins/tools"), at("/api/v1/plugins/tools/")],
     make: |_, _| Route::Tools,
-    right: None,
+    right: Needed::Nothing,
     allow: READ_ALLOW,
     operations: &[Operation {
         methods: READ,
@@ -366,7 +403,7 @@ pub(super) static TOOL: Row = Row {
         tail: Tail::Tool,
     }],
     make: |name, _| Route::Tool { name },
-    right: Some(Part::Tools),
+    right: Needed::OfPlugin(Part::Tools),
     allow: "POST",
     operations: &[Operation {
         methods: &[(Method::POST, Verb::Create)],
@@ -413,7 +450,7 @@ pub(super) static PLUGIN: Row = Row {
         tail: Tail::Plugin,
     }],
     make: |name, below| Route::Plugin { name, below },
-    right: Some(Part::Proxy),
+    right: Needed::OfPlugin(Part::Proxy),
     allow: "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE",
     operations: &[Operation {
         methods: &[
@@ -460,6 +497,14 @@ impl Row {
     pub(super) fn route<'a>(&self, path: &'a str) -> Option<Route<'a>> {
         let (first, rest) = self.paths.iter().find_map(|of| of.names(path))?;
         Some((self.make)(first, rest))
+    }
+
+    /// What of the plugin that its path names a caller must have a right on, if it names one.
+    pub fn part(&self) -> Option<Part> {
+        match self.right {
+            Needed::OfPlugin(part) => Some(part),
+            Needed::Nothing | Needed::OfUrl => None,
+        }
     }
 
     /// The methods, each with the verb that a caller must have.

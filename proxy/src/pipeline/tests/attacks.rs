@@ -116,14 +116,15 @@ async fn cross_user_cache_two_users_and_nobody_each_get_their_own() {
     };
     let fake = Arc::new(Fake::default());
     let gateway = Gateway {
-        authenticator: RecentIdentities::new(Arc::clone(&fake), lifetimes()).unwrap(),
-        authorizer: RecentDecisions::new(Arc::clone(&fake), lifetimes()),
+        authenticator: RecentIdentities::new(Arc::clone(&fake), lifetimes(), Arc::default()).unwrap(),
+        authorizer: RecentDecisions::new(Arc::clone(&fake), lifetimes(), Arc::default()),
         directory: Fixed(Some(Arc::new(table()))),
         entrance: Entrance::default(),
         upstream: Arc::new(Upstream::new("/nonexistent".into())),
         body_timeout: long,
         home_cluster: ClusterName::parse("home").unwrap(),
         ending: Arc::default(),
+        recorder: recorder(&Written::default()),
     };
     let ask = async |method: &str, path: &str, token: &str| {
         let (parts, body) = gateway.answer(request(method, path, token, "{}")).await.into_parts();
