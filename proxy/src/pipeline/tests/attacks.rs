@@ -124,7 +124,7 @@ async fn cross_user_cache_two_users_and_nobody_each_get_their_own() {
         body_timeout: long,
         home_cluster: ClusterName::parse("home").unwrap(),
         ending: Arc::default(),
-        recorder: recorder(&Written::default()),
+        recorder: Written::default().recorder(),
     };
     let ask = async |method: &str, path: &str, token: &str| {
         let (parts, body) = gateway.answer(request(method, path, token, "{}")).await.into_parts();
