@@ -44,6 +44,7 @@ use self::{
 };
 use crate::{
     BoxError,
+    base_path::BasePath,
     directory::{Active, Directory, Entry, Table},
     problem::Refusal,
     request_id::{self, RequestId},
@@ -65,6 +66,7 @@ pub type ResponseBody = UnsyncBoxBody<Bytes, BodyError>;
 type Answer = Result<Response<ResponseBody>, Refusal>;
 
 /// All that answering requests needs. It has no state of its own, so that any replica answers any request.
+#[derive(Clone)]
 pub struct Gateway<N, Z, D> {
     pub authenticator: N,
     pub authorizer: Z,
@@ -77,6 +79,8 @@ pub struct Gateway<N, Z, D> {
     pub body_timeout: Duration,
     /// Set when the gateway is about to end, so that no new traffic comes.
     pub ending: Arc<AtomicBool>,
+    /// Below which all routes lie but the probes.
+    pub base: BasePath,
 }
 
 impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
@@ -90,6 +94,10 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         };
         let headers = response.headers_mut();
         headers.insert(request_id::HEADER, id.header());
+        // Whatever the steps before call a place is one below the gateway's own root.
+        if let Some(location) = headers.get(header::LOCATION).and_then(|given| self.base.located(given)) {
+            headers.insert(header::LOCATION, location);
+        }
         if let Some(served) = served {
             served.tell(headers);
         }
@@ -99,7 +107,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     async fn pass(&self, request: Request<RequestBody>, id: &RequestId, served: &mut Option<Served>) -> Answer {
         // 1. The path, before all else: every later step and the plugin itself must mean the same by it.
         let path = NormalPath::parse(request.uri().path()).map_err(Refusal::Path)?;
-        let route = Route::of(&path);
+        let route = Route::below(&self.base, &path);
         // What is open before login, and what is not ours to speak of at all, ends here.
         match route {
             Route::Health | Route::Ready => {

@@ -19,6 +19,7 @@ use crate::{
         whole_body::WholeBodyError,
     },
     request_id::RequestId,
+    serve::RequestError,
     upstream::EndpointError,
 };
 
@@ -46,6 +47,7 @@ const SILENT: (StatusCode, &str, &str) = (
     "body-timeout",
     "The body did not come in time",
 );
+const BROKEN: (StatusCode, &str, &str) = (StatusCode::BAD_REQUEST, "broken-body", "The body broke off");
 const INVALID: (StatusCode, &str, &str) = (
     StatusCode::BAD_GATEWAY,
     "plugin-answer-invalid",
@@ -62,6 +64,8 @@ const DENIED: (StatusCode, &str, &str) = (StatusCode::FORBIDDEN, "tool-forbidden
 /// Every way in which a request ends without a plugin's answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
+    #[error("failed to take the request for one that everybody reads alike")]
+    Request(#[source] RequestError),
     #[error("failed to read the path")]
     Path(#[source] PathError),
     #[error("failed to find a credential")]
@@ -187,6 +191,8 @@ impl Refusal {
     fn kind(&self) -> Kind {
         use StatusCode as S;
         let (status, slug, title) = match self {
+            Self::Request(RequestError::Fields) => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-fields", "The request has too many header fields"),
+            Self::Request(RequestError::Coding | RequestError::NoHost | RequestError::Hosts | RequestError::Host) => (S::BAD_REQUEST, "invalid-request", "The request can be read in more than one way"),
             Self::Path(_) => (S::BAD_REQUEST, "ambiguous-path", "The path can be read in more than one way"),
             Self::Credential(_) => (S::UNAUTHORIZED, "unauthenticated", "The caller is not known"),
             Self::Authenticate(_) => (S::SERVICE_UNAVAILABLE, "authentication-unavailable", "The caller could not be checked"),
@@ -210,10 +216,11 @@ impl Refusal {
             Self::Requires(RequiresError::NotHeld(_)) => (S::FORBIDDEN, "caller-lacks-right", "The caller lacks a right that the plugin requires"),
             Self::Arguments(ArgumentsError::Body(error)) | Self::Requires(RequiresError::Body(error)) => match error {
                 WholeBodyError::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
-                WholeBodyError::Read(_) => (S::BAD_REQUEST, "broken-body", "The body broke off"),
+                WholeBodyError::Read(_) => BROKEN,
                 WholeBodyError::Timeout => SILENT,
             },
             Self::Forward(ForwardError::Silent) => SILENT,
+            Self::Forward(ForwardError::Broken(_)) => BROKEN,
             Self::Arguments(ArgumentsError::NotObject | ArgumentsError::Parse(_) | ArgumentsError::Refused(_)) | Self::Requires(RequiresError::Json(_)) | Self::Tool(ToolError::Arguments(_)) => (S::BAD_REQUEST, "invalid-body", "The body is malformed"),
             Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => TIMEOUT,
             Self::Forward(ForwardError::Call(failure, _)) => match failure {
@@ -242,6 +249,7 @@ impl Refusal {
     /// Safe to show, and of use to whoever reads it.
     fn detail(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
+            Self::Request(error) => return error.to_string().into(),
             Self::Path(error) => return error.to_string().into(),
             Self::Credential(error) => return error.to_string().into(),
             Self::Name(error) => return error.to_string().into(),
@@ -263,6 +271,7 @@ impl Refusal {
             Self::NotLoaded => "the plugin is disabled or not loaded: the status of its KitePlugin says why",
             Self::NoEndpoint { .. } => "no pod of the plugin can be reached at the moment: try again",
             Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => LATE,
+            Self::Forward(ForwardError::Broken(_)) => "the body broke off, or its chunks are malformed",
             Self::Forward(ForwardError::Silent) => "the rest of the body did not come in time",
             Self::Forward(ForwardError::Call(failure, _)) => match failure {
                 ExchangeFailure::Busy => AGAIN,

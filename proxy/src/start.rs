@@ -7,12 +7,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
+use rustls::{ClientConfig, ServerConfig};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    runtime::{self, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{Barrier, watch},
 };
 use tracing::Level;
 use tracing_subscriber::{
@@ -20,12 +24,16 @@ use tracing_subscriber::{
 };
 
 use crate::{
+    directory::Table,
     flags::Flags,
-    kubernetes::{SubjectAccessReviews, TokenReviews, Watched, watch},
-    pipeline::Gateway,
+    kubernetes::{SubjectAccessReviews, TokenReviews, Watched, watch as watch_all},
+    pipeline::{Gateway, authenticate::Authenticator, authorize::Authorizer},
     recent::{RandomError, RecentDecisions, RecentIdentities},
-    serve,
-    tls::{self, TlsError},
+    serve::{self, Limits, Room},
+    tls::{
+        self, TlsError,
+        reload::{LOOK, Reloaded},
+    },
     upstream::Upstream,
 };
 
@@ -50,6 +58,8 @@ pub enum StartError {
     Kubernetes(#[source] kube::Error),
     #[error("failed to make a key")]
     Random(#[source] RandomError),
+    #[error("failed to make a runtime")]
+    Runtime(#[source] io::Error),
     #[error("failed to listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
     #[error("failed to wait for signals")]
@@ -68,53 +78,162 @@ pub fn log() {
         .init();
 }
 
-/// Serves until the process is told to end.
-pub async fn run(flags: Flags) -> Result<(), StartError> {
+/// Serves until the process is told to end, on as many threads as `flags` say.
+pub fn run(flags: &Flags) -> Result<(), StartError> {
     // Whoever was first chose; the libraries that ask for the default get ring either way.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let config = tls::server(&flags.serving_dir).await.map_err(StartError::Serving)?;
-    // Read again for each connection; here only so that a missing file is told at once.
-    tls::client(&flags.client_dir).await.map_err(StartError::Client)?;
-    let client = kube::Client::try_default().await.map_err(StartError::Kubernetes)?;
-
-    let lifetimes = flags.lifetimes();
-    let upstream = Arc::new(Upstream::new(flags.client_dir));
-    let directory = Watched::default();
-    let (watched, kept) = (directory.clone(), Arc::clone(&upstream));
-    let (watching, namespace) = (client.clone(), flags.plugins_namespace);
-    tokio::spawn(async move { watch(watching, &namespace, watched, |table| kept.keep_only(table)).await });
-
-    let ending = Arc::new(AtomicBool::new(false));
-    let identities = RecentIdentities::new(TokenReviews::new(client.clone()), lifetimes);
-    let gateway = Arc::new(Gateway {
-        authenticator: identities.map_err(StartError::Random)?,
-        authorizer: RecentDecisions::new(SubjectAccessReviews::new(client), lifetimes),
-        directory,
-        upstream,
-        answer_timeout: ANSWER_TIMEOUT,
-        body_timeout: BODY_TIMEOUT,
-        ending: Arc::clone(&ending),
-    });
-    let listener = TcpListener::bind(flags.listen)
-        .await
-        .map_err(|error| StartError::Listen(flags.listen, error))?;
-    tracing::info!(address = %flags.listen, version = env!("CARGO_PKG_VERSION"), "serving");
-    let ended = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let threads = flags.threads();
+    let listeners = serve::listeners(flags.listen, threads).map_err(|error| StartError::Listen(flags.listen, error))?;
+    let mut runtimes = (0..threads).map(|_| runtime());
+    let first = runtimes.next().unwrap_or_else(runtime)?;
+    let others: Vec<_> = runtimes.collect::<Result<_, _>>()?;
+    let prepared = first.block_on(prepare(flags, threads))?;
+    let mut workers = prepared.workers(listeners).into_iter();
+    let own = workers.next();
+    tracing::info!(address = %flags.listen, threads, version = env!("CARGO_PKG_VERSION"), "serving");
+    thread::scope(|scope| {
+        for (runtime, worker) in others.into_iter().zip(workers) {
+            scope.spawn(move || runtime.block_on(worker.serve()));
         }
-        ending.store(true, Ordering::Relaxed);
-        tracing::info!("told to end");
-        tokio::time::sleep(NOTICE).await;
-    };
-    let answer = move |request| {
-        let gateway = Arc::clone(&gateway);
-        async move { gateway.answer(request).await }
-    };
-    serve::serve(listener, config, answer, ended, GRACE).await;
+        if let Some(own) = own {
+            first.block_on(prepared.serve(own));
+        }
+    });
     tracing::info!("ended");
     Ok(())
+}
+
+fn runtime() -> Result<Runtime, StartError> {
+    let mut builder = runtime::Builder::new_current_thread();
+    builder.enable_all().build().map_err(StartError::Runtime)
+}
+
+/// What all threads share, and what only the first has.
+struct Prepared<N, Z> {
+    client: kube::Client,
+    namespace: String,
+    gateway: Gateway<N, Z, Watched>,
+    /// Those of each thread, as their connections live where they were made.
+    upstreams: Vec<Arc<Upstream>>,
+    serving: Arc<Reloaded<ServerConfig>>,
+    calling: Reloaded<ClientConfig>,
+    terminate: Signal,
+    interrupt: Signal,
+    /// Set when nothing is accepted any more.
+    ended: watch::Sender<bool>,
+}
+
+type Identities = Arc<RecentIdentities<TokenReviews>>;
+type Decisions = Arc<RecentDecisions<SubjectAccessReviews>>;
+
+async fn prepare(flags: &Flags, threads: usize) -> Result<Prepared<Identities, Decisions>, StartError> {
+    let terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let serving = tls::serving(&flags.serving_dir).await.map_err(StartError::Serving)?;
+    let calling = tls::calling(&flags.client_dir).await.map_err(StartError::Client)?;
+    let client = kube::Client::try_default().await.map_err(StartError::Kubernetes)?;
+    let lifetimes = flags.lifetimes();
+    let identities = RecentIdentities::new(TokenReviews::new(client.clone()), lifetimes);
+    let upstream = || Arc::new(Upstream::new(flags.client_dir.clone()));
+    let gateway = Gateway {
+        authenticator: Arc::new(identities.map_err(StartError::Random)?),
+        authorizer: Arc::new(RecentDecisions::new(
+            SubjectAccessReviews::new(client.clone()),
+            lifetimes,
+        )),
+        directory: Watched::default(),
+        upstream: upstream(),
+        answer_timeout: ANSWER_TIMEOUT,
+        body_timeout: BODY_TIMEOUT,
+        ending: Arc::new(AtomicBool::new(false)),
+        base: flags.base_path.clone(),
+    };
+    Ok(Prepared {
+        client,
+        namespace: flags.plugins_namespace.clone(),
+        gateway,
+        upstreams: (0..threads).map(|_| upstream()).collect(),
+        serving: Arc::new(serving),
+        calling,
+        terminate,
+        interrupt,
+        ended: watch::Sender::new(false),
+    })
+}
+
+impl<N: Authenticator + Clone, Z: Authorizer + Clone> Prepared<N, Z> {
+    /// What each thread serves with.
+    fn workers(&self, listeners: Vec<std::net::TcpListener>) -> Vec<Worker<N, Z>> {
+        let room = Room::new(Limits::default());
+        let all = Arc::new(Barrier::new(listeners.len()));
+        let each = listeners.into_iter().zip(&self.upstreams);
+        each.map(|(listener, upstream)| Worker {
+            listener,
+            gateway: Arc::new(Gateway {
+                upstream: Arc::clone(upstream),
+                ..self.gateway.clone()
+            }),
+            certificates: Arc::clone(&self.serving),
+            changes: self.calling.renewals(),
+            room: room.clone(),
+            ended: self.ended.subscribe(),
+            all: Arc::clone(&all),
+        })
+        .collect()
+    }
+
+    /// Serves as the others do, and sees to what changes for all: plugins, certificates, and whether the process is to end.
+    async fn serve(self, own: Worker<N, Z>) {
+        let kept = self.upstreams;
+        let keep = move |table: &Table| kept.iter().for_each(|upstream| upstream.keep_only(table));
+        let (directory, namespace) = (self.gateway.directory, self.namespace);
+        tokio::spawn(async move { watch_all(self.client, &namespace, directory, keep).await });
+        tokio::spawn(async move { self.serving.renew(LOOK).await });
+        tokio::spawn(async move { self.calling.renew(LOOK).await });
+        let (mut terminate, mut interrupt) = (self.terminate, self.interrupt);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            self.gateway.ending.store(true, Ordering::Relaxed);
+            tracing::info!("told to end");
+            tokio::time::sleep(NOTICE).await;
+            self.ended.send_replace(true);
+        });
+        own.serve().await;
+    }
+}
+
+/// What one thread serves with.
+struct Worker<N, Z> {
+    listener: std::net::TcpListener,
+    gateway: Arc<Gateway<N, Z, Watched>>,
+    certificates: Arc<Reloaded<ServerConfig>>,
+    changes: watch::Receiver<u64>,
+    room: Room,
+    ended: watch::Receiver<bool>,
+    /// Where the threads wait for one another: connections to the API server belong to the thread that made them, and serve all.
+    all: Arc<Barrier>,
+}
+
+impl<N: Authenticator, Z: Authorizer> Worker<N, Z> {
+    async fn serve(mut self) {
+        let upstream = Arc::clone(&self.gateway.upstream);
+        let renewing = tokio::spawn(async move { upstream.renew(self.changes).await });
+        let answer = move |request| {
+            let gateway = Arc::clone(&self.gateway);
+            async move { gateway.answer(request).await }
+        };
+        let ended = async {
+            // Fails if the first thread is gone, which is the end too.
+            let _ = self.ended.wait_for(|ended| *ended).await;
+        };
+        match TcpListener::from_std(self.listener) {
+            Ok(listener) => serve::serve(listener, self.certificates, self.room, answer, ended, GRACE).await,
+            Err(error) => tracing::error!(%error, "a thread serves nothing"),
+        }
+        renewing.abort();
+        self.all.wait().await;
+    }
 }

@@ -19,9 +19,16 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use futures::{StreamExt as _, stream::FuturesUnordered};
+use futures::{
+    StreamExt as _,
+    stream::{self, FuturesUnordered},
+};
 use kite_api::{PluginName, error_chain};
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 
 use self::endpoint::Endpoint;
 pub use self::{
@@ -34,6 +41,11 @@ use crate::directory::{Active, Table};
 /// How long one endpoint may take to connect before the next is tried beside it: a healthy one takes milliseconds, and a
 /// request must not wait for a pod that is gone.
 const HEAD_START: Duration = Duration::from_millis(250);
+
+/// How long after a connection could not be renewed it is tried again.
+const RENEW_PAUSE: Duration = Duration::from_secs(10);
+/// How many connections are renewed at once: each costs a plugin a handshake and a description.
+const RENEWED_AT_ONCE: usize = 4;
 
 /// Connections to all endpoints. Reading takes no lock, so that no plugin's traffic waits for another's.
 pub struct Upstream {
@@ -103,6 +115,36 @@ impl Upstream {
             }
             connected
         })
+    }
+
+    /// Makes new connections in place of those that are open, after each change of the client certificate that `changes` tells of.
+    /// What is under way on the old ones goes on. Who cannot be reached so is asked again, and keeps the old one until then.
+    pub async fn renew(&self, mut changes: watch::Receiver<u64>) {
+        while changes.changed().await.is_ok() {
+            let changed = Instant::now();
+            while !self.renewed(changed).await {
+                sleep(RENEW_PAUSE).await;
+            }
+        }
+    }
+
+    /// Whether there is no open connection any more that was made before `changed`.
+    async fn renewed(&self, changed: Instant) -> bool {
+        let endpoints: Vec<_> = self.endpoints.load().values().map(Arc::clone).collect();
+        let renewals = endpoints.iter().map(async |endpoint| {
+            let renewed = endpoint.renew(changed, &self.client_dir).await;
+            if let Err(error) = &renewed {
+                let (plugin, address) = (endpoint.plugin(), endpoint.address());
+                tracing::debug!(%plugin, %address, error = error_chain(error), "connection not renewed");
+            }
+            renewed.is_ok()
+        });
+        let mut renewals = stream::iter(renewals.collect::<Vec<_>>()).buffer_unordered(RENEWED_AT_ONCE);
+        let mut all = true;
+        while let Some(renewed) = renewals.next().await {
+            all &= renewed;
+        }
+        all
     }
 
     /// Drops the connections to all endpoints that are not in `table`. What is under way on them goes on.

@@ -18,6 +18,13 @@ pub trait Authenticator: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Arc<Caller>>, AuthenticateError>> + Send;
 }
 
+/// One for several gateways, as each thread has.
+impl<N: Authenticator> Authenticator for Arc<N> {
+    async fn authenticate(&self, token: &BearerToken) -> Result<Option<Arc<Caller>>, AuthenticateError> {
+        N::authenticate(self, token).await
+    }
+}
+
 /// Who calls, in the terms of Kubernetes' `UserInfo`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Caller {

@@ -42,6 +42,8 @@ pub enum ForwardError {
     Timeout,
     #[error("failed to get the caller's body in time")]
     Silent,
+    #[error("failed to read the caller's body to its end")]
+    Broken(#[source] Box<Status>),
     #[error("failed to call the plugin")]
     Call(ExchangeFailure, #[source] Box<Status>),
     #[error("failed to read the plugin's answer")]
@@ -167,6 +169,8 @@ impl<'a> Exchange<'a> {
                 let returned = returned.lock().unwrap_or_else(PoisonError::into_inner).take();
                 return Err(match returned {
                     Some(messages) => Ended::Unsent(Box::new(Self { messages, ..self }), status),
+                    // What a plugin makes of half a request is the caller's doing.
+                    None if turn.is_broken() => Ended::Failed(ForwardError::Broken(status)),
                     None => Ended::Failed(ForwardError::call(status)),
                 });
             }

@@ -4,6 +4,7 @@ use http::Method;
 use kite_api::{Verb, name::RESERVED};
 
 use super::path::NormalPath;
+use crate::base_path::BasePath;
 
 /// All that is open before login. Whoever adds to this list adds what anybody may ask.
 pub const OPEN: [(&str, Route<'static>); 2] = [("/healthz", Route::Health), ("/readyz", Route::Ready)];
@@ -38,10 +39,19 @@ pub enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    pub fn of(path: &'a NormalPath) -> Self {
-        let path = path.as_str();
-        if let Some((_, route)) = OPEN.iter().find(|(open, _)| *open == path) {
-            return *route;
+    /// The route that `path` names where all but the probes lies below `base`. A kubelet asks the pod itself, and knows nothing of
+    /// the base.
+    pub fn below(base: &BasePath, path: &'a NormalPath) -> Self {
+        match (open(path.as_str()), base.below(path)) {
+            (Some(route), _) => route,
+            (None, Some(below)) => Self::of(below),
+            (None, None) => Self::Outside,
+        }
+    }
+
+    fn of(path: &'a str) -> Self {
+        if let Some(route) = open(path) {
+            return route;
         }
         if !path.starts_with("/api/") {
             return Self::Outside;
@@ -105,9 +115,35 @@ impl<'a> Route<'a> {
     }
 }
 
+/// What is open before login, by its path.
+fn open(path: &str) -> Option<Route<'static>> {
+    OPEN.iter().find(|(open, _)| *open == path).map(|(_, route)| *route)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn below_a_base_the_probes_are_at_the_root_too() {
+        let base = BasePath::parse("/kite").unwrap();
+        for (path, route) in [
+            ("/healthz", Route::Health),
+            ("/readyz", Route::Ready),
+            ("/kite/healthz", Route::Health),
+            ("/kite/readyz", Route::Ready),
+            ("/kite/api/v1/plugins/", Route::Plugins),
+            ("/kite/api/", Route::Unknown),
+            ("/kite/", Route::Outside),
+            ("/kite", Route::Outside),
+            ("/api/v1/plugins/", Route::Outside),
+            ("/api/", Route::Outside),
+            ("/kitehealthz", Route::Outside),
+            ("/kite/kite/healthz", Route::Outside),
+        ] {
+            assert_eq!(Route::below(&base, &NormalPath::parse(path).unwrap()), route, "{path}");
+        }
+    }
 
     #[test]
     fn each_path_is_one_route() {
@@ -145,7 +181,11 @@ mod tests {
             ("/api/v1/plugins/hello/a/static", plugin("hello", "/a/static")),
             ("/api/v1/plugins/Bad_Name/x", plugin("Bad_Name", "/x")),
         ] {
-            assert_eq!(Route::of(&NormalPath::parse(path).unwrap()), route, "{path}");
+            assert_eq!(
+                Route::below(&BasePath::default(), &NormalPath::parse(path).unwrap()),
+                route,
+                "{path}"
+            );
         }
     }
 

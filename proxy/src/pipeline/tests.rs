@@ -164,6 +164,7 @@ fn asking(table: Option<Table>) -> Asking {
         answer_timeout: Duration::from_secs(30),
         body_timeout: Duration::from_secs(30),
         ending: Arc::default(),
+        base: BasePath::default(),
     };
     Asking { fake, gateway }
 }
@@ -300,6 +301,39 @@ async fn each_request_ends_at_the_first_check_that_it_fails() {
         assert_eq!(seen.headers.contains_key("retry-after"), status == 503);
         assert_eq!(seen.headers.contains_key("allow"), status == 405);
     }
+}
+
+#[tokio::test]
+async fn below_a_base_is_everything_and_outside_nothing_but_probes() {
+    let mut asking = asking(Some(table()));
+    asking.gateway.base = BasePath::parse("/kite").unwrap();
+    for (path, status, slug) in [
+        ("/kite/api/v1/plugins/hello/x", 503, "no-endpoint"),
+        ("/kite/api/v1/plugins/hello/costs/pay", 403, "caller-lacks-right"),
+        ("/k%69te/api/v1/plugins/hello/costs/p%61y", 403, "caller-lacks-right"),
+        ("/kite/api/other", 404, "no-such-route"),
+        ("/kite/healthz", 200, ""),
+        ("/kite/readyz", 200, ""),
+        ("/healthz", 200, ""),
+        ("/readyz", 200, ""),
+        ("/api/v1/plugins/hello/x", 404, "no-such-route"),
+        ("/kite", 404, "no-such-route"),
+        ("/kitex/api/v1/plugins/hello/x", 404, "no-such-route"),
+        // What can be read in two ways is so wherever it lies.
+        ("/kite/../api/v1/plugins/hello/x", 400, "ambiguous-path"),
+        ("/kite//api/v1/plugins/hello/x", 400, "ambiguous-path"),
+        ("/other/%2e%2e/kite/api/v1/plugins/", 400, "ambiguous-path"),
+    ] {
+        let seen = asking.ask("GET", path, "user", "").await;
+        assert_eq!((seen.status, seen.slug()), (status, slug), "{path}");
+    }
+    asking.asked();
+    asking.ask("GET", "/api/v1/plugins/hello/x", "user", "").await;
+    assert_eq!(
+        asking.asked(),
+        Vec::<String>::new(),
+        "nobody is asked about what is not ours"
+    );
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full};
 use kite_api::{Phase, PluginName, ToolName};
 use kite_gateway::{
     BoxError,
+    base_path::BasePath,
     directory::{Active, DefinitionsHash, Directory, Entry, Guards, Table},
     pipeline::{
         Gateway, RequestBody, ResponseBody,
@@ -23,6 +24,10 @@ use kite_gateway::{
     upstream::Upstream,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -50,6 +55,14 @@ impl Certificates {
         }
     }
 
+    /// Gives the gateway another client certificate.
+    pub(crate) fn renew(&self) {
+        let (certificate, key) = issued(&self.clients, "gateway", ExtendedKeyUsagePurpose::ClientAuth);
+        for (file, text) in [("tls.crt", certificate), ("tls.key", key)] {
+            std::fs::write(self.client_dir.path().join(file), text).unwrap();
+        }
+    }
+
     /// Certificate and key of the plugin called `name`.
     pub(crate) fn of_plugin(&self, name: &str) -> (String, String) {
         issued(
@@ -57,6 +70,23 @@ impl Certificates {
             &kite_proto::server_name(name),
             ExtendedKeyUsagePurpose::ServerAuth,
         )
+    }
+
+    /// The end of TLS of the plugin called `name`, who takes every client.
+    pub(crate) fn server(&self, name: &str) -> Arc<ServerConfig> {
+        let (certificate, key) = self.of_plugin(name);
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let mut config = builder
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(config)
     }
 
     pub(crate) fn clients_ca(&self) -> String {
@@ -78,6 +108,7 @@ fn issued(ca: &CertifiedIssuer<'static, KeyPair>, name: &str, usage: ExtendedKey
 }
 
 /// Everybody is jane, and jane may do everything.
+#[derive(Clone)]
 pub(crate) struct Jane;
 
 impl Authenticator for Jane {
@@ -142,6 +173,7 @@ pub(crate) fn gateway(certificates: &Certificates, table: Table, limits: Limits)
         answer_timeout: limits.plugin,
         body_timeout: limits.caller,
         ending: Arc::new(AtomicBool::new(false)),
+        base: BasePath::default(),
     };
     (Arc::new(gateway), directory)
 }

@@ -23,6 +23,7 @@ pub(super) struct Messages {
     /// What of a frame is larger than a message may be.
     rest: Bytes,
     ended: bool,
+    broken: bool,
 }
 
 impl Messages {
@@ -32,6 +33,7 @@ impl Messages {
             body,
             rest: Bytes::new(),
             ended: false,
+            broken: false,
         }
     }
 
@@ -69,7 +71,7 @@ impl Stream for Messages {
             let frame = match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(_))) => {
-                    this.ended = true;
+                    (this.ended, this.broken) = (true, true);
                     return Poll::Ready(None);
                 }
                 Poll::Ready(None) => return Poll::Ready(Some(this.message(Bytes::new(), Vec::new(), true))),
@@ -116,7 +118,10 @@ impl Stream for Lent {
         let Some(messages) = &mut this.messages else {
             return Poll::Ready(None);
         };
-        let polled = Pin::new(messages).poll_next(cx);
+        let polled = Pin::new(&mut *messages).poll_next(cx);
+        if messages.broken {
+            this.turn.broke_off();
+        }
         if polled.is_pending() {
             this.turn.waits_for_caller();
         } else {
