@@ -12,13 +12,13 @@ const MAX_BASE: usize = 256;
 pub enum BasePathError {
     #[error("failed to find a slash at the beginning of the base path")]
     NotRooted,
-    #[error("failed to find no slash at the end of the base path: leave it out, or the whole base path for none")]
+    #[error("failed to take a base path that ends with a slash: leave that out")]
     TrailingSlash,
     #[error("failed to find at most {MAX_BASE} bytes in the base path")]
     TooLong,
     #[error("failed to find letters, digits, -, ., _ and ~ alone between the slashes of the base path")]
     Character,
-    #[error("failed to find segments in the base path that are neither empty nor dots")]
+    #[error("failed to take a base path with a segment that is empty or dots")]
     Segment,
 }
 

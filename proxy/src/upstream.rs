@@ -121,8 +121,8 @@ impl Upstream {
     /// What is under way on the old ones goes on. Who cannot be reached so is asked again, and keeps the old one until then.
     pub async fn renew(&self, mut changes: watch::Receiver<u64>) {
         while changes.changed().await.is_ok() {
-            let changed = Instant::now();
-            while !self.renewed(changed).await {
+            let seen = Instant::now();
+            while !self.renewed(seen).await {
                 sleep(RENEW_PAUSE).await;
             }
         }

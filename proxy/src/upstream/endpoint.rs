@@ -184,12 +184,11 @@ impl Endpoint {
             .as_ref()
             .map(|checked| (checked.sender.clone(), checked.since))
             .filter(|(sender, _)| !sender.is_closed());
-        let (sender, since) = match open {
-            Some(open) => open,
-            None => {
-                let since = Instant::now();
-                (connection::open(&self.plugin, self.address, client_dir).await?, since)
-            }
+        let (sender, since) = if let Some(open) = open {
+            open
+        } else {
+            let since = Instant::now();
+            (connection::open(&self.plugin, self.address, client_dir).await?, since)
         };
         self.ask(sender, since, wanted).await
     }
