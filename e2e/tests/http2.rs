@@ -1,5 +1,4 @@
 //! The gateway's listener against h2spec, which has a test for what RFC 9113 and RFC 7541 say of a server.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, process::Command, sync::Arc, time::Duration};
 

@@ -1,6 +1,8 @@
 //! Exchanges and tool calls with a plugin over real mutual TLS, well-behaved and not.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[path = "support/bounds.rs"]
+mod bounds;
 #[path = "support/faults.rs"]
 mod faults;
 #[path = "support/floods.rs"]

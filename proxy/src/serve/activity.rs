@@ -6,7 +6,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -35,6 +35,8 @@ pub(super) struct Activity {
     idle: Mutex<Instant>,
     abandoned: AtomicUsize,
     flooded: Notify,
+    /// Whether there was a request.
+    begun: AtomicBool,
 }
 
 impl Activity {
@@ -44,6 +46,7 @@ impl Activity {
             idle: Mutex::new(Instant::now()),
             abandoned: AtomicUsize::new(0),
             flooded: Notify::new(),
+            begun: AtomicBool::new(false),
         })
     }
 
@@ -63,6 +66,14 @@ impl Activity {
         }
     }
 
+    /// When no request came at all for so long.
+    pub(super) async fn silent(&self, limit: Duration) {
+        sleep(limit).await;
+        if self.begun.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// When the peer makes requests only to take them back.
     pub(super) async fn flooded(&self) {
         self.flooded.notified().await;
@@ -70,6 +81,7 @@ impl Activity {
 
     /// One more request, whose answer is awaited until [`Asked::answered`].
     pub(super) fn asked(self: &Arc<Self>) -> Asked {
+        self.begun.store(true, Ordering::Relaxed);
         Asked(Some(Arc::clone(self)))
     }
 

@@ -80,7 +80,8 @@ pub(super) async fn serve<F, R>(
                 connection.as_mut().graceful_shutdown();
                 (told, idle) = (true, LAST_WORDS);
             }
-            // HTTP/1.1 has the time for the next head.
+            // Hyper waits for the first byte of the first head for ever, and for all others as long as it is told.
+            () = activity.silent(limits.idle), if !http2 => break Err("the peer says nothing".into()),
             () = activity.idle(idle), if http2 => {
                 connection.as_mut().graceful_shutdown();
                 // One that has not even begun to speak HTTP/2 would not hear that it should end.
