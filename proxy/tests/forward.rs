@@ -1,5 +1,10 @@
 //! Exchanges and tool calls with a plugin over real mutual TLS, well-behaved and not.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/bounds.rs"]
 mod bounds;

@@ -157,8 +157,7 @@ pub(crate) async fn ask(served: &Served, fields: &[(String, String)]) -> Outcome
     wire.send(&headers).await;
     loop {
         match wire.next().await {
-            None => return Outcome::Closed,
-            Some(Frame { kind: GOAWAY, .. }) => return Outcome::Closed,
+            None | Some(Frame { kind: GOAWAY, .. }) => return Outcome::Closed,
             Some(Frame { kind: RST_STREAM, .. }) => return Outcome::Reset,
             Some(Frame {
                 kind: HEADERS, payload, ..
