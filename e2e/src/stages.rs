@@ -268,7 +268,7 @@ mod tests {
     use super::*;
 
     /// Files that need no cluster, which cargo runs with the unit tests.
-    const WITHOUT_A_CLUSTER: [&str; 2] = ["chart", "package"];
+    const WITHOUT_A_CLUSTER: [&str; 3] = ["chart", "http2", "package"];
 
     #[test]
     fn no_file_of_tests_is_forgotten() {

@@ -2,15 +2,18 @@
 
 mod entrance;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
 
 use clap::{ArgAction, Parser};
 
 pub use self::entrance::EntranceFlags;
-use crate::{pipeline::cluster::ClusterName, recent::Lifetimes, traces::Collector};
+use crate::{base_path::BasePath, pipeline::cluster::ClusterName, recent::Lifetimes, traces::Collector};
 
 /// Whoever was just given a right should not wait for it.
 const REFUSAL: Duration = Duration::from_secs(2);
+
+/// Most threads: each has a connection to every pod of every plugin.
+const MAX_THREADS: usize = 64;
 
 /// Authenticates, authorizes and proxies to the plugins of a Kubernetes dashboard.
 #[derive(Clone, Debug, Parser)]
@@ -19,6 +22,15 @@ pub struct Flags {
     /// Address on which HTTPS is served.
     #[arg(long, env = "KITE_LISTEN", default_value = "0.0.0.0:8443")]
     pub listen: SocketAddr,
+
+    /// How many threads serve, each with connections of its own to the plugins' pods. Absent: as many as there are CPUs for the
+    /// process.
+    #[arg(long, env = "KITE_THREADS", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: Option<u16>,
+
+    /// Path below which all routes lie, such as /kite, where the address is shared with others. The probes answer at the root too.
+    #[arg(long, env = "KITE_BASE", default_value = "", value_parser = BasePath::parse)]
+    pub base_path: BasePath,
 
     /// Folder with the serving certificate: tls.crt and tls.key.
     #[arg(long, env = "KITE_SERVING_DIR", default_value = "/etc/kite/serving")]
@@ -67,6 +79,12 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// How many threads serve.
+    pub fn threads(&self) -> usize {
+        let available = || thread::available_parallelism().map_or(1, NonZero::get);
+        self.threads.map_or_else(available, usize::from).min(MAX_THREADS)
+    }
+
     /// For how long decisions of the API server hold.
     pub fn lifetimes(&self) -> Lifetimes {
         let yes = Duration::from_secs(self.decision_seconds.into());

@@ -3,9 +3,11 @@
 pub mod access_log;
 pub mod account;
 pub mod audit;
+pub mod base_path;
 pub mod directory;
 pub mod flags;
 pub mod kubernetes;
+pub mod leases;
 pub mod metrics;
 pub mod moment;
 pub mod openapi;
@@ -22,7 +24,6 @@ pub mod slowdown;
 pub mod start;
 pub mod tls;
 pub mod traces;
-pub mod upgrades;
 pub mod upstream;
 
 /// An error of whatever made it.

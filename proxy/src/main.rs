@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use kite_gateway::{flags::Flags, start};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let flags = Flags::parse();
     start::log();
-    match start::run(flags).await {
+    match start::run(&flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = kite_api::error_chain(&error), "the gateway ends");

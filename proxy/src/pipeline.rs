@@ -50,6 +50,7 @@ use self::{
 use crate::{
     BoxError,
     account::{Account, Class, Recorded, Recorder},
+    base_path::BasePath,
     directory::{Active, Directory, Entry, Table},
     openapi,
     peer::Peer,
@@ -73,13 +74,17 @@ pub type ResponseBody = UnsyncBoxBody<Bytes, BodyError>;
 type Answer = Result<Response<ResponseBody>, Refusal>;
 
 /// All that answering requests needs. It has no state of its own, so that any replica answers any request.
+#[derive(Clone)]
 pub struct Gateway<N, Z, D> {
     pub authenticator: N,
     pub authorizer: Z,
     pub directory: D,
     /// By what callers come beside by bearer tokens.
-    pub entrance: Entrance,
+    pub entrance: Arc<Entrance>,
+    /// The ways to the plugins of the thread that serves.
     pub upstream: Arc<Upstream>,
+    /// Those of all threads, whose connections are counted together.
+    pub upstreams: Arc<[Arc<Upstream>]>,
     /// How long a caller may keep a plugin waiting for more of a body, and take to send the arguments of a tool.
     pub body_timeout: Duration,
     /// What the cluster is called in which the gateway runs, the only one that is known.
@@ -88,6 +93,8 @@ pub struct Gateway<N, Z, D> {
     pub ending: Arc<AtomicBool>,
     /// Where all that happens here is recorded.
     pub recorder: Arc<Recorder>,
+    /// Below which all routes lie but the probes.
+    pub base: BasePath,
 }
 
 impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
@@ -112,6 +119,10 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let headers = response.headers_mut();
         session::give(headers, told.renewed);
         headers.insert(request_id::HEADER, id.header());
+        // Whatever the steps before call a place is one below the gateway's own root.
+        if let Some(location) = headers.get(header::LOCATION).and_then(|given| self.base.located(given)) {
+            headers.insert(header::LOCATION, location);
+        }
         if let Some(served) = told.served {
             served.tell(headers);
         }
@@ -127,7 +138,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     ) -> Answer {
         // 1. The path, before all else: every later step and the plugin itself must mean the same by it.
         let path = NormalPath::parse(request.uri().path()).map_err(Refusal::Path)?;
-        let route = Route::of(&path);
+        let route = Route::below(&self.base, &path);
         let row = route.row();
         account.is_for(Class::of(route));
         // What is open before login, and what is not ours to speak of at all, ends here.

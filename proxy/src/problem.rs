@@ -28,6 +28,7 @@ use crate::{
     },
     readiness::Check,
     request_id::RequestId,
+    serve::RequestError,
     session::SessionError,
     slowdown::TooMany,
     upstream::EndpointError,
@@ -58,6 +59,7 @@ const SILENT: (StatusCode, &str, &str) = (
     "body-timeout",
     "The body did not come in time",
 );
+const BROKEN: (StatusCode, &str, &str) = (StatusCode::BAD_REQUEST, "broken-body", "The body broke off");
 const INVALID: (StatusCode, &str, &str) = (
     StatusCode::BAD_GATEWAY,
     "plugin-answer-invalid",
@@ -74,6 +76,8 @@ const DENIED: (StatusCode, &str, &str) = (StatusCode::FORBIDDEN, "tool-forbidden
 /// Every way in which a request ends without a plugin's answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
+    #[error("failed to take the request for one that everybody reads alike")]
+    Request(#[source] RequestError),
     #[error("failed to read the path")]
     Path(#[source] PathError),
     #[error("failed to find a credential")]
@@ -253,6 +257,8 @@ impl Refusal {
     fn kind(&self) -> Kind {
         use StatusCode as S;
         let (status, slug, title) = match self {
+            Self::Request(RequestError::Fields) => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-fields", "The request has too many header fields"),
+            Self::Request(RequestError::Coding | RequestError::NoHost | RequestError::Hosts | RequestError::Host) => (S::BAD_REQUEST, "invalid-request", "The request can be read in more than one way"),
             Self::Path(_) => (S::BAD_REQUEST, "ambiguous-path", "The path can be read in more than one way"),
             Self::Credential(_) | Self::Session(SessionError::Cookie(_) | SessionError::Read(_) | SessionError::Over) => (S::UNAUTHORIZED, "unauthenticated", "The caller is not known"),
             Self::Session(SessionError::Unavailable | SessionError::Seal(_) | SessionError::End(_)) => (S::SERVICE_UNAVAILABLE, "sessions-unavailable", "The session could not be begun, checked or ended"),
@@ -285,11 +291,12 @@ impl Refusal {
             Self::Requires(RequiresError::NotHeld(_)) => (S::FORBIDDEN, "caller-lacks-right", "The caller lacks a right that the plugin requires"),
             Self::Arguments(ArgumentsError::Body(error)) | Self::Requires(RequiresError::Body(error)) | Self::Login(LoginError::Body(error)) => match error {
                 WholeBodyError::TooLarge(_) => TOO_LARGE,
-                WholeBodyError::Read(_) => (S::BAD_REQUEST, "broken-body", "The body broke off"),
+                WholeBodyError::Read(_) => BROKEN,
                 WholeBodyError::Timeout => SILENT,
             },
             Self::InFlight { .. } => BUSY,
             Self::Forward(ForwardError::Silent) => SILENT,
+            Self::Forward(ForwardError::Broken(_)) => BROKEN,
             Self::Forward(ForwardError::TooLarge(_)) => TOO_LARGE,
             Self::Arguments(ArgumentsError::NotObject | ArgumentsError::Parse(_) | ArgumentsError::Refused(_)) | Self::Requires(RequiresError::Json(_)) | Self::Tool(ToolError::Arguments(_)) | Self::Login(LoginError::Parse | LoginError::Token) => (S::BAD_REQUEST, "invalid-body", "The body is malformed"),
             Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => TIMEOUT,
@@ -319,6 +326,7 @@ impl Refusal {
     /// Safe to show, and of use to whoever reads it.
     fn detail(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
+            Self::Request(error) => return error.to_string().into(),
             Self::Path(error) => return error.to_string().into(),
             Self::Credential(error) => return error.to_string().into(),
             Self::Name(error) => return error.to_string().into(),
@@ -361,6 +369,7 @@ impl Refusal {
             }
             Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => LATE,
             Self::Forward(error @ ForwardError::TooLarge(_)) => return error.to_string().into(),
+            Self::Forward(ForwardError::Broken(_)) => "the body broke off, or its chunks are malformed",
             Self::Forward(ForwardError::Silent) => "the rest of the body did not come in time",
             Self::Forward(ForwardError::Call(failure, _)) => match failure {
                 ExchangeFailure::Busy => AGAIN,

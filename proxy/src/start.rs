@@ -3,16 +3,21 @@
 use std::{
     io,
     net::SocketAddr,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
+use rustls::{ClientConfig, ServerConfig};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    runtime::{self, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{Barrier, watch},
 };
 use tracing::Level;
 use tracing_subscriber::{
@@ -25,15 +30,18 @@ use crate::{
     audit::{Lines, Trail},
     directory::Table,
     flags::{EntranceFlags, Flags},
-    kubernetes::{SharedSessions, SubjectAccessReviews, TokenReviews, Watched, watch},
+    kubernetes::{SharedSessions, SubjectAccessReviews, TokenReviews, Watched, watch as watch_all},
     metrics::Metrics,
     peer::authorities::{Authorities, AuthoritiesError},
-    pipeline::{Gateway, arrival::Entrance},
+    pipeline::{Gateway, arrival::Entrance, authenticate::Authenticator, authorize::Authorizer},
     recent::{RandomError, RecentDecisions, RecentIdentities},
-    serve,
+    serve::{self, Limits, Room},
     session::Sessions,
     slowdown::Slowdown,
-    tls::{self, TlsError},
+    tls::{
+        self, TlsError,
+        reload::{LOOK, Reloaded},
+    },
     traces::{Traces, TracesError},
     upstream::Upstream,
 };
@@ -43,8 +51,6 @@ const NOTICE: Duration = Duration::from_secs(5);
 /// What is under way then may take this long. Together the two stay below the pod's grace period.
 const GRACE: Duration = Duration::from_secs(25);
 
-/// Where browsers send the cookie of a session.
-const COOKIE_PATH: &str = "/";
 /// How long a caller may keep a plugin waiting for more of a body, and take to send the arguments of a tool.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -61,6 +67,8 @@ pub enum StartError {
     Kubernetes(#[source] kube::Error),
     #[error("failed to make a key")]
     Random(#[source] RandomError),
+    #[error("failed to make a runtime")]
+    Runtime(#[source] io::Error),
     #[error("failed to listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
     #[error("failed to start what records are written by")]
@@ -83,73 +91,205 @@ pub fn log() {
         .init();
 }
 
-/// Serves until the process is told to end.
-pub async fn run(flags: Flags) -> Result<(), StartError> {
+/// Serves until the process is told to end, on as many threads as `flags` say.
+pub fn run(flags: &Flags) -> Result<(), StartError> {
     // Whoever was first chose; the libraries that ask for the default get ring either way.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let authorities = authorities(&flags.entrance).map_err(StartError::Authorities)?;
-    tokio::spawn(authorities.clone().keep());
-    let config = tls::server(&flags.serving_dir, authorities.verifier()).await;
-    let config = config.map_err(StartError::Serving)?;
-    // Read again for each connection; here only so that a missing file is told at once.
-    tls::client(&flags.client_dir).await.map_err(StartError::Client)?;
-    let certificate_end = tls::end(&flags.serving_dir).await.map_err(StartError::Serving)?;
-    let client = kube::Client::try_default().await.map_err(StartError::Kubernetes)?;
-
-    let lifetimes = flags.lifetimes();
-    let recorder = Arc::new(recorder(&flags).await?);
-    let metrics = Arc::clone(&recorder.metrics);
-    metrics.certificate_ends(certificate_end);
-    let upstream = Arc::new(Upstream::new(flags.client_dir).counted_in(Arc::clone(&metrics)));
-    let directory = followed(client.clone(), flags.plugins_namespace, &upstream, &metrics);
-
-    let ending = Arc::new(AtomicBool::new(false));
-    let entrance = Entrance {
-        sessions: Some(sessions(client.clone(), &flags.entrance, lifetimes.outage)),
-        authorities,
-        slowdown: Slowdown::default(),
-        origins: flags.entrance.public_origins,
-    };
-    let reviews = TokenReviews::new(client.clone(), flags.entrance.token_audiences);
-    let identities = RecentIdentities::new(reviews, lifetimes, Arc::clone(&metrics.identities));
-    let gateway = Arc::new(Gateway {
-        authenticator: identities.map_err(StartError::Random)?,
-        authorizer: RecentDecisions::new(
-            SubjectAccessReviews::new(client),
-            lifetimes,
-            Arc::clone(&metrics.decisions),
-        ),
-        directory,
-        entrance,
-        upstream,
-        body_timeout: BODY_TIMEOUT,
-        home_cluster: flags.home_cluster,
-        ending: Arc::clone(&ending),
-        recorder: Arc::clone(&recorder),
-    });
-    let listener = TcpListener::bind(flags.listen)
-        .await
-        .map_err(|error| StartError::Listen(flags.listen, error))?;
-    tracing::info!(address = %flags.listen, version = env!("CARGO_PKG_VERSION"), "serving");
-    let ended = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let threads = flags.threads();
+    let listeners = serve::listeners(flags.listen, threads).map_err(|error| StartError::Listen(flags.listen, error))?;
+    let mut runtimes = (0..threads).map(|_| runtime());
+    let first = runtimes.next().unwrap_or_else(runtime)?;
+    let others: Vec<_> = runtimes.collect::<Result<_, _>>()?;
+    let prepared = first.block_on(prepare(flags, threads))?;
+    let mut workers = prepared.workers(listeners).into_iter();
+    let own = workers.next();
+    tracing::info!(address = %flags.listen, threads, version = env!("CARGO_PKG_VERSION"), "serving");
+    thread::scope(|scope| {
+        for (runtime, worker) in others.into_iter().zip(workers) {
+            scope.spawn(move || runtime.block_on(worker.serve()));
         }
-        ending.store(true, Ordering::Relaxed);
-        tracing::info!("told to end");
-        tokio::time::sleep(NOTICE).await;
-    };
-    let answer = move |request| {
-        let gateway = Arc::clone(&gateway);
-        async move { gateway.answer(request).await }
-    };
-    serve::serve(listener, config, answer, ended, GRACE).await;
-    end(recorder).await;
+        if let Some(own) = own {
+            first.block_on(prepared.serve(own));
+        }
+    });
     tracing::info!("ended");
     Ok(())
+}
+
+fn runtime() -> Result<Runtime, StartError> {
+    let mut builder = runtime::Builder::new_current_thread();
+    builder.enable_all().build().map_err(StartError::Runtime)
+}
+
+/// What all threads share, and what only the first has.
+struct Prepared<N, Z> {
+    client: kube::Client,
+    namespace: String,
+    gateway: Gateway<N, Z, Watched>,
+    /// Those of each thread, as their connections live where they were made.
+    upstreams: Arc<[Arc<Upstream>]>,
+    serving_dir: PathBuf,
+    serving: Arc<Reloaded<ServerConfig>>,
+    calling: Reloaded<ClientConfig>,
+    terminate: Signal,
+    interrupt: Signal,
+    /// Set when nothing is accepted any more.
+    ended: watch::Sender<bool>,
+}
+
+type Identities = Arc<RecentIdentities<TokenReviews>>;
+type Decisions = Arc<RecentDecisions<SubjectAccessReviews>>;
+
+async fn prepare(flags: &Flags, threads: usize) -> Result<Prepared<Identities, Decisions>, StartError> {
+    let terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let authorities = authorities(&flags.entrance).map_err(StartError::Authorities)?;
+    let serving = tls::serving(&flags.serving_dir, authorities.verifier()).await;
+    let serving = serving.map_err(StartError::Serving)?;
+    let calling = tls::calling(&flags.client_dir).await.map_err(StartError::Client)?;
+    let client = kube::Client::try_default().await.map_err(StartError::Kubernetes)?;
+    let lifetimes = flags.lifetimes();
+    let recorder = Arc::new(recorder(flags).await?);
+    let metrics = Arc::clone(&recorder.metrics);
+    let reviews = TokenReviews::new(client.clone(), flags.entrance.token_audiences.clone());
+    let identities = RecentIdentities::new(reviews, lifetimes, Arc::clone(&metrics.identities));
+    let upstream = Upstream::new(flags.client_dir.clone()).counted_in(Arc::clone(&metrics));
+    let upstreams: Arc<[_]> = (0..threads).map(|_| Arc::new(upstream.beside())).collect();
+    let gateway = Gateway {
+        authenticator: Arc::new(identities.map_err(StartError::Random)?),
+        authorizer: Arc::new(RecentDecisions::new(
+            SubjectAccessReviews::new(client.clone()),
+            lifetimes,
+            Arc::clone(&metrics.decisions),
+        )),
+        directory: Watched::default(),
+        entrance: Arc::new(Entrance {
+            sessions: Some(sessions(client.clone(), flags, lifetimes.outage)),
+            authorities,
+            slowdown: Slowdown::default(),
+            origins: flags.entrance.public_origins.clone(),
+        }),
+        upstream: Arc::new(upstream),
+        upstreams: Arc::clone(&upstreams),
+        body_timeout: BODY_TIMEOUT,
+        home_cluster: flags.home_cluster.clone(),
+        ending: Arc::new(AtomicBool::new(false)),
+        recorder,
+        base: flags.base_path.clone(),
+    };
+    Ok(Prepared {
+        client,
+        namespace: flags.plugins_namespace.clone(),
+        gateway,
+        upstreams,
+        serving_dir: flags.serving_dir.clone(),
+        serving: Arc::new(serving),
+        calling,
+        terminate,
+        interrupt,
+        ended: watch::Sender::new(false),
+    })
+}
+
+impl<N: Authenticator + Clone, Z: Authorizer + Clone> Prepared<N, Z> {
+    /// What each thread serves with.
+    fn workers(&self, listeners: Vec<std::net::TcpListener>) -> Vec<Worker<N, Z>> {
+        let room = Room::new(Limits::default());
+        let all = Arc::new(Barrier::new(listeners.len()));
+        let each = listeners.into_iter().zip(self.upstreams.iter());
+        each.map(|(listener, upstream)| Worker {
+            listener,
+            gateway: Arc::new(Gateway {
+                upstream: Arc::clone(upstream),
+                ..self.gateway.clone()
+            }),
+            certificates: Arc::clone(&self.serving),
+            changes: self.calling.renewals(),
+            room: room.clone(),
+            ended: self.ended.subscribe(),
+            all: Arc::clone(&all),
+        })
+        .collect()
+    }
+
+    /// Serves as the others do, and sees to what changes for all: plugins, certificates, and whether the process is to end.
+    async fn serve(self, own: Worker<N, Z>) {
+        let (kept, recorder) = (self.upstreams, self.gateway.recorder);
+        let metrics = Arc::clone(&recorder.metrics);
+        let changed = move |table: &Table| {
+            kept.iter().for_each(|upstream| upstream.keep_only(table));
+            metrics.changed(table);
+        };
+        let (directory, namespace) = (self.gateway.directory, self.namespace);
+        tokio::spawn(async move { watch_all(self.client, &namespace, directory, changed).await });
+        tokio::spawn(self.gateway.entrance.authorities.clone().keep());
+        let certificates = self.serving.renewals();
+        tokio::spawn(told(certificates, self.serving_dir, Arc::clone(&recorder.metrics)));
+        tokio::spawn(async move { self.serving.renew(LOOK).await });
+        tokio::spawn(async move { self.calling.renew(LOOK).await });
+        let (mut terminate, mut interrupt) = (self.terminate, self.interrupt);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            self.gateway.ending.store(true, Ordering::Relaxed);
+            tracing::info!("told to end");
+            tokio::time::sleep(NOTICE).await;
+            self.ended.send_replace(true);
+        });
+        own.serve().await;
+        end(recorder).await;
+    }
+}
+
+/// Has the figures tell until when the serving certificate holds, now and after each change.
+async fn told(mut changes: watch::Receiver<u64>, dir: PathBuf, metrics: Arc<Metrics>) {
+    loop {
+        match tls::end(&dir).await {
+            Ok(end) => metrics.certificate_ends(end),
+            Err(error) => tracing::warn!(
+                error = kite_api::error_chain(&error),
+                "no end of the certificate is known"
+            ),
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What one thread serves with.
+struct Worker<N, Z> {
+    listener: std::net::TcpListener,
+    gateway: Arc<Gateway<N, Z, Watched>>,
+    certificates: Arc<Reloaded<ServerConfig>>,
+    changes: watch::Receiver<u64>,
+    room: Room,
+    ended: watch::Receiver<bool>,
+    /// Where the threads wait for one another: connections to the API server belong to the thread that made them, and serve all.
+    all: Arc<Barrier>,
+}
+
+impl<N: Authenticator, Z: Authorizer> Worker<N, Z> {
+    async fn serve(mut self) {
+        let upstream = Arc::clone(&self.gateway.upstream);
+        let renewing = tokio::spawn(async move { upstream.renew(self.changes).await });
+        let answer = move |request| {
+            let gateway = Arc::clone(&self.gateway);
+            async move { gateway.answer(request).await }
+        };
+        let ended = async {
+            // Fails if the first thread is gone, which is the end too.
+            let _ = self.ended.wait_for(|ended| *ended).await;
+        };
+        match TcpListener::from_std(self.listener) {
+            Ok(listener) => serve::serve(listener, self.certificates, self.room, answer, ended, GRACE).await,
+            Err(error) => tracing::error!(%error, "a thread serves nothing"),
+        }
+        renewing.abort();
+        self.all.wait().await;
+    }
 }
 
 fn authorities(flags: &EntranceFlags) -> Result<Authorities, AuthoritiesError> {
@@ -161,23 +301,13 @@ fn authorities(flags: &EntranceFlags) -> Result<Authorities, AuthoritiesError> {
 }
 
 /// Sessions as all gateways know them, kept current from now on.
-fn sessions(client: kube::Client, flags: &EntranceFlags, outage: Duration) -> Sessions {
-    let lasting = flags.lasting(outage);
-    let shared = SharedSessions::new(client, &flags.system_namespace, lasting.longest);
+fn sessions(client: kube::Client, flags: &Flags, outage: Duration) -> Sessions {
+    let lasting = flags.entrance.lasting(outage);
+    let shared = SharedSessions::new(client, &flags.entrance.system_namespace, lasting.longest);
     tokio::spawn(shared.clone().keep());
-    Sessions::new(shared.latest(), shared, lasting, COOKIE_PATH.to_owned())
-}
-
-/// The table of plugins, which is kept current from now on.
-fn followed(client: kube::Client, namespace: String, upstream: &Arc<Upstream>, metrics: &Arc<Metrics>) -> Watched {
-    let directory = Watched::default();
-    let (watched, upstream, metrics) = (directory.clone(), Arc::clone(upstream), Arc::clone(metrics));
-    let changed = move |table: &Table| {
-        upstream.keep_only(table);
-        metrics.changed(table);
-    };
-    tokio::spawn(async move { watch(client, &namespace, watched, changed).await });
-    directory
+    // Browsers send the cookie below the base path alone.
+    let path = format!("{}/", flags.base_path.as_str());
+    Sessions::new(shared.latest(), shared, lasting, path)
 }
 
 /// All that records go to.

@@ -21,9 +21,16 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use futures::{StreamExt as _, stream::FuturesUnordered};
+use futures::{
+    StreamExt as _,
+    stream::{self, FuturesUnordered},
+};
 use kite_api::{PluginName, error_chain};
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 
 pub use self::{
     began::{broke, never_began},
@@ -42,13 +49,18 @@ use crate::{
 /// request must not wait for a pod that is gone.
 const HEAD_START: Duration = Duration::from_millis(250);
 
+/// How long after a connection could not be renewed it is tried again.
+const RENEW_PAUSE: Duration = Duration::from_secs(10);
+/// How many connections are renewed at once: each costs a plugin a handshake and a description.
+const RENEWED_AT_ONCE: usize = 4;
+
 /// Connections to all endpoints. Reading takes no lock, so that no plugin's traffic waits for another's.
 pub struct Upstream {
     client_dir: Arc<PathBuf>,
     endpoints: ArcSwap<HashMap<SocketAddr, Arc<Endpoint>>>,
     /// Where the next request begins to look among equally busy endpoints.
     turn: AtomicUsize,
-    places: Places,
+    places: Arc<Places>,
     metrics: Arc<Metrics>,
 }
 
@@ -66,8 +78,20 @@ impl Upstream {
             client_dir: Arc::new(client_dir),
             endpoints: ArcSwap::default(),
             turn: AtomicUsize::new(0),
-            places: Places::default(),
+            places: Arc::default(),
             metrics: Arc::default(),
+        }
+    }
+
+    /// Another one, for another thread: with connections of its own, and the same bounds and figures.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self {
+            client_dir: Arc::clone(&self.client_dir),
+            endpoints: ArcSwap::default(),
+            turn: AtomicUsize::new(0),
+            places: Arc::clone(&self.places),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 
@@ -146,6 +170,36 @@ impl Upstream {
             }
             connected
         })
+    }
+
+    /// Makes new connections in place of those that are open, after each change of the client certificate that `changes` tells of.
+    /// What is under way on the old ones goes on. Who cannot be reached so is asked again, and keeps the old one until then.
+    pub async fn renew(&self, mut changes: watch::Receiver<u64>) {
+        while changes.changed().await.is_ok() {
+            let seen = Instant::now();
+            while !self.renewed(seen).await {
+                sleep(RENEW_PAUSE).await;
+            }
+        }
+    }
+
+    /// Whether there is no open connection any more that was made before `changed`.
+    async fn renewed(&self, changed: Instant) -> bool {
+        let endpoints: Vec<_> = self.endpoints.load().values().map(Arc::clone).collect();
+        let renewals = endpoints.iter().map(async |endpoint| {
+            let renewed = endpoint.renew(changed, &self.client_dir).await;
+            if let Err(error) = &renewed {
+                let (plugin, address) = (endpoint.plugin(), endpoint.address());
+                tracing::debug!(%plugin, %address, error = error_chain(error), "connection not renewed");
+            }
+            renewed.is_ok()
+        });
+        let mut renewals = stream::iter(renewals.collect::<Vec<_>>()).buffer_unordered(RENEWED_AT_ONCE);
+        let mut all = true;
+        while let Some(renewed) = renewals.next().await {
+            all &= renewed;
+        }
+        all
     }
 
     /// Drops the connections to all endpoints that are not in `table`. What is under way on them goes on.

@@ -1,10 +1,21 @@
 //! Exchanges and tool calls with a plugin over real mutual TLS, well-behaved and not.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
+#[path = "support/bounds.rs"]
+mod bounds;
 #[path = "support/documented.rs"]
 mod documented;
 #[path = "support/faults.rs"]
 mod faults;
+#[path = "support/floods.rs"]
+mod floods;
+#[path = "support/frames.rs"]
+mod frames;
 #[path = "support/gateway.rs"]
 mod gateway;
 #[path = "support/limits.rs"]
@@ -13,6 +24,8 @@ mod limits;
 mod meddler;
 #[path = "support/records.rs"]
 mod records;
+#[path = "support/renewal.rs"]
+mod renewal;
 #[path = "support/retries.rs"]
 mod retries;
 #[path = "support/rogue.rs"]
@@ -23,6 +36,8 @@ mod rogue_socket;
 mod schemathesis;
 #[path = "support/served.rs"]
 mod served;
+#[path = "support/smuggling.rs"]
+mod smuggling;
 #[path = "support/socket.rs"]
 mod socket;
 #[path = "support/socket_frames.rs"]
@@ -39,8 +54,9 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use kite_gateway::{
     BoxError,
+    base_path::BasePath,
     pipeline::{
-        RequestBody,
+        Gateway, RequestBody,
         forward::{BodyError, Limits},
     },
 };
@@ -306,6 +322,25 @@ async fn plugin_html_an_answer_is_confined_to_the_plugin() {
         scene.get("rogue/location?next").await.headers["location"],
         "/api/v1/plugins/rogue/next"
     );
+}
+
+#[tokio::test]
+async fn below_a_base_the_plugin_sees_its_own_paths_and_the_caller_whole_ones() {
+    let scene = Scene::new().await;
+    let mut based = Gateway::clone(&scene.gateway);
+    based.base = BasePath::parse("/kite").unwrap();
+    let get = async |target: &str| {
+        let mut request = request(Method::GET, target, "");
+        *request.uri_mut() = format!("/kite/api/v1/plugins/{target}").parse().unwrap();
+        Whole::of(based.answer(request).await).await.unwrap()
+    };
+    assert_eq!(get("rogue/seen?a=b").await.json()["path"], "/seen?a=b");
+    for (given, seen) in [("/a?b", "/a?b"), ("next", "/next")] {
+        let answer = get(&format!("rogue/location?{given}")).await;
+        assert_eq!(answer.headers["location"], format!("/kite/api/v1/plugins/rogue{seen}"));
+    }
+    let outside = get("rogue/location?/../../../../other").await;
+    assert_eq!(slug(&outside), "plugin-answer-invalid");
 }
 
 #[tokio::test]

@@ -117,6 +117,12 @@ pub(super) fn crane(layout: &Layout, progress: &Progress) -> Result<PathBuf, Bui
     alone("crane", packages, layout, progress)
 }
 
+/// Finds h2spec in the cache, or builds it: it speaks HTTP/2 as the standard has it, and as it forbids.
+pub(super) fn h2spec(layout: &Layout, progress: &Progress) -> Result<PathBuf, BuildError> {
+    let packages = &["github.com/summerwind/h2spec/cmd/h2spec"];
+    alone("h2spec", packages, layout, progress)
+}
+
 /// A program that is the only one of its module, both of one name.
 fn alone(
     name: &'static str,

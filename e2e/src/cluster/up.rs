@@ -169,6 +169,11 @@ pub fn crane(layout: &Layout) -> Result<PathBuf, ClusterError> {
     Ok(build::crane(layout, &Progress::start())?)
 }
 
+/// Finds h2spec, or builds it.
+pub fn h2spec(layout: &Layout) -> Result<PathBuf, ClusterError> {
+    Ok(build::h2spec(layout, &Progress::start())?)
+}
+
 /// `skopeo`, for arguments to be added; of the packages that a node needs too.
 pub fn skopeo(layout: &Layout) -> Result<Command, ClusterError> {
     Ok(debian::debian(layout, &Progress::start())?.command("skopeo"))

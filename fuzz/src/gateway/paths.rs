@@ -20,10 +20,10 @@ use kite_gateway::{
     BoxError,
     account::Recorder,
     audit::{Lines, Trail},
+    base_path::BasePath,
     directory::{Active, DefinitionsHash, Directory, Entry, Guards, Table},
     pipeline::{
         Gateway,
-        arrival::Entrance,
         authenticate::{AuthenticateError, Authenticator, BearerToken, Caller},
         authorize::{Access, AuthorizeError, Authorizer, Part},
         cluster::ClusterName,
@@ -180,10 +180,12 @@ async fn answer(uri: &Uri, method: &Method, given: &Given, asked: Arc<Asked>) ->
         authorizer: Jane(asked),
         directory: Fixed(Arc::new(Table::from([(name, entry)]))),
         upstream: Arc::clone(&UPSTREAM),
-        entrance: Entrance::default(),
+        upstreams: Arc::default(),
+        entrance: Arc::default(),
         body_timeout: LONG,
         home_cluster: ClusterName::parse("home").expect("a name"),
         ending: Arc::default(),
+        base: BasePath::default(),
         recorder: Arc::clone(&RECORDER),
     };
     let body = Empty::new().map_err(|never| -> BoxError { match never {} });

@@ -40,6 +40,17 @@ pub enum Remembered {
     Nothing,
 }
 
+/// One for several gateways, as each thread has.
+impl<N: Authenticator> Authenticator for Arc<N> {
+    async fn authenticate(&self, token: &BearerToken) -> Result<Option<Arc<Caller>>, AuthenticateError> {
+        N::authenticate(self, token).await
+    }
+
+    async fn remembered(&self, token: &BearerToken) -> Remembered {
+        N::remembered(self, token).await
+    }
+}
+
 /// Who calls, in the terms of Kubernetes' `UserInfo`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Caller {

@@ -13,6 +13,13 @@ pub trait Authorizer: Send + Sync + 'static {
     fn allows(&self, caller: &Caller, access: Access<'_>) -> impl Future<Output = Result<bool, AuthorizeError>> + Send;
 }
 
+/// One for several gateways, as each thread has.
+impl<Z: Authorizer> Authorizer for Arc<Z> {
+    async fn allows(&self, caller: &Caller, access: Access<'_>) -> Result<bool, AuthorizeError> {
+        Z::allows(self, caller, access).await
+    }
+}
+
 /// A right that a caller may have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Access<'a> {

@@ -46,6 +46,8 @@ pub enum ForwardError {
     Silent,
     #[error("the body has more than {0} bytes")]
     TooLarge(u64),
+    #[error("failed to read the caller's body to its end")]
+    Broken(#[source] Box<ForwardError>),
     #[error("failed to call the plugin")]
     Call(ExchangeFailure, #[source] Box<Status>),
     #[error("failed to read the plugin's answer")]
@@ -186,6 +188,8 @@ impl<'a> Exchange<'a> {
                 };
                 return Err(match body {
                     Some(body) => Ended::Again(Box::new(Self { asked, body, passed }), error),
+                    // What a plugin makes of half a request is the caller's doing.
+                    None if turn.is_broken() => Ended::Failed(ForwardError::Broken(Box::new(error))),
                     None => Ended::Failed(error),
                 });
             }

@@ -1,6 +1,6 @@
 //! What the gateway says of itself.
 
-use std::sync::atomic::Ordering;
+use std::{collections::HashMap, sync::atomic::Ordering};
 
 use http::HeaderValue;
 use jiff::Timestamp;
@@ -79,7 +79,11 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             access_log,
             ..
         } = &*self.recorder;
-        let text = metrics.text(self.upstream.connections(), trail, access_log.as_ref());
+        let mut connections = HashMap::new();
+        for (plugin, open) in self.upstreams.iter().flat_map(|upstream| upstream.connections()) {
+            *connections.entry(plugin).or_default() += open;
+        }
+        let text = metrics.text(connections, trail, access_log.as_ref());
         Ok(whole(HeaderValue::from_static(OPEN_METRICS), text.into_bytes()))
     }
 }

@@ -3,6 +3,7 @@
 mod table;
 
 use super::path::NormalPath;
+use crate::base_path::BasePath;
 
 pub use self::table::{About, Answer, Content, Needed, OPEN, Operation, Path, Query, Row, SchemaOf, TABLE, Tail};
 
@@ -39,8 +40,18 @@ pub enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    pub fn of(path: &'a NormalPath) -> Self {
-        let path = path.as_str();
+    /// The route that `path` names where all but the probes lies below `base`. A kubelet asks the pod itself, and knows nothing of
+    /// the base.
+    pub fn below(base: &BasePath, path: &'a NormalPath) -> Self {
+        let probe = [Self::Health, Self::Ready];
+        match (Self::of(path.as_str()), base.below(path)) {
+            (route, _) if probe.contains(&route) => route,
+            (_, Some(below)) => Self::of(below),
+            (_, None) => Self::Outside,
+        }
+    }
+
+    fn of(path: &'a str) -> Self {
         let found = TABLE.iter().find_map(|row| row.route(path));
         found.unwrap_or(if path.starts_with("/api/") {
             Self::Unknown
@@ -73,6 +84,27 @@ mod tests {
     use kite_api::Verb;
 
     use super::*;
+
+    #[test]
+    fn below_a_base_the_probes_are_at_the_root_too() {
+        let base = BasePath::parse("/kite").unwrap();
+        for (path, route) in [
+            ("/healthz", Route::Health),
+            ("/readyz", Route::Ready),
+            ("/kite/healthz", Route::Health),
+            ("/kite/readyz", Route::Ready),
+            ("/kite/api/v1/plugins/", Route::Plugins),
+            ("/kite/api/", Route::Unknown),
+            ("/kite/", Route::Outside),
+            ("/kite", Route::Outside),
+            ("/api/v1/plugins/", Route::Outside),
+            ("/api/", Route::Outside),
+            ("/kitehealthz", Route::Outside),
+            ("/kite/kite/healthz", Route::Outside),
+        ] {
+            assert_eq!(Route::below(&base, &NormalPath::parse(path).unwrap()), route, "{path}");
+        }
+    }
 
     #[test]
     fn each_path_is_one_route() {
@@ -116,7 +148,11 @@ mod tests {
             ("/api/v1/plugins/hello/a/static", plugin("hello", "/a/static")),
             ("/api/v1/plugins/Bad_Name/x", plugin("Bad_Name", "/x")),
         ] {
-            assert_eq!(Route::of(&NormalPath::parse(path).unwrap()), route, "{path}");
+            assert_eq!(
+                Route::below(&BasePath::default(), &NormalPath::parse(path).unwrap()),
+                route,
+                "{path}"
+            );
         }
     }
 
@@ -149,7 +185,7 @@ mod tests {
             for path in row.paths {
                 let text = path.filled("plugin_hello_hello", "hello", "a/b");
                 let path = NormalPath::parse(&text).unwrap();
-                assert!(std::ptr::eq(Route::of(&path).row().unwrap(), row), "{text}");
+                assert!(std::ptr::eq(Route::of(path.as_str()).row().unwrap(), row), "{text}");
             }
             let methods: Vec<&str> = row.methods().map(|(method, _)| method.as_str()).collect();
             assert_eq!(methods.join(", "), row.allow);

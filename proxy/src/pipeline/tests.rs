@@ -187,12 +187,14 @@ fn asking(table: Option<Table>) -> Asking {
         authenticator: Arc::clone(&fake),
         authorizer: Arc::clone(&fake),
         directory: Fixed(table.map(Arc::new)),
-        entrance: Entrance::default(),
+        entrance: Arc::default(),
         upstream: Arc::new(Upstream::new("/nonexistent".into())),
+        upstreams: Arc::default(),
         body_timeout: Duration::from_secs(30),
         home_cluster: ClusterName::parse("home").unwrap(),
         ending: Arc::default(),
         recorder: written.recorder(),
+        base: BasePath::default(),
     };
     Asking { fake, gateway, written }
 }
@@ -353,6 +355,39 @@ async fn each_request_ends_at_the_first_check_that_it_fails() {
 }
 
 #[tokio::test]
+async fn below_a_base_is_everything_and_outside_nothing_but_probes() {
+    let mut asking = asking(Some(table()));
+    asking.gateway.base = BasePath::parse("/kite").unwrap();
+    for (path, status, slug) in [
+        ("/kite/api/v1/plugins/hello/x", 503, "no-endpoint"),
+        ("/kite/api/v1/plugins/hello/costs/pay", 403, "caller-lacks-right"),
+        ("/k%69te/api/v1/plugins/hello/costs/p%61y", 403, "caller-lacks-right"),
+        ("/kite/api/other", 404, "no-such-route"),
+        ("/kite/healthz", 200, ""),
+        ("/kite/readyz", 200, ""),
+        ("/healthz", 200, ""),
+        ("/readyz", 200, ""),
+        ("/api/v1/plugins/hello/x", 404, "no-such-route"),
+        ("/kite", 404, "no-such-route"),
+        ("/kitex/api/v1/plugins/hello/x", 404, "no-such-route"),
+        // What can be read in two ways is so wherever it lies.
+        ("/kite/../api/v1/plugins/hello/x", 400, "ambiguous-path"),
+        ("/kite//api/v1/plugins/hello/x", 400, "ambiguous-path"),
+        ("/other/%2e%2e/kite/api/v1/plugins/", 400, "ambiguous-path"),
+    ] {
+        let seen = asking.ask("GET", path, "user", "").await;
+        assert_eq!((seen.status, seen.slug()), (status, slug), "{path}");
+    }
+    asking.asked();
+    asking.ask("GET", "/api/v1/plugins/hello/x", "user", "").await;
+    assert_eq!(
+        asking.asked(),
+        Vec::<String>::new(),
+        "nobody is asked about what is not ours"
+    );
+}
+
+#[tokio::test]
 async fn a_problem_is_a_whole_document() {
     let mut request = request("GET", "/api/v1/plugins/unknown/x?secret=1", "admin", "");
     request
@@ -411,7 +446,7 @@ async fn no_rule_open_every_route_below_api_asks_who_calls() {
             "GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND",
         ] {
             let normal = NormalPath::parse(path).unwrap();
-            let row = Route::of(&normal).row();
+            let row = Route::below(&asking.gateway.base, &normal).row();
             if row.is_some_and(|row| row.is_open(&method.parse().unwrap())) {
                 continue;
             }

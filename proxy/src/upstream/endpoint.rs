@@ -42,6 +42,8 @@ pub(super) struct Endpoint {
 
 struct Checked {
     sender: Sender,
+    /// When the client certificate was read for it, at the earliest.
+    since: Instant,
     hash: DefinitionsHash,
     /// Read if the hash was the recorded one. One that is recorded only later has the plugin asked again.
     offered: Option<Arc<Offered>>,
@@ -192,18 +194,41 @@ impl Endpoint {
         }
     }
 
+    /// Makes a new connection in place of one that is open and older than `changed`. Until it is there the old one is used.
+    pub(super) async fn renew(&self, changed: Instant, client_dir: &Path) -> Result<(), EndpointError> {
+        let _connecting = self.connecting.lock().await;
+        let current = self.current.load_full();
+        let old = current.filter(|checked| checked.since < changed && !checked.sender.is_closed());
+        let Some(old) = old else { return Ok(()) };
+        let since = Instant::now();
+        let sender = connection::open(&self.plugin, self.address, client_dir).await?;
+        self.ask(sender, since, &old.hash).await.map(drop)
+    }
+
     /// Connects, unless a connection is open, and asks the plugin what it is.
     async fn check(&self, wanted: &DefinitionsHash, client_dir: &Path) -> Result<Arc<Checked>, EndpointError> {
         let open = self
             .current
             .load()
             .as_ref()
-            .map(|checked| checked.sender.clone())
-            .filter(|sender| !sender.is_closed());
-        let sender = match open {
-            Some(sender) => sender,
-            None => connection::open(&self.plugin, self.address, client_dir).await?,
+            .map(|checked| (checked.sender.clone(), checked.since))
+            .filter(|(sender, _)| !sender.is_closed());
+        let (sender, since) = if let Some(open) = open {
+            open
+        } else {
+            let since = Instant::now();
+            (connection::open(&self.plugin, self.address, client_dir).await?, since)
         };
+        self.ask(sender, since, wanted).await
+    }
+
+    /// Asks the plugin what it is, which settles what the connection is used for.
+    async fn ask(
+        &self,
+        sender: Sender,
+        since: Instant,
+        wanted: &DefinitionsHash,
+    ) -> Result<Arc<Checked>, EndpointError> {
         let definitions = sender.describe().await?;
         let hash = DefinitionsHash::of(&definitions);
         let is_wanted = hash == *wanted;
@@ -211,6 +236,7 @@ impl Endpoint {
         let offered = is_wanted.then(|| Offered::read(&definitions)).transpose();
         let checked = Arc::new(Checked {
             sender,
+            since,
             hash,
             offered: offered.map_err(EndpointError::Offered)?.map(Arc::new),
         });

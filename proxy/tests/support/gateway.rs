@@ -14,10 +14,10 @@ use kite_api::{Phase, PluginName, RequestLimits, ToolName};
 use kite_gateway::{
     BoxError,
     account::Recorder,
+    base_path::BasePath,
     directory::{Active, DefinitionsHash, Directory, Entry, Guards, Table},
     pipeline::{
         Gateway, RequestBody,
-        arrival::Entrance,
         authenticate::{AuthenticateError, Authenticator, BearerToken, Caller},
         authorize::{Access, AuthorizeError, Authorizer},
         cluster::ClusterName,
@@ -26,6 +26,10 @@ use kite_gateway::{
     upstream::Upstream,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -53,6 +57,14 @@ impl Certificates {
         }
     }
 
+    /// Gives the gateway another client certificate.
+    pub(crate) fn renew(&self) {
+        let (certificate, key) = issued(&self.clients, "gateway", ExtendedKeyUsagePurpose::ClientAuth);
+        for (file, text) in [("tls.crt", certificate), ("tls.key", key)] {
+            std::fs::write(self.client_dir.path().join(file), text).unwrap();
+        }
+    }
+
     /// Certificate and key of the plugin called `name`.
     pub(crate) fn of_plugin(&self, name: &str) -> (String, String) {
         issued(
@@ -60,6 +72,23 @@ impl Certificates {
             &kite_proto::server_name(name),
             ExtendedKeyUsagePurpose::ServerAuth,
         )
+    }
+
+    /// The end of TLS of the plugin called `name`, who takes every client.
+    pub(crate) fn server(&self, name: &str) -> Arc<ServerConfig> {
+        let (certificate, key) = self.of_plugin(name);
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let mut config = builder
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(config)
     }
 
     pub(crate) fn clients_ca(&self) -> String {
@@ -81,6 +110,7 @@ fn issued(ca: &CertifiedIssuer<'static, KeyPair>, name: &str, usage: ExtendedKey
 }
 
 /// Nobody but jane is known, by the token jane, and jane may do everything.
+#[derive(Clone)]
 pub(crate) struct Jane;
 
 impl Authenticator for Jane {
@@ -153,12 +183,14 @@ pub(crate) fn gateway(
         authenticator: Jane,
         authorizer: Jane,
         directory: directory.clone(),
-        entrance: Entrance::default(),
+        entrance: Arc::default(),
         upstream: Arc::new(Upstream::new(certificates.client_dir.path().to_owned())),
+        upstreams: Arc::default(),
         body_timeout: limits.caller,
         home_cluster: ClusterName::parse("home").unwrap(),
         ending: Arc::new(AtomicBool::new(false)),
         recorder: Arc::clone(recorder),
+        base: BasePath::default(),
     };
     (Arc::new(gateway), directory)
 }

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc, LazyLock,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use kite_proto::{
     AuthorizeToolRequest, AuthorizeToolResponse, CallToolRequest, CallToolResponse, Definitions, DescribeRequest,
-    DescribeResponse, Header, HttpRequest, HttpResponse, HttpResponseHead, Progress, Tool, ToolResult,
+    DescribeResponse, Header, HttpRequest, HttpRequestHead, HttpResponse, HttpResponseHead, Progress, Tool, ToolResult,
     call_tool_response::Part,
     plugin_server::{Plugin, PluginServer},
 };
@@ -65,6 +65,8 @@ pub(crate) struct Rogue {
     pub(crate) described: Arc<AtomicUsize>,
     /// How many requests came.
     pub(crate) begun: Arc<AtomicUsize>,
+    /// Method and target of each exchange that began.
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
     /// How many exchanges on `/endless` and on a WebSocket are open.
     pub(crate) open: watch::Sender<usize>,
     /// How many pieces of 1 KiB were taken out of all of them.
@@ -89,6 +91,7 @@ impl Rogue {
         Self {
             described: Arc::default(),
             begun: Arc::default(),
+            asked: Arc::default(),
             open: watch::Sender::new(0),
             pieces: watch::Sender::new(0),
             heard: watch::Sender::new(vec![]),
@@ -328,7 +331,11 @@ impl Plugin for Rogue {
             return Err(Status::invalid_argument("no head"));
         };
         self.begun.fetch_add(1, Ordering::SeqCst);
-        let target = first.head.as_ref().unwrap().path_and_query.clone();
+        let HttpRequestHead {
+            method, path_and_query, ..
+        } = first.head.as_ref().unwrap();
+        let target = path_and_query.clone();
+        self.asked.lock().unwrap().push(format!("{method} {target}"));
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         if path.starts_with("/socket") && first.head.as_ref().unwrap().protocol == "websocket" {
             return self

@@ -12,12 +12,14 @@ use std::{
 use http::{Method, Request};
 use kite_conformance::python::Python;
 use kite_gateway::{
+    base_path::BasePath,
     openapi,
     pipeline::{
         path::NormalPath,
         route::{Route, TABLE},
     },
-    serve, tls,
+    serve::{self, Limits, Room},
+    tls,
 };
 use rcgen::CertifiedKey;
 use rustls::server::WebPkiClientVerifier;
@@ -50,7 +52,9 @@ impl Counted {
 fn operation<B>(request: &Request<B>) -> String {
     let method = request.method();
     let path = NormalPath::parse(request.uri().path()).ok();
-    let row = path.as_ref().and_then(|path| Route::of(path).row());
+    let row = path
+        .as_ref()
+        .and_then(|path| Route::below(&BasePath::default(), path).row());
     match row.filter(|row| row.verb(method).is_ok()) {
         Some(row) => format!("{method} {}", row.paths[0].filled("{tool}", "{name}", "{path}")),
         None => method.to_string(),
@@ -72,9 +76,8 @@ impl Asked {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("tls.crt"), cert.pem()).unwrap();
         fs::write(folder.path().join("tls.key"), signing_key.serialize_pem()).unwrap();
-        let config = tls::server(folder.path(), WebPkiClientVerifier::no_client_auth())
-            .await
-            .unwrap();
+        let nobody = WebPkiClientVerifier::no_client_auth();
+        let certificates = Arc::new(tls::serving(folder.path(), nobody).await.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let counted = Counted::default();
@@ -90,7 +93,8 @@ impl Asked {
         };
         tokio::spawn(serve::serve(
             listener,
-            config,
+            certificates,
+            Room::new(Limits::default()),
             answer,
             std::future::pending(),
             Duration::ZERO,

@@ -10,9 +10,12 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use kite_gateway::{serve, tls};
+use kite_gateway::{
+    serve::{self, Limits, Room},
+    tls::{self, reload::Reloaded},
+};
 use rcgen::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, server::WebPkiClientVerifier};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::CertificateDer, server::WebPkiClientVerifier};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,
@@ -28,17 +31,20 @@ pub(crate) struct Served {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) pem: String,
+    /// Where its certificate lies.
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) certificates: Arc<Reloaded<ServerConfig>>,
     pub(crate) end: oneshot::Sender<()>,
     pub(crate) task: JoinHandle<()>,
 }
 
-enum Client {
+pub(crate) enum Client {
     One(http1::SendRequest<Full<Bytes>>),
     Two(http2::SendRequest<Full<Bytes>>),
 }
 
 impl Client {
-    async fn get(&mut self, target: &str) -> hyper::Result<http::Response<Incoming>> {
+    pub(crate) async fn get(&mut self, target: &str) -> hyper::Result<http::Response<Incoming>> {
         self.send(Method::GET, target, "").await
     }
 
@@ -64,15 +70,23 @@ impl Client {
 
 impl Served {
     pub(crate) async fn new() -> Self {
-        let scene = Scene::new().await;
+        Self::limited(Limits::default()).await
+    }
+
+    /// A gateway whose callers may do no more than this.
+    pub(crate) async fn limited(limits: Limits) -> Self {
+        Self::of(Scene::new().await, limits).await
+    }
+
+    /// The gateway of a scene.
+    pub(crate) async fn of(scene: Scene, limits: Limits) -> Self {
         let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("tls.crt"), cert.pem()).unwrap();
         std::fs::write(dir.path().join("tls.key"), signing_key.serialize_pem()).unwrap();
-        let config = tls::server(dir.path(), WebPkiClientVerifier::no_client_auth())
-            .await
-            .unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let nobody = WebPkiClientVerifier::no_client_auth();
+        let certificates = Arc::new(tls::serving(dir.path(), nobody).await.unwrap());
+        let listener = serve::listeners(([127, 0, 0, 1], 0).into(), 1).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
         let (end, ended) = oneshot::channel();
         let gateway = Arc::clone(&scene.gateway);
@@ -81,12 +95,23 @@ impl Served {
             async move { gateway.answer(request).await }
         };
         let ended = async { ended.await.unwrap_or_default() };
-        let task = tokio::spawn(serve::serve(listener, config, answer, ended, Duration::from_secs(25)));
+        let listener = TcpListener::from_std(listener).unwrap();
+        let (room, grace) = (Room::new(limits), Duration::from_secs(25));
+        let task = tokio::spawn(serve::serve(
+            listener,
+            Arc::clone(&certificates),
+            room,
+            answer,
+            ended,
+            grace,
+        ));
         Self {
             scene,
             address,
             certificate: cert.der().clone(),
             pem: cert.pem(),
+            dir,
+            certificates,
             end,
             task,
         }
@@ -108,7 +133,7 @@ impl Served {
         TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
     }
 
-    async fn client(&self, version: Version) -> Client {
+    pub(crate) async fn client(&self, version: Version) -> Client {
         let io = TokioIo::new(self.connection(version).await);
         if version == Version::HTTP_2 {
             let (client, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
@@ -242,8 +267,7 @@ async fn what_is_under_way_at_the_end_is_finished() {
 
 #[tokio::test]
 async fn a_certificate_that_is_missing_is_told_by_its_path() {
-    let error = tls::server(Path::new("/nonexistent"), WebPkiClientVerifier::no_client_auth())
-        .await
-        .unwrap_err();
+    let nobody = WebPkiClientVerifier::no_client_auth();
+    let error = tls::serving(Path::new("/nonexistent"), nobody).await.err().unwrap();
     assert_eq!(error.to_string(), "failed to read /nonexistent/tls.crt");
 }

@@ -24,7 +24,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::*;
 use crate::{
     pipeline::{RequestBody, full},
-    serve::serve,
+    serve::{Limits, Room, serve},
     tls,
 };
 
@@ -117,7 +117,10 @@ impl World {
 
     /// Who the server takes the client for that shows this certificate; nothing if it breaks off.
     async fn shake_hands(&self, authorities: &Authorities, shown: Option<&Issued>) -> Option<Certified> {
-        let server = tls::server(self.dir.path(), authorities.verifier()).await.unwrap();
+        let server = tls::serving(self.dir.path(), authorities.verifier())
+            .await
+            .unwrap()
+            .current();
         let client = self.client(shown);
         let (near, far) = tokio::io::duplex(64 * 1024);
         let name = "localhost".try_into().unwrap();
@@ -246,7 +249,7 @@ async fn each_request_of_a_connection_goes_with_who_has_made_it() {
     let authorities = world.authorities();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let config = tls::server(world.dir.path(), authorities.verifier()).await.unwrap();
+    let certificates = tls::serving(world.dir.path(), authorities.verifier()).await.unwrap();
     let answer = move |request: Request<RequestBody>| {
         let peer = request.extensions().get::<Peer>().unwrap();
         let who = name(Some(authorities.who(peer, Moment::now()))).unwrap();
@@ -255,7 +258,8 @@ async fn each_request_of_a_connection_goes_with_who_has_made_it() {
     };
     let (end, ended) = oneshot::channel::<()>();
     let ended = async { ended.await.unwrap_or_default() };
-    let task = tokio::spawn(serve(listener, config, answer, ended, Duration::from_secs(10)));
+    let (room, grace) = (Room::new(Limits::default()), Duration::from_secs(10));
+    let task = tokio::spawn(serve(listener, Arc::new(certificates), room, answer, ended, grace));
     for (shown, expected) in [
         (None, "nobody at 127.0.0.1"),
         (Some(world.person("jane")), "jane dev system:authenticated at 127.0.0.1"),

@@ -33,6 +33,7 @@ pub(super) struct Messages {
     rest: Bytes,
     ended: bool,
     taken: Taken,
+    broken: bool,
 }
 
 impl Messages {
@@ -43,6 +44,7 @@ impl Messages {
             rest: Bytes::new(),
             ended: false,
             taken: Taken::default(),
+            broken: false,
         }
     }
 
@@ -154,6 +156,7 @@ impl Stream for Messages {
             let frame = match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(_))) => {
+                    this.broken = true;
                     this.break_off();
                     return Poll::Ready(None);
                 }
@@ -202,7 +205,10 @@ impl Stream for Lent {
         let Some(messages) = &mut this.messages else {
             return Poll::Ready(None);
         };
-        let polled = Pin::new(messages).poll_next(cx);
+        let polled = Pin::new(&mut *messages).poll_next(cx);
+        if messages.broken {
+            this.turn.broke_off();
+        }
         if polled.is_pending() {
             this.turn.waits_for_caller();
         } else {

@@ -1,7 +1,10 @@
 //! Whose turn it is in an exchange that has no answer yet, and since when.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,7 +21,11 @@ pub(super) enum Party {
 
 /// Whose turn it is, written by whoever moves the caller's body and read by whoever waits for the plugin's answer.
 #[derive(Clone)]
-pub(super) struct Turn(Arc<Mutex<(Party, Instant)>>);
+pub(super) struct Turn {
+    party: Arc<Mutex<(Party, Instant)>>,
+    /// Whether the caller's body broke off.
+    broken: Arc<AtomicBool>,
+}
 
 /// What a request may take.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +40,19 @@ pub struct Limits {
 
 impl Turn {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new((Party::Plugin, Instant::now()))))
+        Self {
+            party: Arc::new(Mutex::new((Party::Plugin, Instant::now()))),
+            broken: Arc::default(),
+        }
+    }
+
+    /// The caller's body has no end.
+    pub(super) fn broke_off(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
 
     /// The plugin was given something, all that there is perhaps.
@@ -74,11 +93,11 @@ impl Turn {
     }
 
     fn get(&self) -> (Party, Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.party.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, turn: (Party, Instant)) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = turn;
+        *self.party.lock().unwrap_or_else(PoisonError::into_inner) = turn;
     }
 }
 

@@ -24,8 +24,8 @@ pub const OPEN: [(&str, &[Method]); 4] = [
 const RESERVED_BELOW_PLUGIN: [&str; 2] = ["static", "resources"];
 
 /// All routes. Of two that fit a path the first counts.
-pub const TABLE: [&Row; 9] = [
-    &HEALTH, &READY, &DOCUMENT, &SESSION, &PLUGINS, &MANIFESTS, &TOOLS, &TOOL, &PLUGIN,
+pub const TABLE: [&Row; 10] = [
+    &HEALTH, &READY, &DOCUMENT, &METRICS, &SESSION, &PLUGINS, &MANIFESTS, &TOOLS, &TOOL, &PLUGIN,
 ];
 
 /// One route. Its callers are asked who they are, but for what [`OPEN`] lists.

@@ -119,11 +119,13 @@ async fn cross_user_cache_two_users_and_nobody_each_get_their_own() {
         authenticator: RecentIdentities::new(Arc::clone(&fake), lifetimes(), Arc::default()).unwrap(),
         authorizer: RecentDecisions::new(Arc::clone(&fake), lifetimes(), Arc::default()),
         directory: Fixed(Some(Arc::new(table()))),
-        entrance: Entrance::default(),
+        entrance: Arc::default(),
         upstream: Arc::new(Upstream::new("/nonexistent".into())),
+        upstreams: Arc::default(),
         body_timeout: long,
         home_cluster: ClusterName::parse("home").unwrap(),
         ending: Arc::default(),
+        base: BasePath::default(),
         recorder: Written::default().recorder(),
     };
     let ask = async |method: &str, path: &str, token: &str| {

@@ -16,7 +16,7 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 /// A gateway that knows the sessions of `memory`.
 fn gateway(memory: &Memory) -> Asking {
     let mut asking = asking(Some(table()));
-    asking.gateway.entrance.sessions = Some(memory.sessions("/kite/"));
+    Arc::get_mut(&mut asking.gateway.entrance).unwrap().sessions = Some(memory.sessions("/kite/"));
     asking
 }
 
@@ -362,7 +362,7 @@ impl Certified {
 
 fn certified(memory: &Memory, world: &World, issued: Option<Issued>) -> Certified {
     let mut asking = gateway(memory);
-    asking.gateway.entrance.authorities = world.authorities();
+    Arc::get_mut(&mut asking.gateway.entrance).unwrap().authorities = world.authorities();
     let peer = issued.map(|issued| Peer::new("192.0.2.1:1000".parse().unwrap(), Some(&issued.chain)));
     Certified { asking, peer }
 }

@@ -36,7 +36,7 @@ use tokio_tungstenite::{
 };
 use tonic::{Status, Streaming};
 
-use crate::{pipeline::forward::CLOSE_TIMEOUT, request_id::RequestId, upgrades::Lease};
+use crate::{leases::Lease, pipeline::forward::CLOSE_TIMEOUT, request_id::RequestId};
 
 /// What is read at once of a caller's bytes.
 const READ_BUFFER: usize = 16 * 1024;

@@ -7,13 +7,13 @@ use kite_proto::Header;
 use tokio_tungstenite::tungstenite::{self, handshake::server::create_response_with_body};
 
 use crate::{
+    leases::Lease,
     pipeline::{
         RequestBody, ResponseBody,
         forward::AnswerError,
         full,
         headers::{self, to_plugin},
     },
-    upgrades::Lease,
 };
 
 const PROTOCOL: &str = "websocket";

@@ -1,0 +1,181 @@
+//! The lines of an HTTP/1.1 head end with CR and LF. Hyper takes LF alone (RFC 9112, section 2.2, lets it), and would see two
+//! requests where a proxy before the gateway sees one whose field has an LF in its value.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Whether the next bytes of a connection are a head's.
+#[derive(Clone, Default)]
+pub(super) struct Expected(Arc<AtomicBool>);
+
+impl Expected {
+    /// An answer is over, so that what comes next is a head.
+    pub(super) fn expect(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A connection whose heads are looked at as they are read. What comes in one piece with the end of a body is not: no proxy sends
+/// a request before it has the answer to the one before.
+pub(super) struct Lines<T> {
+    io: T,
+    expected: Expected,
+    head: Option<Head>,
+}
+
+/// How far a head was read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Head {
+    /// Whether the last byte was CR.
+    after_cr: bool,
+    /// How many bytes, but CR, the line has that is read.
+    line: usize,
+    /// How many lines there are already: an empty one ends the head, but not before it began.
+    lines: usize,
+}
+
+/// What became of a head.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Read {
+    Unfinished(Head),
+    Whole,
+    BareLf,
+}
+
+impl Head {
+    fn read(mut self, bytes: &[u8]) -> Read {
+        for byte in bytes {
+            if *byte == b'\n' {
+                if !self.after_cr {
+                    return Read::BareLf;
+                }
+                if self.line == 0 && self.lines > 0 {
+                    return Read::Whole;
+                }
+                self.lines += usize::from(self.line > 0);
+                self.line = 0;
+            }
+            self.after_cr = *byte == b'\r';
+            self.line += usize::from(!matches!(byte, b'\r' | b'\n'));
+        }
+        Read::Unfinished(self)
+    }
+}
+
+impl<T> Lines<T> {
+    /// A connection on which heads are `expected`.
+    pub(super) fn new(io: T, expected: Expected) -> Self {
+        Self {
+            io,
+            expected,
+            head: None,
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Lines<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        if this.expected.0.swap(false, Ordering::Relaxed) {
+            this.head = Some(Head::default());
+        }
+        if let Some(head) = this.head {
+            let read = head.read(buf.filled().get(before..).unwrap_or_default());
+            this.head = match read {
+                Read::Unfinished(head) => Some(head),
+                Read::Whole => None,
+                Read::BareLf => {
+                    buf.set_filled(before);
+                    return Poll::Ready(Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "a line ends with LF alone",
+                    )));
+                }
+            };
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Lines<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_to_its_empty_line_in_whatever_pieces() {
+        for (text, expected) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Some(Read::Whole)),
+            ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", Some(Read::Whole)),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\nbody\nwith lines", Some(Read::Whole)),
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n", Some(Read::BareLf)),
+            ("GET / HTTP/1.1\r\nX: a\n\nGET / HTTP/1.1\r\n\r\n", Some(Read::BareLf)),
+            ("\nGET / HTTP/1.1\r\n\r\n", Some(Read::BareLf)),
+            ("GET / HTTP/1.1\r\nX: a\r\n\n", Some(Read::BareLf)),
+            ("GET / HTTP/1.1\r\nX: a\r\n\r", None),
+        ] {
+            for cut in 0..=text.len() {
+                let (first, second) = text.as_bytes().split_at(cut);
+                let read = match Head::default().read(first) {
+                    Read::Unfinished(head) => head.read(second),
+                    ended => ended,
+                };
+                let ended = Some(read).filter(|read| !matches!(read, Read::Unfinished(_)));
+                assert_eq!(ended, expected, "{text:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn only_heads_are_looked_at() {
+        let expected = Expected::default();
+        let text = b"GET / HTTP/1.1\r\n\r\na\nb";
+        let mut lines = Lines::new(text.as_slice(), expected.clone());
+        expected.expect();
+        assert_eq!(lines.read_to_end(&mut Vec::new()).await.unwrap(), text.len());
+        let mut lines = Lines::new(b"a\nb".as_slice(), expected.clone());
+        assert_eq!(lines.read_to_end(&mut Vec::new()).await.unwrap(), 3);
+        expected.expect();
+        let mut lines = Lines::new(b"a\nb".as_slice(), expected);
+        let refused = lines.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+    }
+}
