@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::{pipeline::cluster::ClusterName, recent::Lifetimes};
 
@@ -33,6 +33,10 @@ pub struct Flags {
     #[arg(long, env = "KITE_HOME_CLUSTER", default_value = "home", value_parser = ClusterName::parse)]
     pub home_cluster: ClusterName,
 
+    /// Whether plugins that can are asked by many small exchanges on one stream.
+    #[arg(long, env = "KITE_EXCHANGE", default_value = "on", value_enum, hide = true)]
+    pub exchange: Switch,
+
     /// For how many seconds a decision of the API server holds without asking again: who a token is of, and what a caller may
     /// do. So long does a right go on that was withdrawn. A refusal holds for two at most.
     #[arg(long, env = "KITE_DECISION_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(0..=60))]
@@ -42,6 +46,13 @@ pub struct Flags {
     /// get 503.
     #[arg(long, env = "KITE_OUTAGE_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(0..=600))]
     pub outage_seconds: u16,
+}
+
+/// Something that is there or is not.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
 }
 
 impl Flags {

@@ -43,6 +43,7 @@ const TIMEOUT: (StatusCode, &str, &str) = (
 const FAILED: (StatusCode, &str, &str) = (StatusCode::BAD_GATEWAY, "plugin-failed", "The plugin failed");
 const BUSY: (StatusCode, &str, &str) = (StatusCode::SERVICE_UNAVAILABLE, "plugin-busy", "The plugin is busy");
 const TOO_LARGE: (StatusCode, &str, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large");
+const BROKEN: (StatusCode, &str, &str) = (StatusCode::BAD_REQUEST, "broken-body", "The body broke off");
 const SILENT: (StatusCode, &str, &str) = (
     StatusCode::REQUEST_TIMEOUT,
     "body-timeout",
@@ -220,12 +221,13 @@ impl Refusal {
             Self::Requires(RequiresError::NotHeld(_)) => (S::FORBIDDEN, "caller-lacks-right", "The caller lacks a right that the plugin requires"),
             Self::Arguments(ArgumentsError::Body(error)) | Self::Requires(RequiresError::Body(error)) => match error {
                 WholeBodyError::TooLarge(_) => TOO_LARGE,
-                WholeBodyError::Read(_) => (S::BAD_REQUEST, "broken-body", "The body broke off"),
+                WholeBodyError::Read(_) => BROKEN,
                 WholeBodyError::Timeout => SILENT,
             },
             Self::InFlight { .. } => BUSY,
             Self::Forward(ForwardError::Silent) => SILENT,
             Self::Forward(ForwardError::TooLarge(_)) => TOO_LARGE,
+            Self::Forward(ForwardError::Broken(_)) => BROKEN,
             Self::Arguments(ArgumentsError::NotObject | ArgumentsError::Parse(_) | ArgumentsError::Refused(_)) | Self::Requires(RequiresError::Json(_)) | Self::Tool(ToolError::Arguments(_)) => (S::BAD_REQUEST, "invalid-body", "The body is malformed"),
             Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => TIMEOUT,
             Self::Forward(ForwardError::Call(failure, _)) => match failure {
@@ -282,6 +284,7 @@ impl Refusal {
             }
             Self::Forward(ForwardError::Timeout) | Self::Tool(ToolError::Timeout) => LATE,
             Self::Forward(error @ ForwardError::TooLarge(_)) => return error.to_string().into(),
+            Self::Forward(ForwardError::Broken(_)) => "the body broke off before its end",
             Self::Forward(ForwardError::Silent) => "the rest of the body did not come in time",
             Self::Forward(ForwardError::Call(failure, _)) => match failure {
                 ExchangeFailure::Busy => AGAIN,

@@ -20,7 +20,7 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    flags::Flags,
+    flags::{Flags, Switch},
     kubernetes::{SubjectAccessReviews, TokenReviews, Watched, watch},
     pipeline::Gateway,
     recent::{RandomError, RecentDecisions, RecentIdentities},
@@ -78,7 +78,7 @@ pub async fn run(flags: Flags) -> Result<(), StartError> {
     let client = kube::Client::try_default().await.map_err(StartError::Kubernetes)?;
 
     let lifetimes = flags.lifetimes();
-    let upstream = Arc::new(Upstream::new(flags.client_dir));
+    let upstream = Arc::new(Upstream::new(flags.client_dir).with_exchange(flags.exchange == Switch::On));
     let directory = Watched::default();
     let (watched, kept) = (directory.clone(), Arc::clone(&upstream));
     let (watching, namespace) = (client.clone(), flags.plugins_namespace);

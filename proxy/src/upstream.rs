@@ -3,6 +3,7 @@
 mod began;
 mod connection;
 mod endpoint;
+mod exchange;
 #[cfg(feature = "in-memory")]
 #[doc(hidden)]
 pub mod in_memory;
@@ -29,6 +30,7 @@ pub use self::{
     began::{broke, never_began},
     connection::{EndpointError, SendError, Sender},
     endpoint::{Connected, InFlight},
+    exchange::{Breach, Lane, LaneError, Reply, Stopped},
     offered::{Offered, OfferedError, OfferedTool},
     places::Place,
 };
@@ -46,6 +48,8 @@ pub struct Upstream {
     /// Where the next request begins to look among equally busy endpoints.
     turn: AtomicUsize,
     places: Places,
+    /// Whether plugins that have it are asked by `Exchange`.
+    exchange: bool,
 }
 
 /// No endpoint of a plugin can be used.
@@ -63,7 +67,15 @@ impl Upstream {
             endpoints: ArcSwap::default(),
             turn: AtomicUsize::new(0),
             places: Places::default(),
+            exchange: true,
         }
+    }
+
+    /// The same with, or without, the shared stream for small exchanges.
+    #[must_use]
+    pub fn with_exchange(mut self, exchange: bool) -> Self {
+        self.exchange = exchange;
+        self
     }
 
     /// A place among the requests to `plugin` that are under way, of which there may be `most`. `None`: all are taken.
@@ -170,7 +182,7 @@ impl Upstream {
         if let Some(endpoint) = self.endpoints.load().get(&address).filter(is_it) {
             return Arc::clone(endpoint);
         }
-        let fresh = Arc::new(Endpoint::new(plugin.clone(), address));
+        let fresh = Arc::new(Endpoint::new(plugin.clone(), address, self.exchange));
         let before = self.endpoints.rcu(|endpoints| {
             let mut endpoints = HashMap::clone(endpoints);
             if !endpoints.get(&address).as_ref().is_some_and(is_it) {

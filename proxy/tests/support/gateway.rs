@@ -133,8 +133,13 @@ pub(crate) fn table(name: &str, endpoints: &[SocketAddr], definitions: &[u8]) ->
 
 pub(crate) type Ready = Arc<Gateway<Jane, Jane, Swapped>>;
 
-/// A gateway that knows `table`.
-pub(crate) fn gateway(certificates: &Certificates, mut table: Table, limits: Limits) -> (Ready, Swapped) {
+/// A gateway that knows `table`, and may ask by `Exchange`.
+pub(crate) fn gateway(
+    certificates: &Certificates,
+    mut table: Table,
+    limits: Limits,
+    exchange: bool,
+) -> (Ready, Swapped) {
     for entry in table.values_mut() {
         (entry.limits.timeout, entry.limits.body_bytes) = (limits.plugin, limits.body);
     }
@@ -143,7 +148,7 @@ pub(crate) fn gateway(certificates: &Certificates, mut table: Table, limits: Lim
         authenticator: Jane,
         authorizer: Jane,
         directory: directory.clone(),
-        upstream: Arc::new(Upstream::new(certificates.client_dir.path().to_owned())),
+        upstream: Arc::new(Upstream::new(certificates.client_dir.path().to_owned()).with_exchange(exchange)),
         body_timeout: limits.caller,
         home_cluster: ClusterName::parse("home").unwrap(),
         ending: Arc::new(AtomicBool::new(false)),
