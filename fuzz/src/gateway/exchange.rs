@@ -1,10 +1,11 @@
 //! What the gateway hears on a stream of exchanges.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::{StreamExt as _, future::join_all};
 use kite_gateway::upstream::{Lane, in_memory};
 use kite_proto::{ExchangeResponse, HttpRequestHead, HttpResponse, exchange_response::Part};
-use std::sync::Arc;
 
 use super::{Says, definitions};
 use crate::messages;
