@@ -1,5 +1,6 @@
 //! What the gateway reads of a plugin that may say anything.
 
+pub(crate) mod exchange;
 pub(crate) mod paths;
 pub(crate) mod socket;
 

@@ -19,11 +19,12 @@ mod web_socket;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("cli_manifest", manifest::parse),
     ("cli_package", package::read),
     ("gateway_arguments", gateway::arguments),
     ("gateway_describe", gateway::describe),
+    ("gateway_exchange", gateway::exchange::listen),
     ("gateway_http", gateway::http),
     ("gateway_paths", gateway::paths::reach),
     ("gateway_socket", gateway::socket::bridge),

@@ -4,7 +4,7 @@ mod entrance;
 
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, ValueEnum};
 
 pub use self::entrance::EntranceFlags;
 use crate::{base_path::BasePath, pipeline::cluster::ClusterName, recent::Lifetimes, traces::Collector};
@@ -48,6 +48,10 @@ pub struct Flags {
     #[arg(long, env = "KITE_HOME_CLUSTER", default_value = "home", value_parser = ClusterName::parse)]
     pub home_cluster: ClusterName,
 
+    /// Whether plugins that can are asked by many small exchanges on one stream.
+    #[arg(long, env = "KITE_EXCHANGE", default_value = "on", value_enum, hide = true)]
+    pub exchange: Switch,
+
     /// For how many seconds a decision of the API server holds without asking again: who a token is of, and what a caller may
     /// do. So long does a right go on that was withdrawn. A refusal holds for two at most.
     #[arg(long, env = "KITE_DECISION_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(0..=60))]
@@ -76,6 +80,13 @@ pub struct Flags {
     /// Of how many of the traces that begin here spans are sent, in percent. Of others the caller says it.
     #[arg(long, env = "KITE_TRACE_PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub trace_percent: u8,
+}
+
+/// Something that is there or is not.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
 }
 
 impl Flags {

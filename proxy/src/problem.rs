@@ -54,12 +54,12 @@ const TIMEOUT: (StatusCode, &str, &str) = (
 const FAILED: (StatusCode, &str, &str) = (StatusCode::BAD_GATEWAY, "plugin-failed", "The plugin failed");
 const BUSY: (StatusCode, &str, &str) = (StatusCode::SERVICE_UNAVAILABLE, "plugin-busy", "The plugin is busy");
 const TOO_LARGE: (StatusCode, &str, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large");
+const BROKEN: (StatusCode, &str, &str) = (StatusCode::BAD_REQUEST, "broken-body", "The body broke off");
 const SILENT: (StatusCode, &str, &str) = (
     StatusCode::REQUEST_TIMEOUT,
     "body-timeout",
     "The body did not come in time",
 );
-const BROKEN: (StatusCode, &str, &str) = (StatusCode::BAD_REQUEST, "broken-body", "The body broke off");
 const INVALID: (StatusCode, &str, &str) = (
     StatusCode::BAD_GATEWAY,
     "plugin-answer-invalid",

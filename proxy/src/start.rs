@@ -29,7 +29,7 @@ use crate::{
     account::Recorder,
     audit::{Lines, Trail},
     directory::Table,
-    flags::{EntranceFlags, Flags},
+    flags::{EntranceFlags, Flags, Switch},
     kubernetes::{SharedSessions, SubjectAccessReviews, TokenReviews, Watched, watch as watch_all},
     metrics::Metrics,
     peer::authorities::{Authorities, AuthoritiesError},
@@ -154,6 +154,7 @@ async fn prepare(flags: &Flags, threads: usize) -> Result<Prepared<Identities, D
     let reviews = TokenReviews::new(client.clone(), flags.entrance.token_audiences.clone());
     let identities = RecentIdentities::new(reviews, lifetimes, Arc::clone(&metrics.identities));
     let upstream = Upstream::new(flags.client_dir.clone()).counted_in(Arc::clone(&metrics));
+    let upstream = upstream.with_exchange(flags.exchange == Switch::On);
     let upstreams: Arc<[_]> = (0..threads).map(|_| Arc::new(upstream.beside())).collect();
     let gateway = Gateway {
         authenticator: Arc::new(identities.map_err(StartError::Random)?),

@@ -3,6 +3,7 @@
 mod began;
 mod connection;
 mod endpoint;
+mod exchange;
 #[cfg(feature = "in-memory")]
 #[doc(hidden)]
 pub mod in_memory;
@@ -36,6 +37,7 @@ pub use self::{
     began::{broke, never_began},
     connection::{EndpointError, SendError, Sender},
     endpoint::{Connected, InFlight},
+    exchange::{Breach, Lane, LaneError, Reply, Stopped},
     offered::{Offered, OfferedError, OfferedTool},
     places::Place,
 };
@@ -62,6 +64,8 @@ pub struct Upstream {
     turn: AtomicUsize,
     places: Arc<Places>,
     metrics: Arc<Metrics>,
+    /// Whether plugins that have it are asked by `Exchange`.
+    exchange: bool,
 }
 
 /// No endpoint of a plugin can be used.
@@ -80,6 +84,7 @@ impl Upstream {
             turn: AtomicUsize::new(0),
             places: Arc::default(),
             metrics: Arc::default(),
+            exchange: true,
         }
     }
 
@@ -92,7 +97,15 @@ impl Upstream {
             turn: AtomicUsize::new(0),
             places: Arc::clone(&self.places),
             metrics: Arc::clone(&self.metrics),
+            exchange: self.exchange,
         }
+    }
+
+    /// The same with, or without, the shared stream for small exchanges.
+    #[must_use]
+    pub fn with_exchange(mut self, exchange: bool) -> Self {
+        self.exchange = exchange;
+        self
     }
 
     /// A place among the requests to `plugin` that are under way, of which there may be `most`. `None`: all are taken.
@@ -246,7 +259,7 @@ impl Upstream {
         if let Some(endpoint) = self.endpoints.load().get(&address).filter(is_it) {
             return Arc::clone(endpoint);
         }
-        let fresh = Arc::new(Endpoint::new(plugin.clone(), address));
+        let fresh = Arc::new(Endpoint::new(plugin.clone(), address, self.exchange));
         let before = self.endpoints.rcu(|endpoints| {
             let mut endpoints = HashMap::clone(endpoints);
             if !endpoints.get(&address).as_ref().is_some_and(is_it) {

@@ -6,10 +6,11 @@ mod package;
 use bytes::Bytes;
 use kite_proto::{
     ApplySettingsRequest, CallContext, CallToolRequest, CallToolResponse, Definitions, DescribeRequest,
-    DescribeResponse, ExchangeBegin, ExchangeCancel, ExchangeCredit, ExchangeRequest, GetFileRequest, Header,
-    HttpRequest, HttpRequestHead, HttpResponse, HttpResponseHead, InterceptRequest, OnClusterEventRequest, Progress,
-    ResourceRequest, ResourceVerb, ShutdownRequest, Tool, ToolResult, User, UserExtra, WebSocketFrame,
-    call_tool_response, exchange_request::Part, resource_request::PatchType, web_socket::Message as Said,
+    DescribeResponse, ExchangeBegin, ExchangeBusy, ExchangeCancel, ExchangeCredit, ExchangeDrain, ExchangeFailed,
+    ExchangeHello, ExchangeRequest, ExchangeResponse, GetFileRequest, Header, HttpRequest, HttpRequestHead,
+    HttpResponse, HttpResponseHead, InterceptRequest, OnClusterEventRequest, Progress, ResourceRequest, ResourceVerb,
+    ShutdownRequest, Tool, ToolResult, User, UserExtra, WebSocketFrame, call_tool_response, exchange_request::Part,
+    exchange_response::Part as Says, resource_request::PatchType, web_socket::Message as Said,
 };
 use prost::Message;
 
@@ -47,6 +48,7 @@ pub(crate) fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     all.extend(of_gateway());
     all.extend(of_http());
     all.extend(of_exchange());
+    all.extend(of_shared());
     all.extend(of_calls());
     all
 }
@@ -268,6 +270,48 @@ fn of_http() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("sdk_http", "long", messages(&long)),
         ("sdk_http", "large", messages(&large)),
         ("sdk_http", "socket", messages(&socket)),
+    ]
+}
+
+/// What a plugin says on a stream of exchanges, behind the status that it ends with.
+fn of_shared() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let say = |id, part| ExchangeResponse { id, part: Some(part) };
+    let hello = say(
+        0,
+        Says::Hello(ExchangeHello {
+            max_in_flight: 8,
+            max_message: 1024,
+        }),
+    );
+    let reply = |id, data: &'static str, end| {
+        let reply = HttpResponse {
+            data: data.into(),
+            end,
+            ..response(200, vec![])
+        };
+        say(id, Says::Reply(reply))
+    };
+    let rest = HttpResponse {
+        data: "lo".into(),
+        end: true,
+        ..HttpResponse::default()
+    };
+    let talk = [
+        hello.clone(),
+        reply(2, "hel", false),
+        reply(1, "hello", true),
+        say(3, Says::Busy(ExchangeBusy {})),
+        say(2, Says::Reply(rest)),
+        say(0, Says::Drain(ExchangeDrain { last_id: 3 })),
+    ];
+    let failed = ExchangeFailed {
+        code: 13,
+        message: "a bug".to_owned(),
+    };
+    let breach = [hello, say(1, Says::Failed(failed)), reply(1, "", true)];
+    vec![
+        ("gateway_exchange", "talk", behind(&[0], &messages(&talk))),
+        ("gateway_exchange", "breach", behind(&[0], &messages(&breach))),
     ]
 }
 

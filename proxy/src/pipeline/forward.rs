@@ -1,6 +1,7 @@
 //! One HTTP exchange with a plugin, streamed both ways.
 
 mod bounded;
+mod carried;
 mod request;
 mod response;
 mod turn;
@@ -8,18 +9,19 @@ mod web_socket;
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use http::{HeaderMap, Method, Request};
+use futures::{Stream, StreamExt as _};
+use http::{HeaderMap, Method, Request, header};
 use kite_api::PluginName;
 use kite_proto::{HttpRequestHead, MAX_CHUNK, MAX_HEAD};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout, timeout_at},
 };
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status};
 
 use self::{
     bounded::{Passed, TooLarge, bounded},
+    carried::{Answers, Gathered},
     request::{Lent, Messages},
     response::{Asked, Kept},
     turn::{Party, Turn},
@@ -29,8 +31,11 @@ pub use self::{
     turn::Limits,
     web_socket::{Handshake, HandshakeError, Opening},
 };
-use super::{RequestBody, ResponseBody, location::Base, origin::Origin};
-use crate::upstream::{self, Connected};
+use super::{RequestBody, ResponseBody, location::Base, origin::Origin, tool};
+use crate::{
+    BoxError,
+    upstream::{self, Connected, InFlight, Reply, Stopped},
+};
 
 /// Most bytes of one message of an answer: a piece of body, and head or trailers beside it.
 const MAX_MESSAGE: usize = MAX_CHUNK + MAX_HEAD;
@@ -46,8 +51,8 @@ pub enum ForwardError {
     Silent,
     #[error("the body has more than {0} bytes")]
     TooLarge(u64),
-    #[error("failed to read the caller's body to its end")]
-    Broken(#[source] Box<ForwardError>),
+    #[error("failed to read the body")]
+    Broken(#[source] BoxError),
     #[error("failed to call the plugin")]
     Call(ExchangeFailure, #[source] Box<Status>),
     #[error("failed to read the plugin's answer")]
@@ -154,6 +159,59 @@ impl<'a> Exchange<'a> {
 
     /// Sends the request to the plugin and gives its answer, whose body comes as the plugin sends it.
     pub async fn on(self, connected: Connected) -> Result<http::Response<ResponseBody>, Ended<Self>> {
+        let Some(lane) = connected.lane.clone().filter(|_| !self.asked.may_stream()) else {
+            return self.by_own(connected).await;
+        };
+        let Self { asked, body, passed } = self;
+        let gathered = carried::gather(body, asked.deadline, asked.forwarded.limits.caller).await;
+        let body = match gathered.map_err(Ended::Failed)? {
+            Gathered::Other(body) => body,
+            Gathered::Whole(data) => match lane.begin(asked.head(), data.clone()) {
+                Some(reply) => {
+                    let body = carried::whole(data);
+                    return Self { asked, body, passed }.by_shared(reply, connected.in_flight).await;
+                }
+                // It has no room.
+                None => carried::whole(data),
+            },
+        };
+        Self { asked, body, passed }.by_own(connected).await
+    }
+
+    /// On the stream that many share, on which the exchange has begun.
+    async fn by_shared(
+        self,
+        mut reply: Reply,
+        in_flight: InFlight,
+    ) -> Result<http::Response<ResponseBody>, Ended<Self>> {
+        let first = match timeout_at(self.asked.deadline, reply.first()).await {
+            Ok(Ok(first)) => first,
+            Ok(Err(stopped)) => {
+                let is_again = match &stopped {
+                    Stopped::Busy | Stopped::NotBegun => true,
+                    Stopped::Broken => self.asked.changes_nothing(),
+                    Stopped::Failed(_) => false,
+                };
+                let error = ForwardError::call(Box::new(stopped.into()));
+                return Err(if is_again {
+                    Ended::Again(Box::new(self), error)
+                } else {
+                    Ended::Failed(error)
+                });
+            }
+            Err(_) => return Err(Ended::Failed(ForwardError::Timeout)),
+        };
+        let kept = Kept {
+            id: self.asked.forwarded.origin.id.clone(),
+            in_flight,
+            _stop: None,
+        };
+        let answer = response::build(self.asked.of_answer(), Some(first), Answers::Shared(reply), kept);
+        answer.map_err(|error| Ended::Failed(ForwardError::Answer(error)))
+    }
+
+    /// On a stream of its own.
+    async fn by_own(self, connected: Connected) -> Result<http::Response<ResponseBody>, Ended<Self>> {
         let Self {
             asked,
             body,
@@ -199,9 +257,9 @@ impl<'a> Exchange<'a> {
         let kept = Kept {
             id: asked.forwarded.origin.id.clone(),
             in_flight: connected.in_flight,
-            _stop: stop,
+            _stop: Some(stop),
         };
-        response::build(asked.of_answer(), first, rest, kept)
+        response::build(asked.of_answer(), first, Answers::Own(rest), kept)
             .map_err(|error| Ended::Failed(ForwardError::Answer(error)))
     }
 }
@@ -217,6 +275,11 @@ impl Asking<'_> {
                 query: self.query.as_deref(),
             },
         }
+    }
+
+    /// Whether the answer may be a stream of events, or the request may become something else.
+    fn may_stream(&self) -> bool {
+        self.headers.contains_key(header::UPGRADE) || tool::are_accepted(&self.headers)
     }
 
     /// Whether it can be tried once more though a plugin may have begun with it.
@@ -247,7 +310,10 @@ fn target(below: &str, query: Option<&str>) -> String {
 
 /// Reads a stream on which all is said to its end, because HTTP/2 counts streams that are dropped before as errors and
 /// in the end closes the connection for them.
-pub(super) fn close<T: Send + 'static>(mut stream: Streaming<T>, kept: impl Send + 'static) {
+pub(super) fn close<T>(
+    mut stream: impl Stream<Item = Result<T, Status>> + Send + Unpin + 'static,
+    kept: impl Send + 'static,
+) {
     // Mostly the end is there already.
     if let Some(None | Some(Err(_))) = futures::FutureExt::now_or_never(stream.next()) {
         return;

@@ -17,6 +17,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     connection::{self, EndpointError, Sender},
+    exchange::{Lane, Lanes},
     offered::Offered,
     places::Place,
 };
@@ -31,6 +32,8 @@ const DISTRUSTED: Duration = Duration::from_secs(10);
 pub(super) struct Endpoint {
     plugin: PluginName,
     address: SocketAddr,
+    /// Whether a plugin that has it is asked by `Exchange`.
+    exchange: bool,
     in_flight: Arc<AtomicUsize>,
     /// The connection, with the hash of the definitions that the plugin gave on it.
     current: ArcSwapOption<Checked>,
@@ -47,6 +50,8 @@ struct Checked {
     hash: DefinitionsHash,
     /// Read if the hash was the recorded one. One that is recorded only later has the plugin asked again.
     offered: Option<Arc<Offered>>,
+    /// For small exchanges, if the plugin has it.
+    lanes: Option<Arc<Lanes>>,
 }
 
 struct Failure {
@@ -57,6 +62,8 @@ struct Failure {
 /// A connection that may be used for one request.
 pub struct Connected {
     pub client: PluginClient<Sender>,
+    /// The stream for small exchanges, if there is one.
+    pub lane: Option<Arc<Lane>>,
     /// Where it leads.
     pub address: SocketAddr,
     /// What the plugin there offers.
@@ -99,10 +106,11 @@ impl Drop for InFlight {
 }
 
 impl Endpoint {
-    pub(super) fn new(plugin: PluginName, address: SocketAddr) -> Self {
+    pub(super) fn new(plugin: PluginName, address: SocketAddr, exchange: bool) -> Self {
         Self {
             plugin,
             address,
+            exchange,
             in_flight: Arc::default(),
             current: ArcSwapOption::empty(),
             connecting: Mutex::new(()),
@@ -188,6 +196,7 @@ impl Endpoint {
     fn connected(&self, checked: &Checked) -> Connected {
         Connected {
             client: checked.sender.clone().client(),
+            lane: checked.lanes.as_ref().and_then(Lanes::current),
             address: self.address,
             offered: checked.offered.clone().unwrap_or_default(),
             in_flight: InFlight::of(Arc::clone(&self.in_flight)),
@@ -234,11 +243,14 @@ impl Endpoint {
         let is_wanted = hash == *wanted;
         // Nothing is read of what the operator has not looked at.
         let offered = is_wanted.then(|| Offered::read(&definitions)).transpose();
+        let offered = offered.map_err(EndpointError::Offered)?;
+        let has_exchange = self.exchange && offered.as_ref().is_some_and(|offered| offered.exchange);
         let checked = Arc::new(Checked {
+            lanes: has_exchange.then(|| Lanes::new(sender.clone().client())),
             sender,
             since,
             hash,
-            offered: offered.map_err(EndpointError::Offered)?.map(Arc::new),
+            offered: offered.map(Arc::new),
         });
         self.current.store(Some(Arc::clone(&checked)));
         if is_wanted {

@@ -11,9 +11,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     connection::{self, EndpointError, Sender},
     endpoint::{Connected, InFlight},
+    exchange::{Lane, LaneError},
     offered::Offered,
 };
 use crate::directory::DefinitionsHash;
+
+/// Why there is no connection with a stream of exchanges.
+#[derive(Debug, thiserror::Error)]
+pub enum InMemoryError {
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error(transparent)]
+    Lane(#[from] LaneError),
+}
 
 /// A connection for one request over `io`, to a plugin that offers what `definitions` say.
 pub async fn connect(
@@ -23,9 +33,23 @@ pub async fn connect(
     let offered = Offered::read(definitions).map_err(EndpointError::Offered)?;
     Ok(Connected {
         client: open(io).await?.client(),
+        lane: None,
         address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         offered: Arc::new(offered),
         in_flight: InFlight::of(Arc::new(AtomicUsize::new(0))),
+    })
+}
+
+/// The same with a stream of exchanges, on which the plugin has said Hello.
+pub async fn connect_shared(
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    definitions: &[u8],
+) -> Result<Connected, InMemoryError> {
+    let connected = connect(io, definitions).await?;
+    let lane = Lane::open(connected.client.clone()).await?;
+    Ok(Connected {
+        lane: Some(lane),
+        ..connected
     })
 }
 

@@ -22,6 +22,8 @@ pub enum OfferedError {
 /// What a plugin offers.
 #[derive(Debug, Default)]
 pub struct Offered {
+    /// Whether the plugin has `Exchange`.
+    pub exchange: bool,
     tools: BTreeMap<ToolName, OfferedTool>,
 }
 
@@ -71,7 +73,10 @@ impl Offered {
             };
             tools.insert(name, offered);
         }
-        Ok(Self { tools })
+        Ok(Self {
+            exchange: definitions.supports.is_some_and(|supports| supports.exchange),
+            tools,
+        })
     }
 
     pub fn tool(&self, name: &ToolName) -> Option<&OfferedTool> {

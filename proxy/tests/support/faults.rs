@@ -31,7 +31,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{
-    LIMIT, PATIENT, SHORT, Scene,
+    LIMIT, PATIENT, SHORT, Scene, by_exchange,
     gateway::{Whole, request, stream_request, table},
     rogue::{DEFINITIONS, Rogue},
     slug,
@@ -74,7 +74,8 @@ async fn starvation_callers_who_do_not_read_stop_neither_others_nor_fill_the_mem
         unread.push(answer.into_body());
     }
     let mut pieces = scene.rogue.pieces.subscribe();
-    timeout(LIMIT, pieces.wait_for(|pieces| *pieces >= UNREAD * 240))
+    let window = if by_exchange() { 64 } else { 240 };
+    timeout(LIMIT, pieces.wait_for(|pieces| *pieces >= UNREAD * window))
         .await
         .expect("each stream's window is filled")
         .unwrap();

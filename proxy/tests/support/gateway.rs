@@ -18,7 +18,8 @@ use kite_gateway::{
     directory::{Active, DefinitionsHash, Directory, Entry, Guards, Table},
     pipeline::{
         Gateway, RequestBody,
-        authenticate::{AuthenticateError, Authenticator, BearerToken, Caller},
+        arrival::Entrance,
+        authenticate::{AuthenticateError, Authenticator, BearerToken, Caller, Remembered},
         authorize::{Access, AuthorizeError, Authorizer},
         cluster::ClusterName,
         forward::Limits,
@@ -33,7 +34,7 @@ use rustls::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::rogue::TOOLS;
+use super::{rogue::TOOLS, sessions::sessions};
 
 /// The two CAs, and a folder with the gateway's client certificate.
 pub(crate) struct Certificates {
@@ -109,13 +110,16 @@ fn issued(ca: &CertifiedIssuer<'static, KeyPair>, name: &str, usage: ExtendedKey
     (params.signed_by(&key, ca).unwrap().pem(), key.serialize_pem())
 }
 
-/// Nobody but jane is known, by the token jane, and jane may do everything.
+/// The tokens of jane. Of the second nothing may be found anywhere.
+const TOKENS: [&str; 2] = ["jane", "s3cret"];
+
+/// Nobody but jane is known, and jane may do everything.
 #[derive(Clone)]
 pub(crate) struct Jane;
 
 impl Authenticator for Jane {
     async fn authenticate(&self, token: &BearerToken) -> Result<Option<Arc<Caller>>, AuthenticateError> {
-        if token.secret() != "jane" {
+        if !TOKENS.contains(&token.secret()) {
             return Ok(None);
         }
         Ok(Some(Arc::new(Caller::new(
@@ -124,6 +128,14 @@ impl Authenticator for Jane {
             vec!["dev".to_owned(), "ops".to_owned()],
             [("scopes".to_owned(), vec!["a".to_owned(), "b".to_owned()])].into(),
         ))))
+    }
+
+    async fn remembered(&self, token: &BearerToken) -> Remembered {
+        if TOKENS.contains(&token.secret()) {
+            Remembered::Accepted
+        } else {
+            Remembered::Nothing
+        }
     }
 }
 
@@ -168,11 +180,12 @@ pub(crate) fn table(name: &str, endpoints: &[SocketAddr], definitions: &[u8]) ->
 
 pub(crate) type Ready = Arc<Gateway<Jane, Jane, Swapped>>;
 
-/// A gateway that knows `table`.
+/// A gateway that knows `table`, and may ask by `Exchange`.
 pub(crate) fn gateway(
     certificates: &Certificates,
     mut table: Table,
     limits: Limits,
+    exchange: bool,
     recorder: &Arc<Recorder>,
 ) -> (Ready, Swapped) {
     for entry in table.values_mut() {
@@ -183,8 +196,11 @@ pub(crate) fn gateway(
         authenticator: Jane,
         authorizer: Jane,
         directory: directory.clone(),
-        entrance: Arc::default(),
-        upstream: Arc::new(Upstream::new(certificates.client_dir.path().to_owned())),
+        entrance: Arc::new(Entrance {
+            sessions: Some(sessions()),
+            ..Entrance::default()
+        }),
+        upstream: Arc::new(Upstream::new(certificates.client_dir.path().to_owned()).with_exchange(exchange)),
         upstreams: Arc::default(),
         body_timeout: limits.caller,
         home_cluster: ClusterName::parse("home").unwrap(),

@@ -120,7 +120,7 @@ async fn a_plugin_that_hangs_with_all_its_requests_is_nobody_elses_affair() {
 
 #[tokio::test]
 async fn a_body_that_is_too_large_by_its_own_account_reaches_nobody() {
-    let scene = Scene::limited(Limits { body: 10, ..PATIENT }).await;
+    let scene = Scene::cold(Limits { body: 10, ..PATIENT }, false).await;
     let large = scene
         .whole(request(Method::POST, "rogue/upload", "01234567890"))
         .await

@@ -25,7 +25,7 @@ use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
-use super::{LIMIT, PATIENT, Scene, TRACE, gateway::request, slug};
+use super::{LIMIT, PATIENT, Scene, TRACE, by_exchange, gateway::request, slug};
 
 /// Text that the gateway wrote.
 #[derive(Clone, Default)]
@@ -227,7 +227,7 @@ async fn gated() -> (Scene, Gate) {
         lines: Written::default(),
     };
     let records = Records::with(gate.clone(), gate.lines.clone(), None);
-    (Scene::recorded(PATIENT, records).await, gate)
+    (Scene::recorded(PATIENT, by_exchange(), records).await, gate)
 }
 
 #[tokio::test]
@@ -344,7 +344,7 @@ impl Receiver {
         let traces = Traces::to(&collector).await.unwrap();
         let audit = Written::default();
         let records = Records::with(Lines::to(audit.clone()), audit, Some(traces));
-        (receiver, Scene::recorded(PATIENT, records).await)
+        (receiver, Scene::recorded(PATIENT, by_exchange(), records).await)
     }
 
     /// All spans of a gateway that makes no more.

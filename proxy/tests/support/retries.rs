@@ -26,7 +26,7 @@ struct Pair {
 
 impl Pair {
     async fn new(fault: Fault) -> Self {
-        let scene = Scene::limited(PATIENT).await;
+        let scene = Scene::cold(PATIENT, false).await;
         let (behind, plain) = Rogue::start_plain().await;
         let (meddled, address) = meddler::start(&scene.certificates, plain, fault).await;
         let both = table("rogue", &[scene.address, address], &DEFINITIONS);
@@ -146,7 +146,7 @@ async fn what_a_plugin_answers_itself_is_tried_nowhere_else() {
 
 #[tokio::test]
 async fn a_pod_that_is_the_only_one_is_tried_once_more() {
-    let scene = Scene::new().await;
+    let scene = Scene::cold(PATIENT, false).await;
     let (behind, plain) = Rogue::start_plain().await;
     let (meddled, address) = meddler::start(&scene.certificates, plain, Fault::Cut).await;
     scene.directory.0.store(table("rogue", &[address], &DEFINITIONS).into());

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use kite_proto::{
     AuthorizeToolRequest, AuthorizeToolResponse, CallToolRequest, CallToolResponse, Definitions, DescribeRequest,
-    DescribeResponse, Header, HttpRequest, HttpRequestHead, HttpResponse, HttpResponseHead, Progress, Tool, ToolResult,
+    DescribeResponse, ExchangeRequest, ExchangeResponse, Header, HttpRequest, HttpRequestHead, HttpResponse,
+    HttpResponseHead, Progress, Supports, Tool, ToolResult,
     call_tool_response::Part,
     plugin_server::{Plugin, PluginServer},
 };
@@ -27,7 +28,7 @@ use tonic::{
     transport::{Certificate, Identity, Server, ServerTlsConfig},
 };
 
-use super::gateway::Certificates;
+use super::{gateway::Certificates, rogue_exchange};
 
 /// The tools that the plugin has.
 pub(crate) const TOOLS: [&str; 15] = [
@@ -52,6 +53,10 @@ pub(crate) static DEFINITIONS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     };
     let definitions = Definitions {
         tools: TOOLS.map(tool).into(),
+        supports: super::by_exchange().then(|| Supports {
+            exchange: true,
+            ..Supports::default()
+        }),
         ..Definitions::default()
     };
     definitions.encode_to_vec()
@@ -73,6 +78,8 @@ pub(crate) struct Rogue {
     pub(crate) pieces: watch::Sender<usize>,
     /// What callers said on a WebSocket that is echoed.
     pub(crate) heard: watch::Sender<Vec<HttpRequest>>,
+    /// What came by `Exchange`.
+    pub(crate) streams: rogue_exchange::Counted,
     /// Set to have the plugin end, as a pod does that is told to.
     pub(crate) stop: watch::Sender<bool>,
 }
@@ -95,6 +102,7 @@ impl Rogue {
             open: watch::Sender::new(0),
             pieces: watch::Sender::new(0),
             heard: watch::Sender::new(vec![]),
+            streams: watch::Sender::default(),
             stop: watch::Sender::new(false),
         }
     }
@@ -134,6 +142,44 @@ impl Rogue {
     pub(crate) fn opened(&self) -> Open {
         self.open.send_modify(|open| *open += 1);
         Open(self.open.clone())
+    }
+
+    /// What is answered to a request, of which the first message has come.
+    pub(crate) fn answers(
+        &self,
+        first: HttpRequest,
+        rest: Answers<HttpRequest>,
+    ) -> Result<Answers<HttpResponse>, Status> {
+        let target = first.head.as_ref().unwrap().path_and_query.clone();
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let query = query.to_owned();
+        Ok(match path {
+            "/seen" => whole(200, vec![], seen(&first).to_string()),
+            "/echo" => echo(first, rest),
+            "/refuse" => return Err(Status::unavailable("not now")),
+            "/status" => whole(query.parse().unwrap(), vec![header("content-length", "0")], ""),
+            "/location" => whole(303, vec![header("location", query)], ""),
+            "/headers" => whole(
+                200,
+                ["1", "2"]
+                    .map(|v| header("x-own", v))
+                    .into_iter()
+                    .chain(origin_wide())
+                    .collect(),
+                "{}",
+            ),
+            "/upload" => upload(first, rest),
+            // The rest of the request is kept, and not read.
+            "/never" => stream::poll_fn(move |_| {
+                let _ = &rest;
+                Poll::Pending
+            })
+            .boxed(),
+            "/endless" => self.endless(),
+            path => broken(path)
+                .or_else(|| invalid(path))
+                .unwrap_or_else(|| whole(404, vec![], "no such path")),
+        })
     }
 
     /// Pieces of 1 KiB for as long as somebody takes them.
@@ -216,7 +262,7 @@ fn seen(first: &HttpRequest) -> Value {
 }
 
 /// The request's own pieces back, with its trailers.
-fn echo(first: HttpRequest, rest: Streaming<HttpRequest>) -> Answers<HttpResponse> {
+fn echo(first: HttpRequest, rest: Answers<HttpRequest>) -> Answers<HttpResponse> {
     let answer = |request: HttpRequest| HttpResponse {
         head: request.head.map(|_| HttpResponseHead {
             status: 200,
@@ -234,11 +280,11 @@ fn echo(first: HttpRequest, rest: Streaming<HttpRequest>) -> Answers<HttpRespons
 }
 
 /// Reads the request to where it ends or breaks off, and answers what came.
-fn upload(first: HttpRequest, rest: Streaming<HttpRequest>) -> Answers<HttpResponse> {
+fn upload(first: HttpRequest, rest: Answers<HttpRequest>) -> Answers<HttpResponse> {
     let answer = async move {
         let (mut bytes, mut end) = (first.data.len(), first.end);
         let mut rest = rest;
-        while let Ok(Some(message)) = rest.message().await {
+        while let Some(Ok(message)) = rest.next().await {
             bytes += message.data.len();
             end = message.end;
         }
@@ -343,34 +389,14 @@ impl Plugin for Rogue {
                 .map(Response::new)
                 .ok_or_else(|| Status::not_found("no such socket"));
         }
-        let query = query.to_owned();
-        Ok(Response::new(match path {
-            "/seen" => whole(200, vec![], seen(&first).to_string()),
-            "/echo" => echo(first, rest),
-            "/refuse" => return Err(Status::unavailable("not now")),
-            "/status" => whole(query.parse().unwrap(), vec![header("content-length", "0")], ""),
-            "/location" => whole(303, vec![header("location", query)], ""),
-            "/headers" => whole(
-                200,
-                ["1", "2"]
-                    .map(|v| header("x-own", v))
-                    .into_iter()
-                    .chain(origin_wide())
-                    .collect(),
-                "{}",
-            ),
-            "/upload" => upload(first, rest),
-            // The rest of the request is kept, and not read.
-            "/never" => stream::poll_fn(move |_| {
-                let _ = &rest;
-                Poll::Pending
-            })
-            .boxed(),
-            "/endless" => self.endless(),
-            path => broken(path)
-                .or_else(|| invalid(path))
-                .unwrap_or_else(|| whole(404, vec![], "no such path")),
-        }))
+        self.answers(first, rest.boxed()).map(Response::new)
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Streaming<ExchangeRequest>>,
+    ) -> Result<Response<Answers<ExchangeResponse>>, Status> {
+        Ok(Response::new(rogue_exchange::serve(self.clone(), request.into_inner())))
     }
 
     async fn authorize_tool(

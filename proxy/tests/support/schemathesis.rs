@@ -29,6 +29,7 @@ use tokio::{net::TcpListener, process::Command};
 
 use super::Scene;
 
+const SESSION: &str = "/api/v1/session";
 const REQUIREMENTS: &str = include_str!("schemathesis.txt");
 /// Cases for each operation, where nothing is said.
 const FEW: usize = 3;
@@ -120,6 +121,8 @@ impl Asked {
                 &self.url,
                 "--header",
                 "Authorization: Bearer jane",
+                "--header",
+                "Sec-Fetch-Site: same-origin",
             ])
             .arg("--tls-verify")
             .arg(folder.join("tls.crt"))
@@ -141,6 +144,10 @@ impl Asked {
 /// The document, in which every name is one of those that are there.
 fn narrowed() -> Value {
     let mut document = openapi::document();
+    let login = &mut document["components"]["schemas"]["Login"]["properties"]["token"];
+    *login = json!({"type": "string", "enum": ["jane"]});
+    let body = &mut document["paths"][SESSION]["post"]["requestBody"]["content"]["application/json"];
+    body["example"] = json!({"token": "jane"});
     for item in document["paths"].as_object_mut().unwrap().values_mut() {
         let parameters = item.get_mut("parameters").and_then(Value::as_array_mut);
         for parameter in parameters.into_iter().flatten() {
@@ -178,7 +185,9 @@ async fn every_operation_answers_as_documented_whatever_it_is_asked() {
     assert!(all >= examples * TABLE.len(), "{all} requests");
     assert!(counts.keys().all(|(_, status)| *status != 500), "{counts:?}");
     for row in TABLE {
-        for (method, _) in row.methods() {
+        // A session is ended by its cookie, which nobody can make up.
+        let made_up = |(method, _): &&(Method, _)| *method != Method::DELETE || row.paths[0].literal != SESSION;
+        for (method, _) in row.methods().filter(made_up) {
             let operation = format!("{method} {}", row.paths[0].filled("{tool}", "{name}", "{path}"));
             let mut well = counts
                 .keys()

@@ -14,9 +14,9 @@ use http_body_util::BodyExt as _;
 use kite_api::{PluginName, error_chain};
 use kite_proto::{HttpResponse, MAX_CHUNK};
 use tokio::sync::oneshot;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
-use super::close;
+use super::{carried::Answers, close};
 use crate::{
     pipeline::{
         ResponseBody, full,
@@ -69,7 +69,7 @@ pub enum BodyError {
 pub(super) struct Kept {
     pub(super) id: RequestId,
     pub(super) in_flight: InFlight,
-    pub(super) _stop: oneshot::Sender<()>,
+    pub(super) _stop: Option<oneshot::Sender<()>>,
 }
 
 impl Kept {
@@ -92,7 +92,7 @@ pub(super) struct Asked<'a> {
 pub(super) fn build(
     asked: Asked<'_>,
     first: Option<HttpResponse>,
-    rest: Streaming<HttpResponse>,
+    rest: Answers,
     kept: Kept,
 ) -> Result<Response<ResponseBody>, AnswerError> {
     let mut message = first.ok_or(AnswerError::NoHead)?;
@@ -162,16 +162,11 @@ struct PluginBody {
     /// How many bytes are still to come, where the plugin said how many there are.
     remaining: Option<u64>,
     /// Until the answer is complete or broken.
-    source: Option<(Streaming<HttpResponse>, Kept)>,
+    source: Option<(Answers, Kept)>,
 }
 
 impl PluginBody {
-    fn new(
-        first: HttpResponse,
-        length: Option<u64>,
-        rest: Streaming<HttpResponse>,
-        kept: Kept,
-    ) -> Result<Self, BodyError> {
+    fn new(first: HttpResponse, length: Option<u64>, rest: Answers, kept: Kept) -> Result<Self, BodyError> {
         let mut body = Self {
             data: Bytes::new(),
             trailers: None,

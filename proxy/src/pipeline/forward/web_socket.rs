@@ -12,17 +12,14 @@ use std::{
 use futures::Stream;
 use http::{Method, Response};
 use kite_proto::{HttpRequest, HttpRequestHead, HttpResponse};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use tokio::{sync::mpsc, time::timeout};
 use tonic::{Status, Streaming};
 
 use self::bridge::{Answers, Bridge};
 pub use self::handshake::{Handshake, HandshakeError};
 use super::{
     AnswerError, Asked, Base, Ended, ForwardError, Forwarded, Kept, Limits, MAX_MESSAGE, PluginName, ResponseBody,
-    response, target,
+    carried, response, target,
 };
 use crate::{
     request_id::RequestId,
@@ -146,9 +143,9 @@ impl<'a> Opening<'a> {
         let kept = Kept {
             id: self.id.clone(),
             in_flight,
-            _stop: oneshot::channel().0,
+            _stop: None,
         };
-        response::build(asked, first, rest, kept)
+        response::build(asked, first, carried::Answers::Own(rest), kept)
     }
 }
 
