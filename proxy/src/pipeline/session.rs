@@ -103,6 +103,10 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let now = Moment::now();
         let session = sessions.begin(token, now);
         let cookies = sessions.give(&session, now, &parts.headers).map_err(Refusal::Session)?;
+        // A browser has one session. An answer that is still under way could else bring the former back.
+        if let Ok(Some(former)) = sessions.find(&parts.headers, now) {
+            sessions.end(&former, &parts.headers).await.map_err(Refusal::Session)?;
+        }
         let way = Way::Session(session);
         let mut response = self.told(&Arrival { caller, way });
         *response.status_mut() = StatusCode::CREATED;
