@@ -44,6 +44,8 @@ pub enum LoginError {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
+    /// A bearer token. One of more bytes may be too large for the cookies of a session.
+    #[schemars(regex(pattern = "^[!-~]+$"), length(max = 8000))]
     token: String,
 }
 
@@ -106,6 +108,10 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let now = Moment::now();
         let session = sessions.begin(token, now);
         let cookies = sessions.give(&session, now, &parts.headers).map_err(Refusal::Session)?;
+        // A browser has one session. An answer that is still under way could else bring the former back.
+        if let Ok(Some(former)) = sessions.find(&parts.headers, now) {
+            sessions.end(&former, &parts.headers).await.map_err(Refusal::Session)?;
+        }
         let way = Way::Session(session);
         let mut response = self.told(&Arrival { caller, way });
         *response.status_mut() = StatusCode::CREATED;

@@ -132,6 +132,22 @@ async fn a_login_ends_at_the_first_check_that_it_fails() {
 }
 
 #[tokio::test]
+async fn whoever_logs_in_again_has_one_session() {
+    let gateway = gateway(&Memory::new(Moment::now()));
+    let former = gateway.log_in("user").await;
+    let mut again = login("admin");
+    again
+        .headers_mut()
+        .insert(COOKIE, HeaderValue::from_str(&former).unwrap());
+    let seen = gateway.send(again).await;
+    assert_eq!((seen.status, &seen.body["user"]["name"]), (201, &json!("admin")));
+    for (cookie, status) in [(former, 401), (cookies(&seen), 200)] {
+        let told = gateway.send(with("GET", SESSION, &[("cookie", &cookie)], "")).await;
+        assert_eq!(told.status, status);
+    }
+}
+
+#[tokio::test]
 async fn a_logout_that_is_not_recorded_is_not_answered_as_one() {
     let memory = Memory::new(Moment::now()).broken();
     let gateway = gateway(&memory);
