@@ -162,7 +162,9 @@ fn gateway(layout: &Layout, root: &Path) -> Result<bool, BenchError> {
     // Beside the folder of this program, which is that of its profile.
     let built = layout.program().ancestors().nth(2).unwrap_or(root).join("release");
     let mut measure = Command::new(built.join("kite-e2e"));
-    measure.arg("load").arg("--gateway").arg(built.join("kite-gateway"));
+    measure
+        .args(["load", "--write", "--gateway"])
+        .arg(built.join("kite-gateway"));
     Ok(status(&mut measure, "kite-e2e")?.success())
 }
 

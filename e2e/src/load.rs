@@ -47,6 +47,7 @@ const FILES: &str = r#"ulimit -n "$(ulimit -Hn)" && exec "$@""#;
 /// By how much bounds of times are stretched where little is measured, on a machine that may be busy.
 const PATIENCE: f64 = 3.0;
 const PAGE: &str = "docs/evidence/gateway.md";
+const READERS_PAGE: &str = "docs/performance.md";
 
 /// What is measured, and for how long.
 #[derive(Args, Clone, Debug)]
@@ -75,9 +76,12 @@ pub struct Measurement {
         allow_hyphen_values = true
     )]
     flags: Vec<String>,
-    /// Take little of everything, hold bounds threefold, and write no page
+    /// Take little of everything, and hold bounds of times threefold
     #[arg(long)]
     small: bool,
+    /// Write docs/evidence/gateway.md, and the summary in docs/performance.md
+    #[arg(long)]
+    write: bool,
 }
 
 /// What can be measured.
@@ -140,8 +144,8 @@ pub fn run(layout: &Layout, measurement: &Measurement, runtime: &Runtime) -> Res
     let measured = runtime.block_on(inside(layout, &programs, measurement))?;
     let tables = measured.tables();
     let broken = measured.broken(if measurement.small { PATIENCE } else { 1.0 });
-    if !measurement.small {
-        write_page(measurement, &tables)?;
+    if measurement.write {
+        write_pages(measurement, &measured)?;
     }
     say(&tables);
     for bound in &broken {
@@ -192,11 +196,10 @@ async fn inside(layout: &Layout, programs: &cluster::Debian, measurement: &Measu
         threads: measurement.threads,
         streamers: size.streamers,
     };
-    let scene = Scene::start(&plan).await?;
+    let scene = Scene::start(plan).await?;
     progress.say("everything runs and answers");
     let wants = |subject| measurement.only.contains(&subject);
     let mut measured = Measured::default();
-    // Memory first, as long as the gateway is as it was started.
     if wants(Subject::Transfers) {
         measured.transfers = memory::transfers(&scene, size.transfer, &progress).await?;
     }
@@ -228,7 +231,8 @@ async fn inside(layout: &Layout, programs: &cluster::Debian, measurement: &Measu
     Ok(measured)
 }
 
-fn write_page(measurement: &Measurement, tables: &str) -> Result<(), LoadError> {
+/// Writes the page of figures, and what matters most of it where people read of it.
+fn write_pages(measurement: &Measurement, measured: &Measured) -> Result<(), LoadError> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let circumstances = Circumstances::gather(&root).map_err(LoadError::Circumstances)?;
     let Measurement {
@@ -240,15 +244,20 @@ fn write_page(measurement: &Measurement, tables: &str) -> Result<(), LoadError> 
     } = measurement;
     let text = format!(
         "# Figures of the gateway\n\nWritten by `make bench ONLY=gateway`. The median of {rounds} rounds of {seconds} s, in brackets the least and \
-         the most; {threads} runtime(s) of the gateway, as many workers of nginx. [What they mean](../performance.md).\n\n{}{}{tables}",
+         the most; {threads} runtime(s) of the gateway, as many workers of nginx. [What they mean](../performance.md).\n\n{}{}{}",
         circumstances.table("make bench ONLY=gateway"),
         match flags.as_slice() {
             [only] if only.is_empty() => String::new(),
             flags => format!("\nFlags of the gateways: `{}`.\n", flags.join(";")),
-        }
+        },
+        measured.tables()
     );
     let path = root.join(PAGE);
-    fs::write(&path, text).map_err(|source| LoadError::prepare(&path, source))
+    fs::write(&path, text).map_err(|source| LoadError::prepare(&path, source))?;
+    let path = root.join(READERS_PAGE);
+    let page = fs::read_to_string(&path).map_err(|source| LoadError::prepare(&path, source))?;
+    let page = page::with_summary(&page, &measured.summary()).ok_or(LoadError::NoPlace(READERS_PAGE))?;
+    fs::write(&path, page).map_err(|source| LoadError::prepare(&path, source))
 }
 
 /// What is left of a closed terminal is no reason to stop.

@@ -42,7 +42,7 @@ enum Command {
     Test(stages::Selection),
     /// Take every figure and write the pages in docs/evidence
     Bench(bench::Selection),
-    /// Measure a gateway's program beside nginx, and write docs/evidence/gateway.md
+    /// Measure a gateway's program beside nginx
     Load(load::Measurement),
     /// Be a program behind the gateway that is measured
     #[command(subcommand, hide = true)]

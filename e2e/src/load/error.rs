@@ -63,6 +63,8 @@ pub enum LoadError {
     NoTimes,
     #[error("failed to have the offender do what it should: {0}")]
     NoOffence(&'static str),
+    #[error("failed to find the place of the summary in {0}")]
+    NoPlace(&'static str),
     #[error("failed to say when and where this was measured")]
     Circumstances(#[source] BenchError),
 }

@@ -65,17 +65,18 @@ impl Streams {
 }
 
 /// Sends so many bytes through each gateway, up and down.
-pub(super) async fn transfers(scene: &Scene, bytes: u64, progress: &Progress) -> Result<Vec<Transfer>, LoadError> {
+pub(super) async fn transfers(scene: &Scene<'_>, bytes: u64, progress: &Progress) -> Result<Vec<Transfer>, LoadError> {
     let mut all = Vec::new();
-    for (side, process) in scene.gateways() {
-        let client = scene.client(false)?;
+    for (like, _) in scene.gateways() {
         for direction in ["up", "down"] {
+            let (side, process) = scene.fresh(like).await?;
+            let client = scene.client(false)?;
             let idle = process.resident()?;
             process.forget_peak()?;
             let began = Instant::now();
             let passed = match direction {
-                "up" => up(scene, &client, side, bytes).await,
-                _ => down(scene, &client, side, bytes).await,
+                "up" => up(scene, &client, &side, bytes).await,
+                _ => down(scene, &client, &side, bytes).await,
             };
             let passed = passed.map_err(LoadError::Request)?;
             if passed != bytes {
@@ -103,7 +104,7 @@ pub(super) async fn transfers(scene: &Scene, bytes: u64, progress: &Progress) ->
 }
 
 /// Sends bytes, and gives how many the plugin says came.
-async fn up(scene: &Scene, client: &Client, side: &Side, bytes: u64) -> reqwest::Result<u64> {
+async fn up(scene: &Scene<'_>, client: &Client, side: &Side, bytes: u64) -> reqwest::Result<u64> {
     let piece = Bytes::from_static(&[b'a'; PIECE]);
     let count = usize::try_from(bytes).unwrap_or(usize::MAX) / PIECE;
     let pieces = stream::iter((0..count).map(move |_| Ok::<_, Infallible>(piece.clone())));
@@ -116,7 +117,7 @@ async fn up(scene: &Scene, client: &Client, side: &Side, bytes: u64) -> reqwest:
 }
 
 /// Gives how many bytes came.
-async fn down(scene: &Scene, client: &Client, side: &Side, bytes: u64) -> reqwest::Result<u64> {
+async fn down(scene: &Scene<'_>, client: &Client, side: &Side, bytes: u64) -> reqwest::Result<u64> {
     let request = client
         .get(format!("{}/{bytes}", url(side, PLUGIN, SOURCE)))
         .bearer_auth(&scene.token);
@@ -130,18 +131,19 @@ async fn down(scene: &Scene, client: &Client, side: &Side, bytes: u64) -> reqwes
 
 /// Opens so many event streams on each gateway, over each version of HTTP.
 pub(super) async fn streams(
-    scene: &Scene,
+    scene: &Scene<'_>,
     count: usize,
     streamers: u8,
     progress: &Progress,
 ) -> Result<Vec<Streams>, LoadError> {
     let mut all = Vec::new();
-    for (side, process) in scene.gateways() {
+    for (like, _) in scene.gateways() {
         for (version, http2) in [
             ("HTTP/1.1, a connection each", false),
             ("HTTP/2, 200 on a connection", true),
         ] {
-            let measured = open(scene, side, process, count, streamers, http2).await?;
+            let (side, process) = scene.fresh(like).await?;
+            let measured = open(scene, &side, &process, count, streamers, http2).await?;
             let streams = Streams { version, ..measured };
             progress.say(&format!(
                 "{}: {count} event streams over {version}: {:.1} KiB each",
@@ -155,7 +157,7 @@ pub(super) async fn streams(
 }
 
 async fn open(
-    scene: &Scene,
+    scene: &Scene<'_>,
     side: &Side,
     process: &Process,
     count: usize,
@@ -186,7 +188,7 @@ async fn open(
 }
 
 /// A stream whose first event has come.
-async fn one(scene: &Scene, client: &Client, side: &Side, plugin: &str) -> Result<Response, LoadError> {
+async fn one(scene: &Scene<'_>, client: &Client, side: &Side, plugin: &str) -> Result<Response, LoadError> {
     let request = client.get(url(side, plugin, EVENTS)).bearer_auth(&scene.token);
     let answer = async {
         let mut answer = request.send().await?.error_for_status()?;

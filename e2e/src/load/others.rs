@@ -70,7 +70,7 @@ impl Pairs {
 }
 
 /// Measures each offence at each gateway.
-pub(super) async fn measure(scene: &Scene, amount: Amount, progress: &Progress) -> Result<Vec<Pairs>, LoadError> {
+pub(super) async fn measure(scene: &Scene<'_>, amount: Amount, progress: &Progress) -> Result<Vec<Pairs>, LoadError> {
     let mut all = Vec::new();
     for (side, _) in scene.gateways() {
         let clients = Clients::of(scene, side)?;
@@ -114,7 +114,7 @@ struct Clients {
 }
 
 impl Clients {
-    fn of(scene: &Scene, side: &Side) -> Result<Self, LoadError> {
+    fn of(scene: &Scene<'_>, side: &Side) -> Result<Self, LoadError> {
         let versions = CONNECTIONS
             .iter()
             .flat_map(|(http2, count)| std::iter::repeat_n(*http2, *count));
@@ -185,7 +185,7 @@ struct Offended {
 }
 
 impl Offended {
-    fn start(scene: &Scene, side: &Side, offence: Offence, count: usize) -> Result<Self, LoadError> {
+    fn start(scene: &Scene<'_>, side: &Side, offence: Offence, count: usize) -> Result<Self, LoadError> {
         let client = scene.client(false)?;
         let got = Arc::new(AtomicUsize::new(0));
         let mut callers = JoinSet::new();

@@ -15,6 +15,10 @@ use super::{
 const RATE_AIM: f64 = 1.2;
 const P99_AIM: f64 = 0.8;
 
+/// Between these a summary stands in a page that people have written.
+const BEGIN: &str = "<!-- Written by `make bench ONLY=gateway`. -->";
+const END: &str = "<!-- The end of what is written by a program. -->";
+
 /// All that was measured; what was not asked for is empty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Measured {
@@ -56,11 +60,19 @@ impl Measured {
         transfers.chain(slowed).chain(failed).collect()
     }
 
-    /// The tables. Writing to a String does not fail, so that what it says is not looked at.
+    /// All tables.
     pub(super) fn tables(&self) -> String {
         let mut page = String::new();
         if !self.cells.is_empty() {
             throughput(&mut page, &self.cells);
+        }
+        page + &self.summary()
+    }
+
+    /// The tables that say whether aims and bounds were kept. Writing to a String does not fail, so that what it says is not looked at.
+    pub(super) fn summary(&self) -> String {
+        let mut page = String::new();
+        if !self.cells.is_empty() {
             aims(&mut page, &self.cells);
         }
         if !self.transfers.is_empty() {
@@ -74,6 +86,13 @@ impl Measured {
         }
         page
     }
+}
+
+/// A page in which the summary stands in the place of the one that stood there, if the page has such a place.
+pub(super) fn with_summary(page: &str, summary: &str) -> Option<String> {
+    let (before, rest) = page.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}\n{summary}\n{END}{after}"))
 }
 
 fn text(spread: Option<Spread>) -> String {
@@ -247,7 +266,7 @@ mod tests {
             with: 42 * MIB,
         };
         let pairs = Pairs {
-            kind: gateway,
+            kind: gateway.clone(),
             offence: "hangs",
             rounds: vec![(2.0, 2.0), (2.0, 3.0), (1.0, 2.0)],
             failed: 0,
@@ -265,6 +284,16 @@ mod tests {
     fn the_tables_say_all_that_was_measured() {
         insta::assert_snapshot!(measured().tables());
         assert_eq!(Measured::default().tables(), "");
+    }
+
+    #[test]
+    fn a_summary_takes_the_place_of_the_one_before() {
+        let page = format!("a\n{BEGIN}\nold\n{END}\nb\n");
+        let expected = format!("a\n{BEGIN}\nnew\n{END}\nb\n");
+        assert_eq!(with_summary(&page, "new"), Some(expected));
+        assert_eq!(with_summary("a", "new"), None);
+        let written = include_str!("../../../docs/performance.md");
+        assert!(with_summary(written, "new").is_some());
     }
 
     #[test]

@@ -39,8 +39,9 @@ const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Ports of nginx on loopback, and of the server behind it.
 const NGINX: [u16; 4] = [8080, 8081, 8082, 8083];
 const ORIGIN: [u16; 2] = [8090, 8091];
-/// The port of the first gateway.
+/// The port of the first gateway, and of one that is fresh.
 const GATEWAY: u16 = 8443;
+const FRESH: u16 = 8442;
 
 /// The names of the plugins that event streams lead to: of one plugin a gateway asks for only so many streams at once.
 pub(super) fn stream_plugins(count: u8) -> impl Iterator<Item = String> {
@@ -63,20 +64,21 @@ pub(super) struct Plan<'a> {
 }
 
 /// Everything, running.
-pub(super) struct Scene {
+pub(super) struct Scene<'a> {
+    plan: Plan<'a>,
     // What runs ends before its files and its API server go.
     gateways: Vec<(Side, Process)>,
     nginx: Vec<Side>,
     proxy: Process,
     _parts: Vec<Process>,
     pub(super) token: String,
-    _world: World,
+    world: World,
     folder: TempDir,
     serving: Certificate,
 }
 
-impl Scene {
-    pub(super) async fn start(plan: &Plan<'_>) -> Result<Self, LoadError> {
+impl<'a> Scene<'a> {
+    pub(super) async fn start(plan: Plan<'a>) -> Result<Self, LoadError> {
         let cache = plan.layout.cache();
         let folder = tempfile::tempdir_in(cache).map_err(|source| LoadError::prepare(cache, source))?;
         let path = folder.path();
@@ -86,7 +88,7 @@ impl Scene {
         for (name, _) in &plugins {
             certificates.plugin(name)?;
         }
-        let parts = parts(plan, path, &plugins)?;
+        let parts = parts(&plan, path, &plugins)?;
         let world = World::start().await;
         let described = try_join_all(plugins.iter().map(|(name, address)| {
             let address = SocketAddr::new(*address, PORT);
@@ -98,21 +100,22 @@ impl Scene {
         let token = objects::user(&world).await;
         let mut gateways = Vec::new();
         for (number, flags) in (0..).zip(plan.flags) {
-            gateways.push(gateway(plan, path, &world, flags, GATEWAY + number)?);
+            gateways.push(gateway(&plan, path, &world, flags, GATEWAY + number)?);
         }
-        let proxy = nginx(plan, path)?;
+        let proxy = nginx(&plan, path)?;
         let serving = Certificate::from_pem(certificates.serving()?.as_bytes()).map_err(LoadError::Client)?;
         let scene = Self {
+            plan,
             gateways,
             nginx: nginx_sides(),
             proxy,
             _parts: parts,
             token,
-            _world: world,
+            world,
             folder,
             serving,
         };
-        scene.ready().await?;
+        scene.all_ready().await?;
         Ok(scene)
     }
 
@@ -146,29 +149,45 @@ impl Scene {
         builder.build().map_err(LoadError::Client)
     }
 
+    /// Another gateway like this one, which has answered a request of each kind and nothing else: of one that has answered many the memory
+    /// is what they left.
+    pub(super) async fn fresh(&self, side: &Side) -> Result<(Side, Process), LoadError> {
+        let flags = match &side.kind {
+            Kind::Gateway(flags) => flags,
+            Kind::Plain | Kind::Front | Kind::Both => "",
+        };
+        let (side, process) = gateway(&self.plan, self.folder(), &self.world, flags, FRESH)?;
+        self.ready(&side, &process).await?;
+        Ok((side, process))
+    }
+
     /// Waits until every side gives every answer as it should be: so that what is compared is the same.
-    async fn ready(&self) -> Result<(), LoadError> {
-        let client = self.client(false)?;
+    async fn all_ready(&self) -> Result<(), LoadError> {
         for (side, process) in self.sides() {
-            for task in Task::ALL {
-                let ready = async {
-                    while self.answer(&client, side, task).await.ok() != Some(task.answer()) {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                };
-                if tokio::time::timeout(START, ready).await.is_err() {
-                    return Err(LoadError::NotReady {
-                        side: side.kind.to_string(),
-                        task: task.name(),
-                        answer: format!(
-                            "{:?}",
-                            self.answer(&client, side, task)
-                                .await
-                                .map(|it| String::from_utf8_lossy(&it).into_owned())
-                        ),
-                        log: process.last_words(),
-                    });
+            self.ready(side, process).await?;
+        }
+        Ok(())
+    }
+
+    async fn ready(&self, side: &Side, process: &Process) -> Result<(), LoadError> {
+        let client = self.client(false)?;
+        for task in Task::ALL {
+            let ready = async {
+                while self.answer(&client, side, task).await.ok() != Some(task.answer()) {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
+            };
+            if tokio::time::timeout(START, ready).await.is_err() {
+                let answer = self.answer(&client, side, task).await;
+                return Err(LoadError::NotReady {
+                    side: side.kind.to_string(),
+                    task: task.name(),
+                    answer: format!(
+                        "{:?}",
+                        answer.map(|answer| String::from_utf8_lossy(&answer).into_owned())
+                    ),
+                    log: process.last_words(),
+                });
             }
         }
         Ok(())

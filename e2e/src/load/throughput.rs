@@ -112,7 +112,7 @@ impl Cell {
 /// Measures all kinds of requests with all numbers of clients. The sides take turns in each round, so that what disturbs one
 /// disturbs all.
 pub(super) fn measure(
-    scene: &Scene,
+    scene: &Scene<'_>,
     generator: &Generator,
     rounds: &Rounds,
     progress: &Progress,
@@ -129,7 +129,7 @@ pub(super) fn measure(
 }
 
 fn cell(
-    scene: &Scene,
+    scene: &Scene<'_>,
     generator: &Generator,
     rounds: &Rounds,
     task: Task,
