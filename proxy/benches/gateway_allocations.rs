@@ -22,7 +22,7 @@ fn main() {
     let gateway = scene.gateway(Size { plugins: 2, routes: 10 });
     for (name, whom) in [("to a plugin and back", Whom::Answers), ("to no plugin", Whom::Nowhere)] {
         count(runtime.handle(), "a request", name, async || {
-            ask(&gateway, whom, 1, 0).await
+            ask(&gateway, whom, 1, 0).await;
         });
     }
 }

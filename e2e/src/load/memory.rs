@@ -105,7 +105,7 @@ pub(super) async fn transfers(scene: &Scene<'_>, bytes: u64, progress: &Progress
 
 /// Sends bytes, and gives how many the plugin says came.
 async fn up(scene: &Scene<'_>, client: &Client, side: &Side, bytes: u64) -> reqwest::Result<u64> {
-    let piece = Bytes::from_static(&[b'a'; PIECE]);
+    let piece = Bytes::from(vec![b'a'; PIECE]);
     let count = usize::try_from(bytes).unwrap_or(usize::MAX) / PIECE;
     let pieces = stream::iter((0..count).map(move |_| Ok::<_, Infallible>(piece.clone())));
     let request = client

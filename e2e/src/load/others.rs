@@ -73,9 +73,9 @@ impl Pairs {
 pub(super) async fn measure(scene: &Scene<'_>, amount: Amount, progress: &Progress) -> Result<Vec<Pairs>, LoadError> {
     let mut all = Vec::new();
     for (side, _) in scene.gateways() {
-        let clients = Clients::of(scene, side)?;
+        let watched = Watched::of(scene, side)?;
         // What is made for the first request is not what is measured.
-        clients.p99(amount).await?;
+        watched.p99(amount).await?;
         for offence in Offence::ALL {
             let mut pairs = Pairs {
                 kind: side.kind.clone(),
@@ -85,10 +85,10 @@ pub(super) async fn measure(scene: &Scene<'_>, amount: Amount, progress: &Progre
                 offended: 0,
             };
             for _ in 0..amount.rounds {
-                let (without, first) = clients.p99(amount).await?;
+                let (without, first) = watched.p99(amount).await?;
                 let offended = Offended::start(scene, side, offence, amount.callers)?;
                 offended.began().await?;
-                let (with, second) = clients.p99(amount).await?;
+                let (with, second) = watched.p99(amount).await?;
                 pairs.offended += offended.got.load(Ordering::Relaxed);
                 drop(offended);
                 pairs.rounds.push((without, with));
@@ -107,13 +107,13 @@ pub(super) async fn measure(scene: &Scene<'_>, amount: Amount, progress: &Progre
 }
 
 /// The callers who are watched.
-struct Clients {
+struct Watched {
     clients: Vec<Client>,
     side: Side,
     token: String,
 }
 
-impl Clients {
+impl Watched {
     fn of(scene: &Scene<'_>, side: &Side) -> Result<Self, LoadError> {
         let versions = CONNECTIONS
             .iter()

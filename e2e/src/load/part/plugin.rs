@@ -81,7 +81,7 @@ async fn sink(body: Body) -> Result<String, String> {
 }
 
 async fn source(PathPart(bytes): PathPart<usize>) -> Body {
-    let whole = Bytes::from_static(&[b'a'; PIECE]);
+    let whole = Bytes::from(vec![b'a'; PIECE]);
     let pieces = stream::unfold(bytes, move |left| {
         let piece = whole.slice(..left.min(PIECE));
         async move { (left > 0).then(|| (Ok::<_, Infallible>(piece.clone()), left - piece.len())) }
