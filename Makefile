@@ -80,8 +80,8 @@ test: ## Everything: check, tests, and the whole on a real cluster. ONLY=check,u
 	@$(E2E) test $(if $(ONLY),--only $(ONLY)) $(if $(FILTER),--filter $(FILTER))
 
 .PHONY: bench
-bench: build ## Every figure; writes docs/evidence/bench.md
-	@$(E2E) bench
+bench: build ## Every figure; writes docs/evidence/bench.md and gateway.md. ONLY=criterion,gateway
+	@$(E2E) bench $(if $(ONLY),--only $(ONLY))
 
 .PHONY: generate
 generate: build ## Write the generated files anew

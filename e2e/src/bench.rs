@@ -1,4 +1,5 @@
-//! The figures: runs every benchmark, and writes what came of it to `docs/evidence/bench.md`.
+//! The figures: runs every benchmark and writes what came of it to `docs/evidence/bench.md`; and has the gateway measured, which writes a
+//! page of its own.
 
 use std::{
     fmt::Write as _,
@@ -8,6 +9,7 @@ use std::{
     thread,
 };
 
+use clap::{Args, ValueEnum};
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
@@ -16,6 +18,19 @@ use crate::cluster::{Layout, StateError, remove_dir};
 /// Of the workspace, as each crate of its own would be built with other features. A crate's library is no benchmark.
 const COMMAND: [&str; 6] = ["cargo", "bench", "--workspace", "--locked", "--bench", "*"];
 const PAGE: &str = "docs/evidence/bench.md";
+/// What the gateway is measured with is built as benchmarks are.
+const BUILD: [&str; 10] = [
+    "cargo",
+    "build",
+    "--profile",
+    "bench",
+    "--workspace",
+    "--locked",
+    "--bin",
+    "kite-e2e",
+    "--bin",
+    "kite-gateway",
+];
 
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
@@ -25,7 +40,7 @@ pub enum BenchError {
     Run { program: &'static str, source: io::Error },
     #[error("failed to ask git for the commit: {0}")]
     Git(String),
-    #[error("failed to run the benchmarks: cargo has said why above")]
+    #[error("failed to build or run the benchmarks: cargo has said why above")]
     Cargo,
     #[error("failed to read {path}")]
     Read { path: PathBuf, source: io::Error },
@@ -37,12 +52,48 @@ pub enum BenchError {
     Write(#[source] io::Error),
 }
 
+/// Which figures are wanted.
+#[derive(Args, Clone, Debug)]
+pub struct Selection {
+    /// Take these only
+    #[arg(long, value_delimiter = ',', default_value = "criterion,gateway")]
+    only: Vec<Kind>,
+}
+
+/// How figures are taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Kind {
+    /// Benchmarks in one process
+    Criterion,
+    /// The gateway's program beside nginx
+    Gateway,
+}
+
 /// When, where and how the figures came about.
 #[derive(Debug)]
-struct Circumstances {
+pub(crate) struct Circumstances {
     commit: String,
     date: String,
     machine: String,
+}
+
+impl Circumstances {
+    /// What the commit is, and that it is all there is, is asked before a run that takes long.
+    pub(crate) fn gather(root: &Path) -> Result<Self, BenchError> {
+        Ok(Self {
+            commit: commit(root)?,
+            date: Timestamp::now().strftime("%Y-%m-%d").to_string(),
+            machine: machine()?,
+        })
+    }
+
+    /// A table for the head of a page.
+    pub(crate) fn table(&self, command: &str) -> String {
+        let Self { commit, date, machine } = self;
+        format!(
+            "| | |\n|---|---|\n| commit | {commit} |\n| date | {date} |\n| machine | {machine} |\n| command | `{command}` |\n"
+        )
+    }
 }
 
 /// How often one turn of a benchmark allocates memory, as the benchmark itself wrote it.
@@ -85,21 +136,47 @@ struct Figure {
     median: Median,
 }
 
-/// Runs all benchmarks and writes the page.
-pub fn run(layout: &Layout) -> Result<ExitCode, BenchError> {
+/// Takes the figures that are wanted, and writes their pages.
+pub fn run(layout: &Layout, selection: &Selection) -> Result<ExitCode, BenchError> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    // What the commit is, and that it is all there is, is asked before, as a run takes long.
-    let circumstances = Circumstances {
-        commit: commit(&root)?,
-        date: Timestamp::now().strftime("%Y-%m-%d").to_string(),
-        machine: machine()?,
+    let wants = |kind| selection.only.contains(&kind);
+    if wants(Kind::Criterion) {
+        criterion(layout, &root)?;
+    }
+    if wants(Kind::Gateway) && !gateway(layout, &root)? {
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Has the gateway measured by programs that are built for it. Whether every bound was kept.
+fn gateway(layout: &Layout, root: &Path) -> Result<bool, BenchError> {
+    let status = |command: &mut Command, program| {
+        let status = command.current_dir(root).status();
+        status.map_err(|source| BenchError::Run { program, source })
     };
+    let [program, arguments @ ..] = BUILD;
+    if !status(Command::new(program).args(arguments), program)?.success() {
+        return Err(BenchError::Cargo);
+    }
+    // Beside the folder of this program, which is that of its profile.
+    let built = layout.program().ancestors().nth(2).unwrap_or(root).join("release");
+    let mut measure = Command::new(built.join("kite-e2e"));
+    measure
+        .args(["load", "--write", "--gateway"])
+        .arg(built.join("kite-gateway"));
+    Ok(status(&mut measure, "kite-e2e")?.success())
+}
+
+/// Runs all benchmarks and writes the page.
+fn criterion(layout: &Layout, root: &Path) -> Result<(), BenchError> {
+    let circumstances = Circumstances::gather(root)?;
     let folder = layout.cache().join("bench").join(layout.id());
     remove_dir(&folder).map_err(BenchError::Remove)?;
     let [program, arguments @ ..] = COMMAND;
     let status = Command::new(program)
         .args(arguments)
-        .current_dir(&root)
+        .current_dir(root)
         .env("CRITERION_HOME", &folder)
         .status()
         .map_err(|source| BenchError::Run { program, source })?;
@@ -112,19 +189,16 @@ pub fn run(layout: &Layout) -> Result<ExitCode, BenchError> {
     }
     let allocations = allocations(&folder.join("allocations"))?;
     let page_file = root.join(PAGE);
-    fs::create_dir_all(page_file.parent().unwrap_or(&root)).map_err(BenchError::Write)?;
-    fs::write(page_file, page(&circumstances, &figures, &allocations)).map_err(BenchError::Write)?;
-    Ok(ExitCode::SUCCESS)
+    fs::create_dir_all(page_file.parent().unwrap_or(root)).map_err(BenchError::Write)?;
+    fs::write(page_file, page(&circumstances, &figures, &allocations)).map_err(BenchError::Write)
 }
 
 /// The page, from what was measured.
 fn page(circumstances: &Circumstances, figures: &[Figure], allocations: &[Counted]) -> String {
-    let Circumstances { commit, date, machine } = circumstances;
     let mut page = format!(
-        "# Figures\n\nWritten by `make bench`, which runs every benchmark again.\n\n\
-         | | |\n|---|---|\n| commit | {commit} |\n| date | {date} |\n| machine | {machine} |\n| command | `{command}` |\n\n\
+        "# Figures\n\nWritten by `make bench`, which runs every benchmark again.\n\n{}\n\
          | benchmark | median | 95% interval |\n|---|---|---|\n",
-        command = COMMAND.join(" ").replace('*', "'*'"),
+        circumstances.table(&COMMAND.join(" ").replace('*', "'*'")),
     );
     for Figure { name, median } in figures {
         let Interval {

@@ -21,7 +21,8 @@ mod supervisor;
 mod up;
 
 pub use build::Tools;
-pub(crate) use command::{CommandError, run_logged};
+pub(crate) use command::{CommandError, SpawnLogged, bound_to_us, run, run_logged, tail};
+pub use debian::{Debian, DebianError, load_tools};
 pub use layout::{Layout, LayoutError};
 pub use node::{NodeArgs, NodeError, supervise};
 pub use progress::Progress;

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod deploy;
 mod explain;
 pub mod lengths;
+pub mod load;
 pub mod stages;
 pub mod target;
 pub mod testing;

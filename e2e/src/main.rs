@@ -10,7 +10,7 @@ use kite_e2e::{
     bench,
     cluster::{self, Layout, NodeArgs, Progress},
     deploy::{self, Exports},
-    explain, lengths, stages,
+    explain, lengths, load, stages,
     target::Target,
 };
 
@@ -40,8 +40,13 @@ enum Command {
     },
     /// Run the stages of the tests and count them
     Test(stages::Selection),
-    /// Run every benchmark and write docs/evidence/bench.md
-    Bench,
+    /// Take every figure and write the pages in docs/evidence
+    Bench(bench::Selection),
+    /// Measure a gateway's program beside nginx
+    Load(load::Measurement),
+    /// Be a program behind the gateway that is measured
+    #[command(subcommand, hide = true)]
+    LoadPart(load::Part),
     /// Check that no hand-written source file is longer than it may be
     Lengths,
     /// Run helm with the cluster's version of it
@@ -98,7 +103,9 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             }
         }
         Command::Test(selection) => return Ok(stages::run(&selection, &layout, &runtime)),
-        Command::Bench => return Ok(bench::run(&layout)?),
+        Command::Bench(selection) => return Ok(bench::run(&layout, &selection)?),
+        Command::Load(measurement) => return Ok(load::run(&layout, &measurement, &runtime)?),
+        Command::LoadPart(part) => runtime.block_on(part.run())?,
         Command::Lengths => return Ok(lengths::check()?),
         Command::Helm { arguments } => return pass(cluster::tools(&layout)?.helm().args(arguments)),
         Command::Buf { arguments } => return pass(process::Command::new(cluster::buf(&layout)?).args(arguments)),

@@ -18,10 +18,11 @@ use crate::{
 /// Files of `e2e/tests` that may run beside one another.
 const SUITE: [&str; 6] = ["admit_*", "attack_*", "fault_*", "route_*", "tool_*", "image_*"];
 /// Files of `e2e/tests` that run alone, after the rest.
-const SERIAL: [&str; 5] = [
+const SERIAL: [&str; 6] = [
     // What the suite did is read before anything is taken away.
     "serial_roles",
     "serial_stream",
+    "serial_load",
     "serial_cluster",
     "serial_context",
     "serial_uninstall",

@@ -38,7 +38,7 @@ pub enum CommandError {
 }
 
 /// Runs a short command to its end and returns what it printed.
-pub(super) fn run(command: &mut Command) -> Result<String, CommandError> {
+pub(crate) fn run(command: &mut Command) -> Result<String, CommandError> {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -85,7 +85,7 @@ pub(crate) fn run_logged(progress: &Progress, what: &str, command: &Command, log
 }
 
 /// The same command, killed by the kernel when the thread that starts it ends.
-pub(super) fn bound_to_us(command: &Command) -> Command {
+pub(crate) fn bound_to_us(command: &Command) -> Command {
     let mut bound = Command::new("setpriv");
     bound
         .args(["--pdeathsig", "KILL", "--"])
@@ -104,7 +104,7 @@ pub(super) fn bound_to_us(command: &Command) -> Command {
 }
 
 /// Starting a command with all its output in a log.
-pub(super) trait SpawnLogged {
+pub(crate) trait SpawnLogged {
     fn spawn_logged(&mut self, log: &Path) -> Result<Child, CommandError>;
 }
 
@@ -140,7 +140,7 @@ pub(super) fn wait_until<T>(limit: Duration, mut look: impl FnMut() -> Option<T>
 }
 
 /// The last lines of a log, for a message.
-pub(super) fn tail(log: &Path) -> String {
+pub(crate) fn tail(log: &Path) -> String {
     last_lines(&String::from_utf8_lossy(&fs::read(log).unwrap_or_default()))
 }
 

@@ -1,5 +1,5 @@
-//! Debian's parts of a node (containerd, runc, CNI plugins, iptables), and skopeo, which checks images; unpacked into the
-//! cache and not installed.
+//! What is taken from Debian, unpacked into the cache and not installed: the parts of a node (containerd, runc, CNI plugins,
+//! iptables) with skopeo, which checks images; and what the gateway is measured with.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,8 @@ use super::layout::{Layout, hex};
 use super::progress::Progress;
 use super::state::{Lock, StateError, fresh_half, remove_dir};
 
-const PACKAGES: [&str; 7] = [
+/// The packages of a node.
+pub(super) const NODE: &[&str] = &[
     "containerd",
     "runc",
     "containernetworking-plugins",
@@ -23,6 +24,9 @@ const PACKAGES: [&str; 7] = [
     "iproute2",
     "skopeo",
 ];
+
+/// What the gateway is compared with, what loads both, and what makes the network for it.
+const LOAD: &[&str] = &["nginx", "wrk", "nghttp2-client", "iproute2"];
 
 /// What every Debian has, and what must not be mixed with the host's own: its loader goes with its C library.
 const HOSTS_OWN: [&str; 8] = [
@@ -52,7 +56,7 @@ pub enum DebianError {
 
 /// A folder that looks like the root of a Debian with only our packages.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Debian {
+pub struct Debian {
     root: PathBuf,
 }
 
@@ -81,7 +85,7 @@ impl Debian {
     }
 
     /// The program of that name here, or by the search path of whoever starts it.
-    pub(super) fn program(&self, name: &str) -> PathBuf {
+    pub fn program(&self, name: &str) -> PathBuf {
         let found = ["usr/sbin", "usr/bin", "sbin", "bin"].map(|dir| self.root.join(dir).join(name));
         found
             .into_iter()
@@ -90,7 +94,7 @@ impl Debian {
     }
 
     /// A command that finds these programs and their libraries, and nothing of the caller's environment.
-    pub(super) fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.program(program));
         command
             .env_clear()
@@ -101,26 +105,31 @@ impl Debian {
 }
 
 /// The parts as the cache has them; where it has not, the host's own programs take their place.
-pub(super) fn at_hand(layout: &Layout) -> Debian {
+pub(super) fn at_hand(layout: &Layout, packages: &[&str]) -> Debian {
     Debian {
-        root: layout.cache().join("debian").join(key()),
+        root: layout.cache().join("debian").join(key(packages)),
     }
 }
 
+/// Finds what the gateway is measured with in the cache, or fetches it: nginx, wrk, h2load and ip.
+pub fn load_tools(layout: &Layout) -> Result<Debian, DebianError> {
+    debian(layout, LOAD, &Progress::start())
+}
+
 /// Finds the parts in the cache, or fetches them.
-pub(super) fn debian(layout: &Layout, progress: &Progress) -> Result<Debian, DebianError> {
+pub(super) fn debian(layout: &Layout, packages: &[&str], progress: &Progress) -> Result<Debian, DebianError> {
     let all = layout.cache().join("debian");
-    let done = at_hand(layout).root;
+    let done = at_hand(layout, packages).root;
     if !done.exists() {
         let _lock = Lock::take(&all.join("lock"), progress)?;
         if !done.exists() {
-            fetch(&all, &done, progress)?;
+            fetch(&all, &done, packages, progress)?;
         }
     }
     Ok(Debian { root: done })
 }
 
-fn fetch(all: &Path, done: &Path, progress: &Progress) -> Result<(), DebianError> {
+fn fetch(all: &Path, done: &Path, packages: &[&str], progress: &Progress) -> Result<(), DebianError> {
     let half = fresh_half(all, "debian")?;
     let prepare = |path: PathBuf| fs::create_dir_all(&path).map_err(|source| DebianError::Prepare { path, source });
     for dir in ["lists/partial", "cache/archives/partial", "root", "tmp"] {
@@ -146,9 +155,9 @@ fn fetch(all: &Path, done: &Path, progress: &Progress) -> Result<(), DebianError
     progress.say("debian: reading the list of packages");
     let log = half.join("log");
     run_logged(progress, "debian", &apt(&["update"]), &log).map_err(DebianError::Update)?;
-    progress.say("debian: downloading containerd, runc, CNI plugins, iptables, skopeo");
+    progress.say(&format!("debian: downloading {}", packages.join(", ")));
     let mut install = apt(&["install", "--yes", "--download-only", "--no-install-recommends"]);
-    install.args(PACKAGES);
+    install.args(packages);
     run_logged(progress, "debian", &install, &log).map_err(DebianError::Download)?;
     unpack(&half)?;
     let keep = |source| DebianError::Prepare {
@@ -217,14 +226,14 @@ fn triplet() -> String {
 }
 
 /// The packages belong to one release of one distribution.
-fn key() -> String {
+fn key(packages: &[&str]) -> String {
     let release = fs::read("/etc/os-release").unwrap_or_default();
     let release = String::from_utf8_lossy(&release);
     let release: Vec<&str> = release
         .lines()
         .filter(|line| line.starts_with("ID=") || line.starts_with("VERSION_CODENAME="))
         .collect();
-    let whole = format!("{release:?}{PACKAGES:?}{HOSTS_OWN:?}{}", std::env::consts::ARCH);
+    let whole = format!("{release:?}{packages:?}{HOSTS_OWN:?}{}", std::env::consts::ARCH);
     hex(&Sha256::digest(whole), 16)
 }
 

@@ -98,7 +98,7 @@ pub fn ensure_up(layout: &Layout) -> Result<Running, ClusterError> {
         return Err(ClusterError::NotRoot);
     }
     let tools = build::tools(layout, &progress)?;
-    let debian = debian::debian(layout, &progress)?;
+    let debian = debian::debian(layout, debian::NODE, &progress)?;
     let _lock = Lock::take(&layout.lock(), &progress)?;
     if let Some(record) = Record::read(layout) {
         if record.slot.is_some() && record.process.is_alive() {
@@ -131,7 +131,7 @@ pub fn down(layout: &Layout) -> Result<(), ClusterError> {
     if !layout.dir().exists() {
         return Ok(cgroup::remove(layout)?);
     }
-    clear(layout, &debian::at_hand(layout))?;
+    clear(layout, &debian::at_hand(layout, debian::NODE))?;
     drop(lock);
     progress.say("cluster: down");
     Ok(())
@@ -176,7 +176,7 @@ pub fn h2spec(layout: &Layout) -> Result<PathBuf, ClusterError> {
 
 /// `skopeo`, for arguments to be added; of the packages that a node needs too.
 pub fn skopeo(layout: &Layout) -> Result<Command, ClusterError> {
-    Ok(debian::debian(layout, &Progress::start())?.command("skopeo"))
+    Ok(debian::debian(layout, debian::NODE, &Progress::start())?.command("skopeo"))
 }
 
 /// Ends what is left of the cluster, if anything, and removes what it had.

@@ -1,0 +1,239 @@
+//! Whether callers of one plugin notice what another one does.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use reqwest::Client;
+use tokio::{
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use super::{
+    LoadError,
+    memory::url,
+    part::{OFFENDER, Offence},
+    scene::Scene,
+    side::{Kind, Side},
+    spread::{Spread, percentile},
+    task::Task,
+};
+use crate::cluster::Progress;
+
+/// What the others' p99 may be beside an offender, as a multiple of what it is without.
+pub(super) const MOST: f64 = 1.5;
+/// Connections for these, of each version of HTTP.
+const CONNECTIONS: [(bool, usize); 2] = [(false, 20), (true, 2)];
+/// Within which a request has to be answered.
+const LIMIT: Duration = Duration::from_secs(5);
+/// Between two pieces that a caller of the offender takes.
+const PACE: Duration = Duration::from_millis(50);
+/// Between two requests of such a caller.
+const PAUSE: Duration = Duration::from_millis(500);
+/// What such a caller sends, of which an offender that is slow reads nothing.
+const BODY: usize = 256 * 1024;
+
+/// How much is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Amount {
+    pub(super) rounds: usize,
+    /// Of each round.
+    pub(super) time: Duration,
+    /// Requests a second to the plugin whose callers are watched: half of them small, half of them tool calls.
+    pub(super) rate: u32,
+    /// Callers of the offender at once.
+    pub(super) callers: usize,
+}
+
+/// Rounds without an offender, each followed by one with it.
+#[derive(Clone, Debug)]
+pub(super) struct Pairs {
+    pub(super) kind: Kind,
+    pub(super) offence: &'static str,
+    /// p99 in milliseconds, without and with.
+    pub(super) rounds: Vec<(f64, f64)>,
+    /// Requests to the other plugin that were not answered as they should be, in all rounds.
+    pub(super) failed: usize,
+    /// What the offender's callers got done meanwhile: pieces and whole answers.
+    pub(super) offended: usize,
+}
+
+impl Pairs {
+    pub(super) fn ratio(&self) -> Option<Spread> {
+        Spread::of(self.rounds.iter().map(|(without, with)| with / without))
+    }
+}
+
+/// Measures each offence at each gateway.
+pub(super) async fn measure(scene: &Scene<'_>, amount: Amount, progress: &Progress) -> Result<Vec<Pairs>, LoadError> {
+    let mut all = Vec::new();
+    for (side, _) in scene.gateways() {
+        let watched = Watched::of(scene, side)?;
+        // What is made for the first request is not what is measured.
+        watched.p99(amount).await?;
+        for offence in Offence::ALL {
+            let mut pairs = Pairs {
+                kind: side.kind.clone(),
+                offence: offence.name(),
+                rounds: Vec::new(),
+                failed: 0,
+                offended: 0,
+            };
+            for _ in 0..amount.rounds {
+                let (without, first) = watched.p99(amount).await?;
+                let offended = Offended::start(scene, side, offence, amount.callers)?;
+                offended.began().await?;
+                let (with, second) = watched.p99(amount).await?;
+                pairs.offended += offended.got.load(Ordering::Relaxed);
+                drop(offended);
+                pairs.rounds.push((without, with));
+                pairs.failed += first + second;
+                scene.empty_logs()?;
+            }
+            let ratio = pairs.ratio().map_or(0.0, |ratio| ratio.median);
+            progress.say(&format!(
+                "{}: one plugin {}: others' p99 {ratio:.2}×",
+                side.kind, pairs.offence
+            ));
+            all.push(pairs);
+        }
+    }
+    Ok(all)
+}
+
+/// The callers who are watched.
+struct Watched {
+    clients: Vec<Client>,
+    side: Side,
+    token: String,
+}
+
+impl Watched {
+    fn of(scene: &Scene<'_>, side: &Side) -> Result<Self, LoadError> {
+        let versions = CONNECTIONS
+            .iter()
+            .flat_map(|(http2, count)| std::iter::repeat_n(*http2, *count));
+        Ok(Self {
+            clients: versions.map(|http2| scene.client(http2)).collect::<Result<_, _>>()?,
+            side: side.clone(),
+            token: scene.token.clone(),
+        })
+    }
+
+    /// The p99 in milliseconds of requests that begin when they should, whether those before are answered or not; and how many failed.
+    async fn p99(&self, amount: Amount) -> Result<(f64, usize), LoadError> {
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let failed = Arc::new(AtomicUsize::new(0));
+        let mut pace = interval(Duration::from_secs(1) / amount.rate);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let mut under_way = JoinSet::new();
+        let began = Instant::now();
+        for (client, task) in self
+            .clients
+            .iter()
+            .cycle()
+            .zip([Task::Small, Task::Tool].iter().cycle())
+        {
+            if began.elapsed() >= amount.time {
+                break;
+            }
+            pace.tick().await;
+            let request = self.request(client, *task);
+            let (times, failed) = (Arc::clone(&times), Arc::clone(&failed));
+            let answer = task.answer();
+            under_way.spawn(async move {
+                let began = Instant::now();
+                let answered = async { request.send().await?.bytes().await };
+                let is_well = matches!(timeout(LIMIT, answered).await, Ok(Ok(body)) if body == answer);
+                failed.fetch_add(usize::from(!is_well), Ordering::Relaxed);
+                times
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(began.elapsed());
+            });
+        }
+        under_way.join_all().await;
+        let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+        let p99 = percentile(&mut times, 0.99).ok_or(LoadError::NoTimes)?;
+        Ok((p99.as_secs_f64() * 1e3, failed.load(Ordering::Relaxed)))
+    }
+
+    fn request(&self, client: &Client, task: Task) -> reqwest::RequestBuilder {
+        let url = self.side.url(task);
+        let request = match task {
+            Task::Small => client.get(url),
+            Task::Echo | Task::Tool => client
+                .post(url)
+                .header("content-type", task.content_type())
+                .body(task.body()),
+        };
+        request.bearer_auth(&self.token)
+    }
+}
+
+/// The callers of the offender, until it is dropped.
+struct Offended {
+    _callers: JoinSet<()>,
+    offence: Offence,
+    /// Pieces and whole answers that they got.
+    got: Arc<AtomicUsize>,
+}
+
+impl Offended {
+    fn start(scene: &Scene<'_>, side: &Side, offence: Offence, count: usize) -> Result<Self, LoadError> {
+        let client = scene.client(false)?;
+        let got = Arc::new(AtomicUsize::new(0));
+        let mut callers = JoinSet::new();
+        for caller in 0..count {
+            // Each kind of garbage comes at some caller.
+            let url = format!("{}/{}", url(side, OFFENDER, offence.name()), caller % 6);
+            let body = if offence == Offence::IsSlow {
+                vec![b'a'; BODY]
+            } else {
+                Vec::new()
+            };
+            let request = client.post(url).bearer_auth(&scene.token).body(body);
+            callers.spawn(suffer(request, Arc::clone(&got)));
+        }
+        Ok(Self {
+            _callers: callers,
+            offence,
+            got,
+        })
+    }
+
+    /// Waits until the offence is felt. One who hangs is felt by nobody, so that all callers are given the time to ask.
+    async fn began(&self) -> Result<(), LoadError> {
+        if self.offence == Offence::Hangs {
+            sleep(PAUSE).await;
+            return Ok(());
+        }
+        let felt = async {
+            while self.got.load(Ordering::Relaxed) == 0 {
+                sleep(PACE).await;
+            }
+        };
+        timeout(LIMIT, felt)
+            .await
+            .map_err(|_| LoadError::NoOffence(self.offence.name()))
+    }
+}
+
+/// Asks again and again, and takes what comes at its own pace: so that it is not the caller who floods the machine.
+async fn suffer(request: reqwest::RequestBuilder, got: Arc<AtomicUsize>) {
+    while let Some(request) = request.try_clone() {
+        if let Ok(mut answer) = request.send().await {
+            while let Ok(Some(_)) = answer.chunk().await {
+                got.fetch_add(1, Ordering::Relaxed);
+                sleep(PACE).await;
+            }
+            got.fetch_add(1, Ordering::Relaxed);
+        }
+        sleep(PAUSE).await;
+    }
+}
