@@ -1,6 +1,7 @@
 //! What `make bench` measures of the gateway, in small: so that it goes on working, and the bounds that hold for any size are held.
 //! It needs no cluster, but a machine to itself.
 #![cfg(test)]
+#![expect(clippy::print_stdout, reason = "the harness keeps a test's standard output")]
 
 use std::{
     path::Path,

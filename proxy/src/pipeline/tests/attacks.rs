@@ -106,8 +106,8 @@ async fn internal_bypass_no_header_stands_for_a_login() {
     assert!(asking.asked().is_empty());
 }
 
-#[tokio::test]
-async fn cross_user_cache_two_users_and_nobody_each_get_their_own() {
+/// A gateway that remembers what it is told, as the real one does.
+fn remembering() -> Gateway<RecentIdentities<Arc<Fake>>, RecentDecisions<Arc<Fake>>, Fixed> {
     let long = Duration::from_mins(1);
     let lifetimes = || Lifetimes {
         yes: long,
@@ -115,7 +115,7 @@ async fn cross_user_cache_two_users_and_nobody_each_get_their_own() {
         outage: long,
     };
     let fake = Arc::new(Fake::default());
-    let gateway = Gateway {
+    Gateway {
         authenticator: RecentIdentities::new(Arc::clone(&fake), lifetimes(), Arc::default()).unwrap(),
         authorizer: RecentDecisions::new(Arc::clone(&fake), lifetimes(), Arc::default()),
         directory: Fixed(Some(Arc::new(table()))),
@@ -127,7 +127,12 @@ async fn cross_user_cache_two_users_and_nobody_each_get_their_own() {
         ending: Arc::default(),
         base: BasePath::default(),
         recorder: Written::default().recorder(),
-    };
+    }
+}
+
+#[tokio::test]
+async fn cross_user_cache_two_users_and_nobody_each_get_their_own() {
+    let gateway = remembering();
     let ask = async |method: &str, path: &str, token: &str| {
         let (parts, body) = gateway.answer(request(method, path, token, "{}")).await.into_parts();
         let body: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
