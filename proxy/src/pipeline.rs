@@ -14,6 +14,7 @@ pub mod path;
 pub mod requires;
 pub mod route;
 pub mod same_origin;
+pub mod served;
 pub mod session;
 pub mod tool;
 pub mod trace;
@@ -27,12 +28,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt as _, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use kite_api::{PluginName, ToolReference, Verb, rights::Right};
 use serde::Serialize;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use self::{
     arrival::Entrance,
@@ -45,6 +45,7 @@ use self::{
     requires::RequiresError,
     route::Route,
     same_origin::Asked,
+    served::{Served, Told},
     tool::{Call, ToolError},
 };
 use crate::{
@@ -58,14 +59,6 @@ use crate::{
     request_id::{self, RequestId},
     upstream::{Connected, Place, Upstream},
 };
-
-/// How long a plugin whose tools are listed may take to connect.
-const LIST_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Says of which plugin an answer is.
-pub const PLUGIN: HeaderName = HeaderName::from_static("x-kite-plugin");
-/// Says of which revision of the plugin an answer is.
-pub const REVISION: HeaderName = HeaderName::from_static("x-kite-revision");
 
 /// The body of a request, of whatever server read it.
 pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -361,55 +354,6 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         Ok(json(&visible))
     }
 
-    /// The tools that the caller may call, of all plugins or of one.
-    async fn tools(&self, caller: &Caller, query: Option<&str>) -> Answer {
-        let wanted = tool::list::wanted(query).map_err(Refusal::Name)?;
-        let table = self.table()?;
-        let of_one = |(name, _): &(&PluginName, &Entry)| wanted.as_ref().is_none_or(|wanted| wanted == *name);
-        let asked: Vec<_> = table
-            .iter()
-            .filter(of_one)
-            .map(|(name, entry)| self.tools_of(name, entry, caller))
-            .collect();
-        let mut lists = stream::iter(asked).buffered(list::AT_ONCE);
-        let mut whole = tool::list::List::default();
-        while let Some(items) = lists.next().await {
-            whole.add(items?).map_err(|_| Refusal::ListTooLarge)?;
-        }
-        Ok(json_text(whole.end()))
-    }
-
-    /// The tools of one plugin, each as JSON. Of a plugin that cannot be reached there are none: nobody could call them.
-    async fn tools_of(&self, name: &PluginName, entry: &Entry, caller: &Caller) -> Result<Vec<Vec<u8>>, Refusal> {
-        let Some(active) = entry.serving().filter(|_| !entry.tools.is_empty()) else {
-            return Ok(Vec::new());
-        };
-        match self.authorize(caller, Part::Tools, Verb::Create, name).await {
-            Ok(()) => {}
-            Err(Refusal::Forbidden { .. }) => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        }
-        // A plugin that is slow is nobody else's affair.
-        let Ok(Ok(connected)) = timeout(LIST_TIMEOUT, self.connect(name, active, None)).await else {
-            return Ok(Vec::new());
-        };
-        let mut items = Vec::new();
-        for tool in &entry.tools {
-            let Some(offered) = connected.offered.tool(tool) else {
-                continue;
-            };
-            match self
-                .hold(entry, caller, &requires::of_every_call(entry.guards.tool(tool)))
-                .await
-            {
-                Ok(()) => items.push(tool::list::item(name, tool, offered)),
-                Err(Refusal::Requires(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(items)
-    }
-
     async fn authorize(&self, caller: &Caller, part: Part, verb: Verb, plugin: &PluginName) -> Result<(), Refusal> {
         let access = Access::Plugin { part, verb, plugin };
         let allowed = self
@@ -471,35 +415,6 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             tried: exhausted.tried,
             last: exhausted.last,
         })
-    }
-}
-
-/// What an answer tells beside what was asked for.
-#[derive(Default)]
-struct Told {
-    served: Option<Served>,
-    /// The cookies of a session that goes on.
-    renewed: Vec<HeaderValue>,
-}
-
-/// Which plugin and revision an answer is of, or would have been.
-struct Served {
-    plugin: HeaderValue,
-    revision: HeaderValue,
-}
-
-impl Served {
-    fn of(plugin: &PluginName, active: &Active) -> Self {
-        Self {
-            // A label, which every field value can have.
-            plugin: HeaderValue::from_str(plugin.as_str()).unwrap_or(HeaderValue::from_static("-")),
-            revision: HeaderValue::from(active.revision),
-        }
-    }
-
-    fn tell(self, headers: &mut HeaderMap) {
-        headers.insert(PLUGIN, self.plugin);
-        headers.insert(REVISION, self.revision);
     }
 }
 

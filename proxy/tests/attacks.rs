@@ -8,8 +8,10 @@ use std::{
 };
 
 /// The attacks that concern the gateway, each of which needs a row.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 19] = [
+    "cross-site",
     "cross-user-cache",
+    "http2-floods",
     "identity-headers",
     "internal-bypass",
     "name-as-path",
@@ -19,6 +21,7 @@ const KEYS: [&str; 16] = [
     "pre-login",
     "redirect",
     "regex-bomb",
+    "smuggling",
     "ssrf",
     "starvation",
     "token-in-url",

@@ -10,6 +10,8 @@
 mod bounds;
 #[path = "support/documented.rs"]
 mod documented;
+#[path = "support/endpoints.rs"]
+mod endpoints;
 #[path = "support/faults.rs"]
 mod faults;
 #[path = "support/floods.rs"]
@@ -415,84 +417,6 @@ async fn a_plugin_that_does_not_answer_in_time_is_a_gateway_timeout() {
             (StatusCode::GATEWAY_TIMEOUT, "plugin-timeout")
         );
     }
-}
-
-#[tokio::test]
-async fn only_an_endpoint_with_the_recorded_definitions_is_used() {
-    let scene = Scene::cold(PATIENT, by_exchange()).await;
-    let record = |definitions: &[u8]| {
-        scene
-            .directory
-            .0
-            .store(table("rogue", &[scene.address], definitions).into());
-    };
-    record(b"others");
-    let answer = scene.get("rogue/seen").await;
-    assert_eq!(
-        (answer.status, slug(&answer).as_str()),
-        (StatusCode::SERVICE_UNAVAILABLE, "no-endpoint")
-    );
-    assert_eq!(answer.headers["retry-after"], "1");
-    record(&DEFINITIONS);
-    for _ in 0..3 {
-        assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
-        assert_eq!(
-            scene.tool("greet", "{}").await.status,
-            StatusCode::OK,
-            "its tools are read"
-        );
-    }
-    record(b"others again");
-    assert_eq!(scene.get("rogue/seen").await.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(
-        scene.rogue.described.load(Ordering::SeqCst),
-        3,
-        "asked when it connected, and each time when the record changed"
-    );
-}
-
-#[tokio::test]
-async fn an_endpoint_that_cannot_be_used_is_passed_over() {
-    let scene = Scene::new().await;
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    scene
-        .directory
-        .0
-        .store(table("rogue", &[nobody, scene.address], &DEFINITIONS).into());
-    for _ in 0..4 {
-        assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
-    }
-    scene.directory.0.store(table("rogue", &[nobody], &DEFINITIONS).into());
-    assert_eq!(slug(&scene.get("rogue/seen").await), "no-endpoint");
-}
-
-#[tokio::test]
-async fn ssrf_a_plugin_with_the_certificate_of_another_is_not_believed() {
-    let scene = Scene::cold(PATIENT, by_exchange()).await;
-    scene
-        .directory
-        .0
-        .store(table("other", &[scene.address], &DEFINITIONS).into());
-    assert_eq!(slug(&scene.get("other/seen").await), "no-endpoint");
-    assert_eq!(scene.rogue.described.load(Ordering::SeqCst), 0);
-}
-
-#[tokio::test]
-async fn an_endpoint_that_is_gone_is_connected_anew_when_it_returns() {
-    let scene = Scene::cold(PATIENT, by_exchange()).await;
-    assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
-    scene.gateway.upstream.keep_only(&table("rogue", &[], &DEFINITIONS));
-    assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
-    assert_eq!(scene.rogue.described.load(Ordering::SeqCst), 2);
-    scene
-        .gateway
-        .upstream
-        .keep_only(&table("rogue", &[scene.address], &DEFINITIONS));
-    assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
-    assert_eq!(scene.rogue.described.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

@@ -1,11 +1,15 @@
 //! Which route a path names. Names in it are still only text: their syntax is checked after the caller is known.
 
+mod row;
 mod table;
 
 use super::path::NormalPath;
 use crate::base_path::BasePath;
 
-pub use self::table::{About, Answer, Content, Needed, OPEN, Operation, Path, Query, Row, SchemaOf, TABLE, Tail};
+pub use self::{
+    row::{About, Answer, Content, Needed, Operation, Path, Query, Row, SchemaOf, Tail},
+    table::{OPEN, TABLE},
+};
 
 /// What is counted. Its path is the right that it needs.
 pub const METRICS: &str = "/metrics";

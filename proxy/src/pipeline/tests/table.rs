@@ -1,6 +1,6 @@
 //! The whole table of routes, each with each method: who is asked what before anything is answered.
 
-use super::*;
+use super::{ends::ENDS, *};
 use crate::{
     openapi,
     pipeline::route::{Needed, Row, TABLE},

@@ -1,12 +1,28 @@
 //! The tools that a caller may call, in the words of the Model Context Protocol's `Tool`.
 
-use kite_api::{PluginName, ToolName, name::NameError};
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
+use kite_api::{PluginName, ToolName, Verb, name::NameError};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
+use tokio::time::timeout;
 
-use crate::upstream::OfferedTool;
+use crate::{
+    directory::{Directory, Entry},
+    pipeline::{
+        Answer, Gateway,
+        authenticate::{Authenticator, Caller},
+        authorize::{Authorizer, Part},
+        json_text, list, requires,
+    },
+    problem::Refusal,
+    upstream::OfferedTool,
+};
 
+/// How long a plugin whose tools are listed may take to connect.
+const LIST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most bytes of a list.
 const MAX_LIST: usize = 16 * 1024 * 1024;
 
@@ -93,6 +109,57 @@ impl List {
         }
         self.0.push(b']');
         self.0
+    }
+}
+
+impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
+    /// The tools that the caller may call, of all plugins or of one.
+    pub(in crate::pipeline) async fn tools(&self, caller: &Caller, query: Option<&str>) -> Answer {
+        let only = wanted(query).map_err(Refusal::Name)?;
+        let table = self.table()?;
+        let of_one = |(name, _): &(&PluginName, &Entry)| only.as_ref().is_none_or(|only| only == *name);
+        let asked: Vec<_> = table
+            .iter()
+            .filter(of_one)
+            .map(|(name, entry)| self.tools_of(name, entry, caller))
+            .collect();
+        let mut lists = stream::iter(asked).buffered(list::AT_ONCE);
+        let mut whole = List::default();
+        while let Some(items) = lists.next().await {
+            whole.add(items?).map_err(|_| Refusal::ListTooLarge)?;
+        }
+        Ok(json_text(whole.end()))
+    }
+
+    /// The tools of one plugin, each as JSON. Of a plugin that cannot be reached there are none: nobody could call them.
+    async fn tools_of(&self, name: &PluginName, entry: &Entry, caller: &Caller) -> Result<Vec<Vec<u8>>, Refusal> {
+        let Some(active) = entry.serving().filter(|_| !entry.tools.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        match self.authorize(caller, Part::Tools, Verb::Create, name).await {
+            Ok(()) => {}
+            Err(Refusal::Forbidden { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        }
+        // A plugin that is slow is nobody else's affair.
+        let Ok(Ok(connected)) = timeout(LIST_TIMEOUT, self.connect(name, active, None)).await else {
+            return Ok(Vec::new());
+        };
+        let mut items = Vec::new();
+        for tool in &entry.tools {
+            let Some(offered) = connected.offered.tool(tool) else {
+                continue;
+            };
+            match self
+                .hold(entry, caller, &requires::of_every_call(entry.guards.tool(tool)))
+                .await
+            {
+                Ok(()) => items.push(item(name, tool, offered)),
+                Err(Refusal::Requires(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(items)
     }
 }
 
