@@ -1,7 +1,7 @@
 //! What the limits of a plugin's object bound, and which cluster a request is about.
 #![cfg(test)]
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, io, path::Path, process::Command, time::Duration};
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -10,6 +10,7 @@ use kite_e2e::testing::{Answer, Gateway, PLUGINS, SOON, Scope, eventually, scope
 use kube::{Api, ResourceExt, api::ListParams};
 use reqwest::{Body, Method};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 /// Sets limits in a plugin's object.
 fn limited(limits: Value) -> impl FnOnce(&mut KitePluginSpec) {
@@ -22,10 +23,16 @@ fn problem(answer: &Answer) -> (u16, String) {
     (status, problem.rsplit('/').next().unwrap_or_default().to_owned())
 }
 
-/// A body that says something and does not end.
-fn open_body() -> Body {
-    let first = stream::iter([Ok::<_, std::io::Error>("first")]);
-    Body::wrap_stream(first.chain(stream::pending()))
+/// A body that says something and breaks off when what comes with it is dropped: over HTTP/2 a client that only drops the answer
+/// goes on with its body.
+fn open_body() -> (Body, oneshot::Sender<()>) {
+    let (open, closed) = oneshot::channel::<()>();
+    let first = stream::iter([Ok::<_, io::Error>("first")]);
+    let end = stream::once(async move {
+        let _ = closed.await;
+        Err(io::ErrorKind::ConnectionAborted.into())
+    });
+    (Body::wrap_stream(first.chain(end)), open)
 }
 
 fn echo(gateway: &Gateway, plugin: &str, body: impl Into<Body>) -> reqwest::RequestBuilder {
@@ -40,9 +47,10 @@ async fn no_more_requests_are_under_way_than_the_object_says() {
         for gateway in scope.gateway_replicas().await {
             let mut open = Vec::new();
             for _ in 0..2 {
-                let answer = echo(&gateway, &plugin, open_body()).send().await.unwrap();
+                let (body, held) = open_body();
+                let answer = echo(&gateway, &plugin, body).send().await.unwrap();
                 assert_eq!(answer.status(), 200);
-                open.push(answer);
+                open.push((answer, held));
             }
             let path = format!("{plugin}/hello");
             let refused = gateway.get(gateway.admin(), &path).await;

@@ -6,6 +6,7 @@ mod limits;
 mod lines;
 mod request;
 mod room;
+mod unread;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -302,7 +302,7 @@ async fn nobody_learns_of_plugins_that_they_may_not_use() {
 }
 
 #[tokio::test]
-async fn no_rule_open_every_route_below_api_asks_who_calls() {
+async fn pre_login_every_route_below_api_asks_who_calls() {
     let asking = asking(Some(table()));
     for path in [
         "/api/",

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{limits::MAX_ABANDONED, lines::Expected};
+use super::{limits::MAX_ABANDONED, unread::Next};
 
 tokio::task_local! {
     /// Whose turn it is on the HTTP/2 stream that a task carries.
@@ -181,25 +181,17 @@ struct Turn(AtomicUsize);
 pub(super) struct Given<B> {
     body: B,
     turn: Option<Arc<Turn>>,
-    /// Told when it is over, where that is of interest.
-    next: Option<Expected>,
+    /// Held until it is over, where that is of interest.
+    _next: Option<Arc<Next>>,
 }
 
 impl<B> Given<B> {
-    pub(super) fn new(body: B, next: Option<Expected>) -> Self {
+    pub(super) fn new(body: B, next: Option<Arc<Next>>) -> Self {
         Self {
             body,
             // HTTP/1.1 has no streams: there TCP tells.
             turn: TURN.try_with(Arc::clone).ok(),
-            next,
-        }
-    }
-}
-
-impl<B> Drop for Given<B> {
-    fn drop(&mut self) {
-        if let Some(next) = &self.next {
-            next.expect();
+            _next: next,
         }
     }
 }

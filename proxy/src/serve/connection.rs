@@ -3,7 +3,7 @@
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Either};
 use hyper::{body::Incoming, service::service_fn};
@@ -24,12 +24,13 @@ use super::{
     },
     lines::{Expected, Lines},
     request,
+    unread::{Next, Taken},
 };
 use crate::{
     BoxError,
     leases::Lease,
     peer::Peer,
-    pipeline::{RequestBody, forward::BodyError},
+    pipeline::{RequestBody, ResponseBody, forward::BodyError},
 };
 
 /// Serves one connection until its end, its peer's misbehaviour, or the gateway's end.
@@ -53,15 +54,8 @@ pub(super) async fn serve<F, R, B>(
     let known = Peer::new(peer, tls.get_ref().1.peer_certificates());
     let service = service_fn(move |request: Request<Incoming>| {
         let asked = asking.asked();
-        let answered = match request::check(&request) {
-            Ok(()) => {
-                let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-                request.extensions_mut().insert(known.clone());
-                Ok(answer(request))
-            }
-            Err(error) => Err(request::refuse(&request, error)),
-        };
-        let lines = lines.clone();
+        let next = lines.clone().map(Next::new);
+        let answered = handed(request, &known, next.as_ref()).map(&answer);
         async move {
             let response = match answered {
                 Ok(answered) => answered.await.map(Either::Left),
@@ -69,7 +63,9 @@ pub(super) async fn serve<F, R, B>(
             };
             asked.answered();
             // After a change of protocol nothing is a head any more.
-            let next = lines.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS);
+            if let (StatusCode::SWITCHING_PROTOCOLS, Some(next)) = (response.status(), &next) {
+                next.never();
+            }
             Ok::<_, Infallible>(response.map(|body| Given::new(body, next)))
         }
     });
@@ -101,6 +97,30 @@ pub(super) async fn serve<F, R, B>(
     if let Err(error) = ended {
         tracing::debug!(%peer, error = kite_api::error_chain(error.as_ref()), "connection broke");
     }
+}
+
+/// The request as the gateway takes it, or the answer to one that is not looked at.
+fn handed(
+    request: Request<Incoming>,
+    known: &Peer,
+    next: Option<&Arc<Next>>,
+) -> Result<Request<RequestBody>, Box<Response<ResponseBody>>> {
+    if let Err(error) = request::check(&request) {
+        // Its connection is closed.
+        if let Some(next) = next {
+            next.never();
+        }
+        return Err(Box::new(request::refuse(&request, error)));
+    }
+    let waits = request.headers().contains_key(header::EXPECT);
+    let mut request = request.map(|body| match next {
+        Some(next) => Taken::new(body, Arc::clone(next), waits)
+            .map_err(Into::into)
+            .boxed_unsync(),
+        None => body.map_err(Into::into).boxed_unsync(),
+    });
+    request.extensions_mut().insert(known.clone());
+    Ok(request)
 }
 
 /// Agrees on TLS.

@@ -18,9 +18,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) struct Expected(Arc<AtomicBool>);
 
 impl Expected {
-    /// An answer is over, so that what comes next is a head.
+    /// A request and its answer are over, so that what comes next is a head.
     pub(super) fn expect(&self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_expected(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

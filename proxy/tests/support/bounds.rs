@@ -146,9 +146,9 @@ async fn all_threads_serve_and_end_with_their_last_request() {
         .map(|one| worker(&served, one, end.subscribe()))
         .collect();
     let described = || served.scene.rogue.described.load(std::sync::atomic::Ordering::SeqCst);
-    let mut clients = Vec::new();
+    let (before, mut clients) = (described(), Vec::new());
     // Each has a connection of its own to the plugin, on which it asks what the plugin is.
-    while described() < 2 {
+    while described() < before + 2 {
         let mut client = served.client(Version::HTTP_2).await;
         let answer = client.get("/api/v1/plugins/rogue/endless").await.unwrap();
         clients.push((client, answer.into_body()));

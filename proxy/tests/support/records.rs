@@ -80,6 +80,15 @@ impl Records {
         Self { recorder, audit, log }
     }
 
+    /// Drops what was recorded until now.
+    pub(crate) async fn forget(&self) {
+        self.recorder.trail.settle().await;
+        self.recorder.access_log.as_ref().unwrap().flush();
+        for written in [&self.audit, &self.log] {
+            written.0.lock().unwrap().clear();
+        }
+    }
+
     /// The records of the audit until now.
     pub(crate) async fn audit(&self) -> Vec<Value> {
         self.recorder.trail.settle().await;

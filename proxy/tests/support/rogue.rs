@@ -107,6 +107,13 @@ impl Rogue {
         }
     }
 
+    /// Notes that a request has begun.
+    pub(crate) fn note(&self, head: &HttpRequestHead) {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let asked = format!("{} {}", head.method, head.path_and_query);
+        self.asked.lock().unwrap().push(asked);
+    }
+
     /// Starts the plugin on a port of its own.
     pub(crate) async fn start(certificates: &Certificates) -> (Self, SocketAddr) {
         Self::start_as(certificates, "rogue").await
@@ -376,12 +383,9 @@ impl Plugin for Rogue {
         let Some(first) = rest.message().await? else {
             return Err(Status::invalid_argument("no head"));
         };
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        let HttpRequestHead {
-            method, path_and_query, ..
-        } = first.head.as_ref().unwrap();
-        let target = path_and_query.clone();
-        self.asked.lock().unwrap().push(format!("{method} {target}"));
+        let head = first.head.as_ref().unwrap();
+        self.note(head);
+        let target = head.path_and_query.clone();
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         if path.starts_with("/socket") && first.head.as_ref().unwrap().protocol == "websocket" {
             return self

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, Mutex},
 };
 
 use futures::{StreamExt as _, stream};
@@ -203,7 +203,7 @@ struct Reply {
 impl Reply {
     /// Gives the answer up to its end, and the end.
     async fn give(&self, rogue: &Rogue, begin: ExchangeBegin) -> Part {
-        rogue.begun.fetch_add(1, Ordering::SeqCst);
+        rogue.note(begin.head.as_ref().unwrap());
         let first = HttpRequest {
             head: begin.head,
             data: begin.data,
