@@ -24,7 +24,7 @@ use super::{
     },
     lines::{Expected, Lines},
     request,
-    unread::{Next, Taken},
+    unread::{Last, Next, Taken},
 };
 use crate::{
     BoxError,
@@ -51,10 +51,14 @@ pub(super) async fn serve<F, R, B>(
     // HTTP/2 has no lines.
     let lines = Some(expected.clone()).filter(|_| !http2);
     lines.iter().for_each(Expected::expect);
-    let known = Peer::new(peer, tls.get_ref().1.peer_certificates());
+    let (known, last) = (Peer::new(peer, tls.get_ref().1.peer_certificates()), Last::default());
     let service = service_fn(move |request: Request<Incoming>| {
         let asked = asking.asked();
         let next = lines.clone().map(Next::new);
+        // What is still held of the request before is of no interest any more: this one's head is read.
+        if let Some(before) = last.replace(next.as_ref()) {
+            before.never();
+        }
         let answered = handed(request, &known, next.as_ref()).map(&answer);
         async move {
             let response = match answered {

@@ -4,7 +4,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
@@ -37,9 +37,22 @@ impl Next {
         })
     }
 
-    /// Nothing that comes is a head.
+    /// Nothing that comes is a head, or the next one is there already.
     pub(super) fn never(&self) {
         self.follows.store(false, Ordering::Relaxed);
+    }
+}
+
+/// What is held of the last request of a connection.
+#[derive(Default)]
+pub(super) struct Last(Mutex<Weak<Next>>);
+
+impl Last {
+    /// Another request is the last now; gives what is still held of the one before.
+    pub(super) fn replace(&self, next: Option<&Arc<Next>>) -> Option<Arc<Next>> {
+        let next = next.map(Arc::downgrade).unwrap_or_default();
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *last, next).upgrade()
     }
 }
 
@@ -208,6 +221,20 @@ mod tests {
         drop(body);
         settled().await;
         assert!(!expected.is_expected());
+    }
+
+    #[test]
+    fn what_is_held_of_a_request_expects_nothing_when_another_has_come() {
+        let (expected, last) = (Expected::default(), Last::default());
+        let first = Next::new(expected.clone());
+        assert!(last.replace(Some(&first)).is_none());
+        let second = Next::new(expected.clone());
+        last.replace(Some(&second)).unwrap().never();
+        drop(first);
+        assert!(!expected.is_expected());
+        drop(second);
+        assert!(expected.is_expected());
+        assert!(last.replace(None).is_none());
     }
 
     #[test]

@@ -25,7 +25,7 @@ const USER: &str = "anna";
 /// The plugin's object with its status, and where its one pod is.
 #[expect(clippy::expect_used, reason = "without its plugin there is nothing to measure")]
 pub(super) async fn plugin(world: &World, name: &str, address: IpAddr, hash: &str) {
-    let whole = object(name, json!({}));
+    let whole = object(name, json!({"limits": {"inFlight": 10_000, "requestBodyBytes": "2Gi"}}));
     world.given(&whole).await;
     let status = json!({"status": {
         "phase": "Loaded", "activeRevision": 1,
