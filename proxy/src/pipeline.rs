@@ -321,6 +321,8 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let guards = entry.guards.tool(&tool);
         self.hold(entry, caller, &requires::of_every_call(guards)).await?;
         let events = tool::are_accepted(request.headers());
+        // Before the arguments, which are kept whole until the plugin has them.
+        let place = self.place(&plugin, entry)?;
         let arguments = tool::arguments(request.into_body(), self.body_timeout);
         let arguments = arguments.await.map_err(Refusal::Arguments)?;
         let rights = requires::of_tool(guards, &arguments).map_err(Refusal::Requires)?;
@@ -333,7 +335,6 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             deadline: Instant::now() + entry.limits.timeout,
             events,
         };
-        let place = self.place(&plugin, entry)?;
         let connected = self.connect(&plugin, active, None).await?.holding(place.clone());
         let tried = Some(connected.address);
         let answer = match call.on(connected).await {

@@ -120,14 +120,19 @@ where
             return Ok(value);
         }
         let asked = async {
-            // It is never closed.
-            let _turn = self.turns.acquire().await.ok();
             // What was true at the end was true at the beginning too, or came after it.
-            let began = Instant::now();
-            let answer = if former.is_some() {
-                timeout(PATIENCE, ask()).await.unwrap_or_else(|late| Err(late.into()))
-            } else {
+            let mut began = Instant::now();
+            let asking = async {
+                // It is never closed.
+                let _turn = self.turns.acquire().await.ok();
+                began = Instant::now();
                 ask().await
+            };
+            // Whoever has a former answer waits for a turn no longer than for the answer.
+            let answer = if former.is_some() {
+                timeout(PATIENCE, asking).await.unwrap_or_else(|late| Err(late.into()))
+            } else {
+                asking.await
             };
             self.lookups.asked(began.elapsed(), answer.is_ok());
             let value = answer?;

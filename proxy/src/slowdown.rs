@@ -1,4 +1,5 @@
-//! Slows down whoever sends one unknown token after another, by their address, and nobody whose token is known.
+//! Slows down whoever sends one unknown token after another, by their address, and nobody whose token is known; and whoever begins one
+//! session after another, whose ends every gateway has to remember.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -14,6 +15,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::pipeline::authenticate::Identity;
+
 /// Failed attempts of one source that nobody minds: some mistyped tokens of many people behind one address.
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// Failed attempts of one source a second after that.
@@ -27,8 +30,18 @@ const MOST: u64 = 100_000;
 /// After which a source is forgotten that does nothing: by then it may do all again anyway.
 const FORGOTTEN: Duration = Duration::from_mins(1);
 
-/// Remembers sources of failed attempts.
-pub struct Slowdown(Cache<IpAddr, Arc<Source>>);
+/// Sessions that one caller may begin at once, as many people do who share a token.
+const SESSIONS_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
+/// After which there may be another session. With it nobody fills the list of ended sessions alone before it forgets them.
+const SESSION_EVERY: Duration = Duration::from_secs(30);
+/// After which a caller who begins no session is forgotten: by then they may begin all again.
+const CALLER_FORGOTTEN: Duration = Duration::from_hours(1);
+
+/// Remembers sources of failed attempts, and who begins sessions.
+pub struct Slowdown {
+    sources: Cache<IpAddr, Arc<Source>>,
+    sessions: Cache<Identity, Arc<DefaultDirectRateLimiter>>,
+}
 
 struct Source {
     failures: DefaultDirectRateLimiter,
@@ -39,6 +52,8 @@ struct Source {
 /// An attempt to log in, or to use a token that is not known.
 pub struct Attempt {
     source: Arc<Source>,
+    /// Whether it counts against its source.
+    fails: bool,
     _turn: OwnedSemaphorePermit,
 }
 
@@ -52,7 +67,11 @@ pub struct TooMany {
 
 impl Default for Slowdown {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(MOST).time_to_idle(FORGOTTEN).build())
+        let callers = Cache::builder().max_capacity(MOST).time_to_idle(CALLER_FORGOTTEN);
+        Self {
+            sources: Cache::builder().max_capacity(MOST).time_to_idle(FORGOTTEN).build(),
+            sessions: callers.build(),
+        }
     }
 }
 
@@ -60,7 +79,7 @@ impl Slowdown {
     /// Lets the source at `address` make an attempt, if it has not failed too often.
     pub async fn attempt(&self, address: IpAddr) -> Result<Attempt, TooMany> {
         let source = self
-            .0
+            .sources
             .get_with(network(address), async { Arc::new(Source::new()) })
             .await;
         source.is_open()?;
@@ -72,13 +91,38 @@ impl Slowdown {
         };
         // Those that went before may have failed meanwhile.
         source.is_open()?;
-        Ok(Attempt { source, _turn: turn })
+        Ok(Attempt {
+            source,
+            fails: true,
+            _turn: turn,
+        })
+    }
+}
+
+impl Slowdown {
+    /// Lets this caller begin another session, if they have not begun too many.
+    pub async fn session(&self, caller: Identity) -> Result<(), TooMany> {
+        let quota = Quota::with_period(SESSION_EVERY).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
+        let fresh = async { Arc::new(RateLimiter::direct(quota.allow_burst(SESSIONS_AT_ONCE))) };
+        let begun = self.sessions.get_with(caller, fresh).await;
+        begun.check().map_err(|until| TooMany {
+            wait: until.wait_time_from(begun.clock().now()),
+        })
     }
 }
 
 impl Attempt {
-    /// Counts against its source.
-    pub fn failed(self) {
+    /// Does not count against its source. One of which nobody waited for the end does.
+    pub fn succeeded(mut self) {
+        self.fails = false;
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.fails {
+            return;
+        }
         let failures = &self.source.failures;
         if let Err(until) = failures.check() {
             let wait = until.wait_time_from(failures.clock().now());
@@ -121,6 +165,7 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::authenticate::Caller;
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
@@ -129,7 +174,7 @@ mod tests {
     async fn exhaust(slowdown: &Slowdown, source: IpAddr) -> u32 {
         for failed in 0..1_000 {
             match slowdown.attempt(source).await {
-                Ok(attempt) => attempt.failed(),
+                Ok(attempt) => drop(attempt),
                 Err(_) => return failed,
             }
         }
@@ -162,8 +207,24 @@ mod tests {
     async fn attempts_that_succeed_do_not_count() {
         let slowdown = Slowdown::default();
         for _ in 0..10 * AT_ONCE.get() {
-            assert!(slowdown.attempt(HERE).await.is_ok());
+            slowdown
+                .attempt(HERE)
+                .await
+                .unwrap_or_else(|_| panic!("slowed down"))
+                .succeeded();
         }
+    }
+
+    #[tokio::test]
+    async fn a_caller_begins_so_many_sessions_and_others_are_free() {
+        let slowdown = Slowdown::default();
+        let caller = |name: &str| Caller::new(name.to_owned(), String::new(), vec![], [].into()).identity();
+        for _ in 0..SESSIONS_AT_ONCE.get() {
+            assert_eq!(slowdown.session(caller("jane")).await, Ok(()));
+        }
+        let refused = slowdown.session(caller("jane")).await.unwrap_err();
+        assert!(refused.wait <= SESSION_EVERY && !refused.wait.is_zero(), "{refused:?}");
+        assert_eq!(slowdown.session(caller("ann")).await, Ok(()));
     }
 
     #[tokio::test]
@@ -176,7 +237,7 @@ mod tests {
                     let attempt = slowdown.attempt(HERE).await;
                     // Whoever asks the API server lets others on.
                     tokio::task::yield_now().await;
-                    attempt.map(Attempt::failed).is_ok()
+                    attempt.map(drop).is_ok()
                 })
             })
             .collect();

@@ -140,10 +140,10 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         };
         let attempt = attempt.map_err(Refusal::TooMany)?;
         let caller = self.authenticator.authenticate(token).await;
-        let caller = caller.map_err(Refusal::Authenticate)?;
-        if caller.is_none() {
-            attempt.failed();
+        // That nobody can say whose it is, is not the source's fault.
+        if !matches!(caller, Ok(None)) {
+            attempt.succeeded();
         }
-        Ok(caller)
+        caller.map_err(Refusal::Authenticate)
     }
 }

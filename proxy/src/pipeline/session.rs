@@ -105,6 +105,8 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         same_origin::prove(asked, &self.entrance.origins).map_err(Refusal::CrossSite)?;
         let token = self.token(&parts, body).await.map_err(Refusal::Login)?;
         let caller = self.identify(&token, parts.extensions.get::<Peer>()).await?;
+        let slowdown = &self.entrance.slowdown;
+        slowdown.session(caller.identity()).await.map_err(Refusal::TooMany)?;
         let now = Moment::now();
         let session = sessions.begin(token, now);
         let cookies = sessions.give(&session, now, &parts.headers).map_err(Refusal::Session)?;

@@ -36,7 +36,7 @@ impl Refusal {
             Self::Login(error) => return error_chain(error).into(),
             Self::Session(error) => return of_session(error),
             Self::NoSession => "you are not known by a session, so that there is none to end",
-            Self::TooMany(_) => "too many tokens from your address were refused: try again",
+            Self::TooMany(_) => "too many tokens from your address were refused, or too many sessions begun: try again",
             Self::Arguments(error) => return error_chain(error).into(),
             Self::Requires(error) => return error_chain(error).into(),
             Self::Handshake(error) => return error_chain(error).into(),

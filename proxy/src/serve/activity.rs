@@ -173,6 +173,9 @@ async fn taken(stream: impl Future<Output = ()>, stalled: Duration) -> bool {
     .await
 }
 
+/// Most bytes that are given at once: HTTP/2 takes a piece whole, however little of it the client does.
+const PIECE: usize = 64 * 1024;
+
 /// How many pieces of an answer were given to the client since it waited for one; none while it waits.
 #[derive(Default)]
 struct Turn(AtomicUsize);
@@ -180,6 +183,8 @@ struct Turn(AtomicUsize);
 /// The body of an answer, that tells whose turn it is.
 pub(super) struct Given<B> {
     body: B,
+    /// What of a piece was not given yet.
+    rest: Bytes,
     turn: Option<Arc<Turn>>,
     /// Held until it is over, where that is of interest.
     _next: Option<Arc<Next>>,
@@ -189,6 +194,7 @@ impl<B> Given<B> {
     pub(super) fn new(body: B, next: Option<Arc<Next>>) -> Self {
         Self {
             body,
+            rest: Bytes::new(),
             // HTTP/1.1 has no streams: there TCP tells.
             turn: TURN.try_with(Arc::clone).ok(),
             _next: next,
@@ -202,7 +208,18 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Given<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        let polled = if this.rest.is_empty() {
+            Pin::new(&mut this.body).poll_frame(cx).map_ok(|frame| {
+                let rest = &mut this.rest;
+                frame.map_data(|mut data| {
+                    *rest = data.split_off(data.len().min(PIECE));
+                    data
+                })
+            })
+        } else {
+            let piece = this.rest.split_to(this.rest.len().min(PIECE));
+            Poll::Ready(Some(Ok(Frame::data(piece))))
+        };
         if let Some(turn) = &this.turn {
             match polled {
                 Poll::Pending => turn.0.store(0, Ordering::Relaxed),
@@ -215,11 +232,17 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Given<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (left, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        if let Some(upper) = left.upper().and_then(|upper| upper.checked_add(rest)) {
+            hint.set_upper(upper);
+        }
+        hint.set_lower(left.lower().saturating_add(rest));
+        hint
     }
 }
 
@@ -291,6 +314,22 @@ mod tests {
                 "the plugin's time is not the client's"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_large_piece_is_given_in_small_ones() {
+        let large = http_body_util::Full::new(Bytes::from(vec![7; 2 * PIECE + 1]));
+        let mut given = Given::new(large, None);
+        let mut sizes = Vec::new();
+        let mut left = given.size_hint().exact();
+        while let Some(frame) = given.frame().await {
+            let length = frame.unwrap().into_data().unwrap().len();
+            left = left.map(|left| left - length as u64);
+            assert_eq!(given.size_hint().exact(), left);
+            assert_eq!(given.is_end_stream(), left == Some(0));
+            sizes.push(length);
+        }
+        assert_eq!(sizes, [PIECE, PIECE, 1]);
     }
 
     #[tokio::test]

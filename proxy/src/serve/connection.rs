@@ -55,7 +55,8 @@ pub(super) async fn serve<F, R, B>(
     let service = service_fn(move |request: Request<Incoming>| {
         let asked = asking.asked();
         let next = lines.clone().map(Next::new);
-        // What is still held of the request before is of no interest any more: this one's head is read.
+        // This one's head is read, perhaps with the request before, of which nothing that is still held is of interest any more.
+        lines.iter().for_each(Expected::read);
         if let Some(before) = last.replace(next.as_ref()) {
             before.never();
         }

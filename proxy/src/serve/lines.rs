@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, ready},
 };
@@ -15,17 +15,45 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Whether the next bytes of a connection are a head's.
 #[derive(Clone, Default)]
-pub(super) struct Expected(Arc<AtomicBool>);
+pub(super) struct Expected(Arc<AtomicU8>);
+
+/// Nothing is known of what comes.
+const ANYTHING: u8 = 0;
+/// What comes is a head.
+const HEAD: u8 = 1;
+/// What comes is the rest of a head.
+const REST: u8 = 2;
+/// Nobody knows where the next head begins, so that nothing more is read.
+const NOTHING: u8 = 3;
 
 impl Expected {
     /// A request and its answer are over, so that what comes next is a head.
     pub(super) fn expect(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        let _ = self
+            .0
+            .compare_exchange(ANYTHING, HEAD, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// A head was read, wherever it came from.
+    pub(super) fn read(&self) {
+        if self.0.load(Ordering::Relaxed) != NOTHING {
+            self.0.store(ANYTHING, Ordering::Relaxed);
+        }
+    }
+
+    /// Has the connection end with the answers that are under way.
+    pub(super) fn end(&self) {
+        self.0.store(NOTHING, Ordering::Relaxed);
     }
 
     #[cfg(test)]
     pub(super) fn is_expected(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) == HEAD
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == NOTHING
     }
 }
 
@@ -34,7 +62,8 @@ impl Expected {
 pub(super) struct Lines<T> {
     io: T,
     expected: Expected,
-    head: Option<Head>,
+    /// How far a head was read whose rest is expected.
+    head: Head,
 }
 
 /// How far a head was read.
@@ -82,7 +111,7 @@ impl<T> Lines<T> {
         Self {
             io,
             expected,
-            head: None,
+            head: Head::default(),
         }
     }
 }
@@ -90,24 +119,30 @@ impl<T> Lines<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for Lines<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let state = &this.expected.0;
+        if state.load(Ordering::Relaxed) == NOTHING {
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-        if this.expected.0.swap(false, Ordering::Relaxed) {
-            this.head = Some(Head::default());
-        }
-        if let Some(head) = this.head {
-            let read = head.read(buf.filled().get(before..).unwrap_or_default());
-            this.head = match read {
-                Read::Unfinished(head) => Some(head),
-                Read::Whole => None,
-                Read::BareLf => {
-                    buf.set_filled(before);
-                    return Poll::Ready(Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        "a line ends with LF alone",
-                    )));
-                }
-            };
+        let head = match state.load(Ordering::Relaxed) {
+            HEAD => Head::default(),
+            REST => this.head,
+            _ => return Poll::Ready(Ok(())),
+        };
+        match head.read(buf.filled().get(before..).unwrap_or_default()) {
+            Read::Unfinished(head) => {
+                this.head = head;
+                state.store(REST, Ordering::Relaxed);
+            }
+            Read::Whole => state.store(ANYTHING, Ordering::Relaxed),
+            Read::BareLf => {
+                buf.set_filled(before);
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a line ends with LF alone",
+                )));
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -26,20 +26,32 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// Held by a request's body and by its answer. When both are over, what comes next is a head.
 pub(super) struct Next {
     expected: Expected,
-    follows: AtomicBool,
+    follows: AtomicU8,
 }
+
+/// What comes after a request and its answer.
+const HEAD: u8 = 0;
+/// What is no head, or one that is read already.
+const OTHER: u8 = 1;
+/// Nobody knows.
+const UNKNOWN: u8 = 2;
 
 impl Next {
     pub(super) fn new(expected: Expected) -> Arc<Self> {
         Arc::new(Self {
             expected,
-            follows: AtomicBool::new(true),
+            follows: AtomicU8::new(HEAD),
         })
     }
 
-    /// Nothing that comes is a head, or the next one is there already.
+    /// What comes is no head, or the head is read already.
     pub(super) fn never(&self) {
-        self.follows.store(false, Ordering::Relaxed);
+        self.follows.store(OTHER, Ordering::Relaxed);
+    }
+
+    /// Nobody knows where the next head begins: the connection ends with the answer.
+    fn lost(&self) {
+        self.follows.store(UNKNOWN, Ordering::Relaxed);
     }
 }
 
@@ -58,8 +70,10 @@ impl Last {
 
 impl Drop for Next {
     fn drop(&mut self) {
-        if *self.follows.get_mut() {
-            self.expected.expect();
+        match *self.follows.get_mut() {
+            HEAD => self.expected.expect(),
+            UNKNOWN => self.expected.end(),
+            _ => {}
         }
     }
 }
@@ -101,7 +115,7 @@ where
         this.waits = false;
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
         if matches!(frame, Some(Err(_))) {
-            next.never();
+            next.lost();
         }
         if !matches!(frame, Some(Ok(_))) || body.is_end_stream() {
             this.left = None;
@@ -132,7 +146,7 @@ where
                 runtime.spawn(read(body, next, LONGEST));
             }
             // A client that was never told may send its body or not: nobody knows where the next head is.
-            _ => next.never(),
+            _ => next.lost(),
         }
     }
 }
@@ -140,7 +154,7 @@ where
 /// Reads what is left of a body, if it does not take longer than that.
 async fn read<B: Body<Data = Bytes> + Unpin>(body: B, next: Arc<Next>, longest: Duration) {
     if !matches!(timeout(longest, is_read(body)).await, Ok(true)) {
-        next.never();
+        next.lost();
     }
 }
 
@@ -204,6 +218,7 @@ mod tests {
             drop(body);
             settled().await;
             assert_eq!(expected.is_expected(), is_expected, "{sizes:?}");
+            assert_eq!(expected.has_ended(), !is_expected, "{sizes:?}");
         }
     }
 
@@ -212,7 +227,7 @@ mod tests {
         let expected = Expected::default();
         let never = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
         read(never, Next::new(expected.clone()), Duration::from_millis(10)).await;
-        assert!(!expected.is_expected());
+        assert!(expected.has_ended());
     }
 
     #[tokio::test]
@@ -220,7 +235,7 @@ mod tests {
         let (body, expected) = taken(pieces(&[1]), true);
         drop(body);
         settled().await;
-        assert!(!expected.is_expected());
+        assert!(expected.has_ended());
     }
 
     #[test]
@@ -246,7 +261,8 @@ mod tests {
         assert!(!expected.is_expected());
         // Outside of a runtime nobody reads.
         drop(body);
-        assert!(!expected.is_expected());
+        assert!(expected.has_ended());
+        let expected = Expected::default();
         let next = Next::new(expected.clone());
         next.never();
         drop(next);

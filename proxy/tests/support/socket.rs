@@ -251,6 +251,24 @@ async fn a_plugin_that_refuses_answers_as_to_any_request() {
 }
 
 #[tokio::test]
+async fn token_passthrough_a_token_among_subprotocols_stays_with_the_gateway() {
+    let served = Served::new().await;
+    for (offered, told) in [
+        ("a, base64url.bearer.authorization.k8s.io.czNjcmV0, b", Some("a, b")),
+        ("base64url.bearer.authorization.k8s.io.czNjcmV0", None),
+    ] {
+        let mut peer = Peer(served.connection(Version::HTTP_11).await);
+        let asked = [("Sec-WebSocket-Protocol", offered)];
+        let (status, head) = peer.ask("/api/v1/plugins/rogue/seen", &fields("", &asked)).await;
+        assert_eq!(status, 200);
+        let seen = peer.body(&head).await;
+        let fields = seen["headers"].as_array().unwrap().iter();
+        let mut protocols = fields.filter(|field| field[0] == "sec-websocket-protocol");
+        assert_eq!(protocols.next().and_then(|field| field[1].as_str()), told, "{seen}");
+    }
+}
+
+#[tokio::test]
 async fn a_subprotocol_is_one_that_the_caller_offered() {
     let served = Served::new().await;
     for (offered, chosen, expected) in [

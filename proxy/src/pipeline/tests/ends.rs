@@ -86,7 +86,7 @@ pub(super) const ENDS: &[Row] = &[
     ("GET", "/api/v1/plugins/full/nodes/a", "admin", "", 403, "plugin-lacks-right"),
     ("POST", "/api/v1/plugins/full/x", "admin", "four", 413, "body-too-large"),
     ("POST", "/api/v1/plugins/full/x", "admin", "for", 503, "plugin-busy"),
-    ("POST", "/api/v1/plugins/tools/plugin_full_greet", "admin", "junk", 400, "invalid-body"),
+    ("POST", "/api/v1/plugins/tools/plugin_full_greet", "admin", "junk", 503, "plugin-busy"),
     ("POST", "/api/v1/plugins/tools/plugin_full_greet", "admin", "{}", 503, "plugin-busy"),
     // The body comes last.
     ("POST", "/api/v1/plugins/tools/plugin_hello_greet", "user", "junk", 400, "invalid-body"),

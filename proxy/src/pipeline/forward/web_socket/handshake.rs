@@ -25,6 +25,9 @@ const OWN: [HeaderName; 3] = [
     header::SEC_WEBSOCKET_VERSION,
 ];
 
+/// How the API server's browser clients send a token as a subprotocol. A plugin never sees one.
+const CREDENTIAL: &str = "base64url.bearer.authorization.k8s.io.";
+
 /// Why a connection is not upgraded.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
@@ -85,6 +88,19 @@ impl Handshake {
         };
         let mut headers = to_plugin(request.headers());
         headers.retain(|field| OWN.iter().all(|own| *own != field.name.as_str()));
+        let offered: Vec<String> = protocols(request.headers())
+            .filter(|protocol| !protocol.starts_with(CREDENTIAL))
+            .map(ToOwned::to_owned)
+            .collect();
+        if protocols(request.headers()).count() > offered.len() {
+            headers.retain(|field| header::SEC_WEBSOCKET_PROTOCOL != field.name.as_str());
+            if !offered.is_empty() {
+                headers.push(Header {
+                    name: header::SEC_WEBSOCKET_PROTOCOL.as_str().to_owned(),
+                    value: offered.join(", ").into(),
+                });
+            }
+        }
         Ok(Self {
             query: request.uri().query().map(ToOwned::to_owned),
             headers,
@@ -92,7 +108,7 @@ impl Handshake {
             upgrade: upgrade.ok_or(HandshakeError::Unsupported)?,
             lease,
             accept,
-            offered: protocols(request.headers()).map(ToOwned::to_owned).collect(),
+            offered,
         })
     }
 
