@@ -218,4 +218,24 @@ mod tests {
         let refused = lines.read_to_end(&mut Vec::new()).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
     }
+
+    #[tokio::test]
+    async fn a_head_that_was_read_with_another_leaves_its_body_alone() {
+        let expected = Expected::default();
+        let mut lines = Lines::new(b"a\nb".as_slice(), expected.clone());
+        expected.expect();
+        expected.read();
+        assert_eq!(lines.read_to_end(&mut Vec::new()).await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn after_the_end_nothing_is_read() {
+        let expected = Expected::default();
+        let mut lines = Lines::new(b"GET / HTTP/1.1\r\n\r\n".as_slice(), expected.clone());
+        expected.end();
+        expected.expect();
+        expected.read();
+        assert!(expected.has_ended());
+        assert_eq!(lines.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+    }
 }
