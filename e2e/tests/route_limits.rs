@@ -85,7 +85,7 @@ async fn a_body_has_no_more_bytes_than_the_object_says() {
             let announced = send(echo(&gateway, &plugin, vec![b'a'; 1025])).await;
             assert_eq!(problem(&announced), (413, "body-too-large".to_owned()));
             // hello answers before it has the body, so that an answer that has begun is what breaks off.
-            let pieces = stream::iter([Ok::<_, std::io::Error>(vec![b'a'; 600]), Ok(vec![b'a'; 600])]);
+            let pieces = stream::iter([Ok::<_, io::Error>(vec![b'a'; 600]), Ok(vec![b'a'; 600])]);
             let answer = echo(&gateway, &plugin, Body::wrap_stream(pieces)).send().await;
             let whole = match answer {
                 Ok(answer) if answer.status() == 200 => answer.bytes().await.is_ok(),
