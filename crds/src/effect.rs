@@ -19,7 +19,6 @@ pub fn without_effect(spec: &KitePluginSpec) -> WithoutEffect {
         (!spec.resource_types.is_empty()).then_some("resourceTypes"),
         spec.middleware.as_ref().map(|_| "middleware"),
         spec.rate_limit.as_ref().map(|_| "rateLimit"),
-        spec.limits.as_ref().map(|_| "limits"),
         spec.audit.as_ref().map(|_| "audit"),
         spec.metrics.as_ref().map(|_| "metrics"),
         spec.settings.as_ref().map(|_| "settings"),
@@ -51,7 +50,7 @@ mod tests {
     use crate::plugin::crd;
 
     /// Fields on which this version acts, or that ask for nothing.
-    const IN_EFFECT: [&str; 15] = [
+    const IN_EFFECT: [&str; 16] = [
         "author",
         "calls",
         "compatibility",
@@ -60,6 +59,7 @@ mod tests {
         "enabled",
         "image",
         "imagePullPolicy",
+        "limits",
         "permissions",
         "replicas",
         "resources",
