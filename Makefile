@@ -24,7 +24,7 @@ CARGO_FUZZ := $(KITE_CACHE)/cargo-fuzz-$(CARGO_FUZZ_VERSION)
 FUZZ_SECONDS ?= 120
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/libfuzzer/fuzz_targets/*.rs)))
 # How many cases schemathesis makes up for each operation of the gateway's at most, twice over.
-SCHEMATHESIS_EXAMPLES ?= 400
+SCHEMATHESIS_EXAMPLES ?= 150
 CRATES := kite-api kite-proto kite-plugin-sdk kite-plugin kite-compile-errors kite-conformance kite-operator kite-gateway hello kite-fuzz kite-e2e
 ADVISORIES := https://github.com/RustSec/advisory-db
 PROTO := sdk/proto
@@ -79,8 +79,15 @@ test: ## Everything: check, tests, and the whole on a real cluster. ONLY=check,u
 	@began=$$(date +%s); $(MAKE) --no-print-directory build; echo "=== built in $$(($$(date +%s) - began)) s"
 	@$(E2E) test $(if $(ONLY),--only $(ONLY)) $(if $(FILTER),--filter $(FILTER))
 
+# What is done to the operator, and how many specs a walk has.
+KITE_FAULT ?= all
+KITE_WALK_STEPS ?= 300
+.PHONY: chaos
+chaos: build ## What breaks operators: every fault at every write, and a walk through KITE_WALK_STEPS (300) specs
+	@KITE_FAULT="$(KITE_FAULT)" KITE_WALK_STEPS=$(KITE_WALK_STEPS) $(E2E) test --only unit --filter faults_
+
 .PHONY: bench
-bench: build ## Every figure; writes docs/evidence/bench.md and gateway.md. ONLY=criterion,gateway
+bench: build ## Every figure; writes docs/evidence/bench.md, gateway.md and operator.md. ONLY=criterion,gateway,operator
 	@$(E2E) bench $(if $(ONLY),--only $(ONLY))
 
 .PHONY: generate

@@ -8,7 +8,7 @@ pub const WORKLOAD_AVAILABLE: &str = "WorkloadAvailable";
 pub const DESCRIBED: &str = "Described";
 /// The plugin has what its grant gives it.
 pub const PERMISSIONS_GRANTED: &str = "PermissionsGranted";
-/// The settings are what their schema says.
+/// The settings are what their schema says, and the plugin accepts them.
 pub const SETTINGS_ACCEPTED: &str = "SettingsAccepted";
 /// Everything in the object has an effect. Not counted in Ready.
 pub const IN_EFFECT: &str = "InEffect";
@@ -35,7 +35,7 @@ pub mod reasons {
     pub const GRANTED: &str = "Granted";
     /// A namespace of the grant was deleted and made again.
     pub const NAMESPACE_REPLACED: &str = "NamespaceReplaced";
-    /// The settings are what the schema says.
+    /// The settings are what the schema says, and no pod refuses them.
     pub const ACCEPTED: &str = "Accepted";
     /// The settings are not what the schema says.
     pub const SCHEMA_VIOLATION: &str = "SchemaViolation";
@@ -47,6 +47,8 @@ pub mod reasons {
     pub const NOT_YET_BUILT: &str = "NotYetBuilt";
     /// The object names a slot that the dashboard does not have.
     pub const UNKNOWN_SLOT: &str = "UnknownSlot";
+    /// A revision that serves has lost rights with which it was made, because the object gives them no longer.
+    pub const OLD_REVISION_LACKS_RIGHTS: &str = "OldRevisionLacksRights";
     /// The condition holds.
     pub const AVAILABLE: &str = "Available";
     /// The plugin answered, and is what the object says.
@@ -63,11 +65,17 @@ pub mod reasons {
     pub const IMAGE_PULL_FAILED: &str = "ImagePullFailed";
     /// The container ends again and again.
     pub const CRASH_LOOPING: &str = "CrashLooping";
+    /// The process takes more memory than it may, and is ended for it.
+    pub const OUT_OF_MEMORY: &str = "OutOfMemory";
+    /// The plugin runs, and the kubelet's probe of it fails.
+    pub const PROBE_FAILING: &str = "ProbeFailing";
+    /// A Secret or `ConfigMap` that the pod needs is not there, or a key in it; or the Secret of the settings.
+    pub const SECRET_MISSING: &str = "SecretMissing";
     /// No node takes the pod.
     pub const UNSCHEDULABLE: &str = "Unschedulable";
-    /// The API server refused an object.
+    /// The API server refused an object, or the plugin its settings.
     pub const REFUSED: &str = "Refused";
-    /// The plugin could not be asked.
+    /// The plugin could not be asked, or not be given its settings.
     pub const UNREACHABLE: &str = "Unreachable";
     /// The plugin says that it is another.
     pub const NAME_MISMATCH: &str = "NameMismatch";

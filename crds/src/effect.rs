@@ -14,22 +14,12 @@ pub struct WithoutEffect {
 /// What of `spec` has no effect. Only fields that stand in the object are named.
 pub fn without_effect(spec: &KitePluginSpec) -> WithoutEffect {
     let not_yet_built = [
-        (!spec.image_pull_secrets.is_empty()).then_some("imagePullSecrets"),
         spec.priority.map(|_| "priority"),
         (!spec.resource_types.is_empty()).then_some("resourceTypes"),
         spec.middleware.as_ref().map(|_| "middleware"),
         spec.rate_limit.as_ref().map(|_| "rateLimit"),
         spec.audit.as_ref().map(|_| "audit"),
-        spec.metrics.as_ref().map(|_| "metrics"),
-        spec.settings.as_ref().map(|_| "settings"),
-        spec.settings_secret_ref.as_ref().map(|_| "settingsSecretRef"),
         spec.frontend.as_ref().map(|_| "frontend"),
-        spec.revision_history_limit.map(|_| "revisionHistoryLimit"),
-        spec.drain_seconds.map(|_| "drainSeconds"),
-        (!spec.node_selector.is_empty()).then_some("nodeSelector"),
-        (!spec.tolerations.is_empty()).then_some("tolerations"),
-        (!spec.env.is_empty()).then_some("env"),
-        (!spec.volumes.is_empty()).then_some("volumes"),
     ];
     let injections = spec.frontend.iter().flat_map(|frontend| &frontend.injections);
     let unknown = injections.filter(|injection| !SLOTS.contains(&injection.slot.as_str()));
@@ -50,23 +40,33 @@ mod tests {
     use crate::plugin::crd;
 
     /// Fields on which this version acts, or that ask for nothing.
-    const IN_EFFECT: [&str; 16] = [
+    const IN_EFFECT: [&str; 26] = [
         "author",
         "calls",
         "compatibility",
         "dependencies",
         "description",
+        "drainSeconds",
         "enabled",
+        "env",
         "image",
         "imagePullPolicy",
+        "imagePullSecrets",
         "limits",
+        "metrics",
+        "nodeSelector",
         "permissions",
         "replicas",
         "resources",
+        "revisionHistoryLimit",
         "routes",
+        "settings",
         "settingsSchema",
+        "settingsSecretRef",
+        "tolerations",
         "tools",
         "version",
+        "volumes",
     ];
 
     fn full() -> Value {

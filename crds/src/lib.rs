@@ -16,6 +16,7 @@ pub mod object_names;
 pub mod path_pattern;
 pub mod plugin;
 pub mod requirement;
+pub mod revision;
 pub mod rights;
 pub mod schema_rules;
 pub mod settings;
@@ -29,6 +30,7 @@ pub use plugin::{
     ImagePullPolicy, KitePlugin, KitePluginSpec, Permission, Quantity, RequestLimits, Resources, Verb, crd,
 };
 pub use requirement::{REQUIREMENT_PATTERN, Requirement, RequirementError};
+pub use revision::RevisionSpec;
 pub use status::{
     DependencyStatus, KitePluginStatus, NamespaceStatus, Phase, RevisionState, RevisionStatus, ToolStatus,
 };

@@ -1,4 +1,4 @@
-//! Names that cannot be wrong: of plugins and of their tools.
+//! Names that cannot be wrong: of plugins, of their tools, and of clusters.
 
 #![warn(missing_docs)]
 
@@ -11,6 +11,8 @@ pub const MAX_PLUGIN_NAME: usize = 40;
 pub const MAX_TOOL_NAME: usize = 64;
 /// Most characters of a resource type's name.
 pub const MAX_RESOURCE_TYPE: usize = 40;
+/// Most characters of a cluster's name, as the plugin protocol has it.
+pub const MAX_CLUSTER_NAME: usize = 253;
 /// Names that the gateway's own routes take.
 pub const RESERVED: [&str; 11] = [
     "tools",
@@ -50,6 +52,33 @@ pub enum NameError {
 pub fn is_label(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+/// The name of a cluster: an RFC 1123 subdomain, as names of objects are and plugins expect.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ClusterName(String);
+
+/// Why a text is not the name of a cluster.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "write lower-case letters, digits, '-' and '.', a letter or digit first and last, at most {MAX_CLUSTER_NAME} of them"
+)]
+pub struct ClusterNameError;
+
+impl ClusterName {
+    /// The name that `text` is.
+    pub fn parse(text: &str) -> Result<Self, ClusterNameError> {
+        if text.len() <= MAX_CLUSTER_NAME && text.split('.').all(is_label) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ClusterNameError)
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Whether `text` can be the name of an object: what it leaves out no object of a built-in kind has, as in the schema of
@@ -227,6 +256,16 @@ mod tests {
         fn no_text_makes_parse_panic(text in ".{0,100}") {
             let _ = PluginName::parse(&text);
             let _ = ToolReference::parse(&text);
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_called_as_a_subdomain() {
+        for name in ["home", "a.b-c", "1"] {
+            assert!(ClusterName::parse(name).is_ok(), "{name}");
+        }
+        for name in ["", "Home", "a_b", "-a", "a b", "a..b", "\u{e4}"] {
+            assert!(ClusterName::parse(name).is_err(), "{name}");
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::PluginName;
 /// Begins the names of all objects that are made for plugins.
 pub const PREFIX: &str = "kite-plugin-";
 
-/// Its ServiceAccount, its Roles and ClusterRole, and their bindings.
+/// Its ServiceAccount, its Roles and ClusterRole, their bindings, and its NetworkPolicy.
 pub fn base(plugin: &PluginName) -> String {
     format!("{PREFIX}{plugin}")
 }
@@ -18,7 +18,7 @@ pub fn certificate(plugin: &PluginName) -> String {
     format!("{PREFIX}{plugin}-tls")
 }
 
-/// The Deployment and the Service of one of its revisions.
+/// The Deployment, the Service and the PodDisruptionBudget of one of its revisions.
 pub fn revision(plugin: &PluginName, number: i64) -> String {
     format!("{PREFIX}{plugin}-{number}")
 }

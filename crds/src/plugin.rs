@@ -10,7 +10,7 @@ pub(crate) mod shapes;
 pub mod traffic;
 pub mod workload;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -27,7 +27,10 @@ pub use self::{
     traffic::{Audit, Limits, Metrics, Middleware, RateLimit},
     workload::{EnvVar, ImagePullPolicy, Quantity, Resources, SecretReference, Toleration, Volume},
 };
-use crate::status::KitePluginStatus;
+use crate::{
+    revision::{DRAIN_SECONDS, HISTORY_LIMIT},
+    status::KitePluginStatus,
+};
 
 /// A plugin of the dashboard: what runs, with which rights, and what of it is served.
 ///
@@ -235,5 +238,19 @@ impl KitePluginSpec {
     /// Number of pods wanted while it runs.
     pub fn wanted_replicas(&self) -> i32 {
         self.replicas.unwrap_or(1)
+    }
+
+    /// How many revisions are kept beside the active one. What the schema does not admit stands for what is absent.
+    pub fn kept_revisions(&self) -> usize {
+        let limit = self
+            .revision_history_limit
+            .and_then(|limit| usize::try_from(limit).ok());
+        limit.unwrap_or(HISTORY_LIMIT)
+    }
+
+    /// How long pages that were loaded from an old revision go on with it. What the schema does not admit stands for what is absent.
+    pub fn drain(&self) -> Duration {
+        let seconds = self.drain_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        Duration::from_secs(seconds.unwrap_or(DRAIN_SECONDS))
     }
 }

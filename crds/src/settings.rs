@@ -1,15 +1,33 @@
-//! Whether a plugin's settings are what its schema says.
+//! A plugin's settings: what it gets of its object, of the defaults in its schema and of its Secret, and whether that is what the schema says.
+
+#![warn(missing_docs)]
+
+mod defaults;
+mod parts;
+mod secret;
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use jsonschema::{ValidationError, error::ValidationErrorKind};
+use k8s_openapi::ByteString;
 use serde_json::{Map, Value};
 
 use crate::{
+    json_rules,
     schema_rules::{MAX_SCHEMA, SchemaRuleError},
     validator::{Validator, ValidatorError},
 };
 
-/// Most bytes of the settings, as JSON.
+/// Most bytes of `spec.settings`, as JSON.
 pub const MAX_SETTINGS: usize = 64 * 1024;
+/// Most bytes of all that a plugin gets, as JSON: the settings with the schema's defaults and what is in the Secret.
+pub const MAX_WHOLE: usize = 256 * 1024;
+/// Most keys of the Secret that are named as not fitting.
+const MOST_NAMED: usize = 5;
 
 /// Why settings are not accepted.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -26,38 +44,123 @@ pub enum SettingsError {
     /// The settings are not what the schema says.
     #[error("spec.settings is not what spec.settingsSchema says: {}", .0.join("; "))]
     Violation(Vec<String>),
+    /// What the Secret has cannot be settings.
+    #[error("what the Secret of spec.settingsSecretRef has cannot be settings: {}", .0.join("; "))]
+    Secret(Vec<String>),
+    /// All together is larger than it may be.
+    #[error(
+        "the settings have more than {MAX_WHOLE} bytes with the defaults of spec.settingsSchema and what is in the Secret of \
+         spec.settingsSecretRef"
+    )]
+    Whole,
+    /// All together is no JSON that everybody reads alike.
+    #[error("the settings cannot be given to a plugin: {0}")]
+    Json(String),
 }
 
-/// Checks `settings` against `schema`; absent settings are empty ones, an absent schema accepts every object. If `has_secret`,
-/// settings that are missing at the top level are not complained about, as they may stand in the Secret.
+/// What is in the Secret that `spec.settingsSecretRef` names.
+#[derive(Clone, Copy)]
+pub enum FromSecret<'a> {
+    /// The object names none.
+    Nothing,
+    /// It names one, and what is in it is not known here.
+    Unknown,
+    /// Its data: each key is a setting.
+    Known(&'a BTreeMap<String, ByteString>),
+}
+
+/// The settings that a plugin gets. They may hold secrets, and show nothing of what they are.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Effective(Vec<u8>);
+
+impl Effective {
+    /// All of them as one JSON object.
+    pub fn into_json(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Effective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "settings of {} bytes", self.0.len())
+    }
+}
+
+/// What a plugin gets of `settings`, of its Secret, which wins over them, and of the defaults in `schema` where neither says anything.
+/// Absent settings are empty ones, an absent schema accepts every object. Of a Secret that is not known it is assumed that it has what is
+/// missing at the top level.
 ///
 /// A schema is written by whoever wrote the plugin, so that what it costs is bounded ([`Validator`]), and the settings have an end.
-pub fn check(
+pub fn effective(
     schema: Option<&Map<String, Value>>,
     settings: Option<&Map<String, Value>>,
-    has_secret: bool,
-) -> Result<(), SettingsError> {
-    let settings = Value::Object(settings.cloned().unwrap_or_default());
-    let size = settings.to_string().len();
+    secret: FromSecret<'_>,
+) -> Result<Effective, SettingsError> {
+    let mut whole = Value::Object(settings.cloned().unwrap_or_default());
+    let size = whole.to_string().len();
     if size > MAX_SETTINGS {
         return Err(SettingsError::Long(size));
     }
-    let Some(schema) = schema else { return Ok(()) };
-    let schema = Value::Object(schema.clone());
+    let schema = schema.map(|schema| Value::Object(schema.clone()));
+    let validator = schema.as_ref().map(validator).transpose()?;
+    let mut from_secret = BTreeSet::new();
+    if let (FromSecret::Known(data), Value::Object(whole)) = (secret, &mut whole) {
+        secret::merge(whole, schema.as_ref(), data).map_err(SettingsError::Secret)?;
+        from_secret.extend(data.keys().map(String::as_str));
+    }
+    if let (Some(schema), Some(validator)) = (&schema, &validator) {
+        bounded(validator, &whole)?;
+        defaults::fill(&mut whole, schema, MAX_WHOLE).map_err(|defaults::Full| SettingsError::Whole)?;
+    }
+    let json = whole.to_string().into_bytes();
+    if json.len() > MAX_WHOLE {
+        return Err(SettingsError::Whole);
+    }
+    json_rules::check(&json).map_err(|error| SettingsError::Json(error.to_string()))?;
+    if let Some(validator) = &validator {
+        bounded(validator, &whole)?;
+        let is_known = !matches!(secret, FromSecret::Unknown);
+        let violations = violations(validator, &whole, &from_secret, is_known);
+        if !violations.is_empty() {
+            return Err(SettingsError::Violation(violations));
+        }
+    }
+    Ok(Effective(json))
+}
+
+fn validator(schema: &Value) -> Result<Validator, SettingsError> {
     let size = schema.to_string().len();
     if size > MAX_SCHEMA {
         return Err(SettingsError::Bounds(SchemaRuleError::Long(size)));
     }
-    let validator = Validator::new(&schema).map_err(|error| match error {
+    Validator::new(schema).map_err(|error| match error {
         ValidatorError::Bounds(error) => SettingsError::Bounds(error),
         ValidatorError::Schema(error) => SettingsError::Schema(error),
-    })?;
-    let violations = validator.violations(&settings, |error| !(has_secret && is_missing_at_the_top(error)));
-    if violations.is_empty() {
-        Ok(())
-    } else {
-        Err(SettingsError::Violation(violations))
-    }
+    })
+}
+
+fn bounded(validator: &Validator, value: &Value) -> Result<(), SettingsError> {
+    let refused = validator.bounded(value).err();
+    refused.map_or(Ok(()), |told| Err(SettingsError::Violation(vec![told])))
+}
+
+/// In what `whole` is not as the schema says. Of what is in the Secret only the key is told: its inside may have names that are secret too.
+fn violations(validator: &Validator, whole: &Value, from_secret: &BTreeSet<&str>, is_known: bool) -> Vec<String> {
+    let misfits = RefCell::new(BTreeSet::new());
+    let mut told = validator.violations(whole, |error| {
+        let first = error.instance_path().as_str().split('/').nth(1);
+        match first.and_then(|first| from_secret.get(first)) {
+            Some(key) => {
+                misfits.borrow_mut().insert(*key);
+                false
+            }
+            None => is_known || !is_missing_at_the_top(error),
+        }
+    });
+    let misfits = misfits.into_inner();
+    let named = misfits.iter().take(MOST_NAMED);
+    told.extend(named.map(|key| format!("/{key}: what the Secret has there does not fit")));
+    told
 }
 
 fn is_missing_at_the_top(error: &ValidationError<'_>) -> bool {
@@ -65,94 +168,4 @@ fn is_missing_at_the_top(error: &ValidationError<'_>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn checked(schema: Value, settings: Value, has_secret: bool) -> Result<(), String> {
-        let map = |value: Value| value.as_object().cloned();
-        check(map(schema).as_ref(), map(settings).as_ref(), has_secret).map_err(|error| error.to_string())
-    }
-
-    fn schema() -> Value {
-        json!({
-            "type": "object", "required": ["currency"], "additionalProperties": false,
-            "properties": {
-                "currency": {"enum": ["EUR", "USD"]},
-                "price": {"type": "number", "minimum": 0},
-                "token": {"type": "string"},
-            },
-        })
-    }
-
-    #[test]
-    fn settings_that_hold_are_accepted() {
-        assert_eq!(
-            checked(schema(), json!({"currency": "EUR", "price": 0.5}), false),
-            Ok(())
-        );
-        assert_eq!(checked(Value::Null, json!({"a": 1}), false), Ok(()), "without a schema");
-        assert_eq!(checked(json!({}), Value::Null, false), Ok(()), "without settings");
-    }
-
-    #[test]
-    fn each_violation_is_told_with_its_place_and_without_the_value() {
-        let error = checked(schema(), json!({"currency": "hunter2", "price": -1}), false).unwrap_err();
-        assert!(error.contains("/currency: "), "{error}");
-        assert!(error.contains("\"EUR\""), "{error}");
-        assert!(error.contains("/price: "), "{error}");
-        assert!(!error.contains("hunter2"), "{error}");
-    }
-
-    #[test]
-    fn what_is_missing_may_stand_in_the_secret() {
-        assert!(
-            checked(schema(), json!({}), false)
-                .unwrap_err()
-                .contains("\"currency\"")
-        );
-        assert_eq!(checked(schema(), json!({}), true), Ok(()));
-        assert!(checked(schema(), json!({"price": -1}), true).is_err());
-    }
-
-    #[test]
-    fn a_schema_is_refused_for_each_of_its_reasons() {
-        let refused = |schema: Value| checked(schema, json!({}), false).unwrap_err();
-        assert!(refused(json!({"type": "text"})).contains("not a JSON Schema"));
-        assert!(refused(json!({"pattern": "("})).contains("not a JSON Schema"));
-        assert!(refused(json!({"$ref": "https://example.com/schema"})).contains("outside itself"));
-        assert!(refused(json!({"description": "a".repeat(MAX_SCHEMA)})).contains("bytes"));
-    }
-
-    #[test]
-    fn settings_have_an_end() {
-        let long = checked(Value::Null, json!({"a": "a".repeat(MAX_SETTINGS)}), false).unwrap_err();
-        assert!(long.contains("the limit is 65536"), "{long}");
-    }
-
-    #[test]
-    fn regex_bomb_a_pattern_made_to_be_large_is_refused() {
-        let schema = json!({"properties": {"a": {"pattern": "((a{100}){100}){100}"}}});
-        assert!(
-            checked(schema, json!({}), false)
-                .unwrap_err()
-                .contains("not a JSON Schema")
-        );
-        let words = json!({"properties": {"a": {"pattern": "^[\\w-]+( \\d{1,20})?$"}}});
-        assert_eq!(checked(words, json!({"a": "size 12"}), false), Ok(()));
-    }
-
-    #[test]
-    fn regex_bomb_a_pattern_made_to_be_slow_is_not() {
-        let schema = json!({"properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}});
-        let settings = json!({"a": format!("{}b", "a".repeat(50_000))});
-        let began = std::time::Instant::now();
-        assert!(checked(schema, settings, false).is_err());
-        assert!(
-            began.elapsed() < std::time::Duration::from_secs(5),
-            "{:?}",
-            began.elapsed()
-        );
-    }
-}
+mod tests;

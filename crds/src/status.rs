@@ -1,6 +1,6 @@
 //! What the operator tells about a plugin.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub struct KitePluginStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_revision: Option<i64>,
 
-    /// The revisions of the plugin.
+    /// The revisions that are kept, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["number"]))]
     pub revisions: Vec<RevisionStatus>,
@@ -100,14 +100,19 @@ pub struct RevisionStatus {
     pub number: i64,
     /// `spec.version` of the revision.
     pub version: String,
-    /// Digest of the image that runs.
+    /// Digest of the image that runs, or ran last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// Hash over all definitions that the revision's pods gave; a pod that gives others takes no traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definitions_hash: Option<String>,
-    /// Where the revision stands: `Starting`, it takes no traffic yet; `Active`, it takes the traffic; `Stopped`, it has no pods.
+    /// Where the revision stands: `Starting`, it takes no traffic yet; `Active`, it takes the traffic; `Draining`, another has taken the
+    /// traffic, and it goes on for those pages that were loaded from it; `Stopped`, it takes no traffic, and has no pods, or will have
+    /// none in a moment.
     pub state: RevisionState,
+    /// When another revision took the traffic from it. Absent: none did, or its pods have been stopped since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining_since: Option<Time>,
     /// What keeps it from going on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -118,6 +123,7 @@ pub struct RevisionStatus {
 pub enum RevisionState {
     Starting,
     Active,
+    Draining,
     Stopped,
 }
 

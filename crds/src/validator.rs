@@ -67,12 +67,7 @@ impl Validator {
     /// The same of all, of a value that anybody may have made: one that takes too many steps is refused, and of a large one it is not
     /// told where it does not fit.
     pub fn check(&self, value: &Value) -> Result<(), Vec<String>> {
-        let steps = self.size.saturating_mul(count(value));
-        if steps > MAX_STEPS {
-            return Err(vec![String::from(
-                "there are too many values to compare them with the schema",
-            )]);
-        }
+        let steps = self.bounded(value).map_err(|told| vec![told])?;
         if self.compiled.is_valid(value) {
             return Ok(());
         }
@@ -85,6 +80,17 @@ impl Validator {
             violations if violations.is_empty() => Ok(()),
             violations => Err(violations),
         }
+    }
+
+    /// How many steps it takes to check `value`. An error: too many, in words.
+    pub fn bounded(&self, value: &Value) -> Result<usize, String> {
+        let steps = self.size.saturating_mul(count(value));
+        if steps > MAX_STEPS {
+            return Err(String::from(
+                "there are too many values to compare them with the schema",
+            ));
+        }
+        Ok(steps)
     }
 }
 

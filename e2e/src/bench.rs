@@ -1,5 +1,5 @@
-//! The figures: runs every benchmark and writes what came of it to `docs/evidence/bench.md`; and has the gateway measured, which writes a
-//! page of its own.
+//! The figures: runs every benchmark and writes what came of it to `docs/evidence/bench.md`; and has the gateway and the operator measured,
+//! which write pages of their own.
 
 use std::{
     fmt::Write as _,
@@ -18,8 +18,8 @@ use crate::cluster::{Layout, StateError, remove_dir};
 /// Of the workspace, as each crate of its own would be built with other features. A crate's library is no benchmark.
 const COMMAND: [&str; 6] = ["cargo", "bench", "--workspace", "--locked", "--bench", "*"];
 const PAGE: &str = "docs/evidence/bench.md";
-/// What the gateway is measured with is built as benchmarks are.
-const BUILD: [&str; 10] = [
+/// What the gateway and the operator are measured with is built as benchmarks are.
+const BUILD: [&str; 12] = [
     "cargo",
     "build",
     "--profile",
@@ -30,6 +30,8 @@ const BUILD: [&str; 10] = [
     "kite-e2e",
     "--bin",
     "kite-gateway",
+    "--bin",
+    "kite-operator",
 ];
 
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +58,7 @@ pub enum BenchError {
 #[derive(Args, Clone, Debug)]
 pub struct Selection {
     /// Take these only
-    #[arg(long, value_delimiter = ',', default_value = "criterion,gateway")]
+    #[arg(long, value_delimiter = ',', default_value = "criterion,gateway,operator")]
     only: Vec<Kind>,
 }
 
@@ -67,6 +69,8 @@ enum Kind {
     Criterion,
     /// The gateway's program beside nginx
     Gateway,
+    /// The operator's program with many plugins
+    Operator,
 }
 
 /// When, where and how the figures came about.
@@ -143,28 +147,32 @@ pub fn run(layout: &Layout, selection: &Selection) -> Result<ExitCode, BenchErro
     if wants(Kind::Criterion) {
         criterion(layout, &root)?;
     }
-    if wants(Kind::Gateway) && !gateway(layout, &root)? {
-        return Ok(ExitCode::FAILURE);
+    let mut all_kept = true;
+    for (kind, measurement, program) in [
+        (Kind::Gateway, "load", "kite-gateway"),
+        (Kind::Operator, "fleet", "kite-operator"),
+    ] {
+        all_kept &= !wants(kind) || measured(layout, &root, measurement, program)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if all_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Has the gateway measured by programs that are built for it. Whether every bound was kept.
-fn gateway(layout: &Layout, root: &Path) -> Result<bool, BenchError> {
+/// Has one of our programs measured, by programs that are built for it. Whether every bound was kept.
+fn measured(layout: &Layout, root: &Path, measurement: &str, program: &str) -> Result<bool, BenchError> {
     let status = |command: &mut Command, program| {
         let status = command.current_dir(root).status();
         status.map_err(|source| BenchError::Run { program, source })
     };
-    let [program, arguments @ ..] = BUILD;
-    if !status(Command::new(program).args(arguments), program)?.success() {
+    let [cargo, arguments @ ..] = BUILD;
+    if !status(Command::new(cargo).args(arguments), cargo)?.success() {
         return Err(BenchError::Cargo);
     }
     // Beside the folder of this program, which is that of its profile.
     let built = layout.program().ancestors().nth(2).unwrap_or(root).join("release");
     let mut measure = Command::new(built.join("kite-e2e"));
     measure
-        .args(["load", "--write", "--gateway"])
-        .arg(built.join("kite-gateway"));
+        .args([measurement, "--write", "--program"])
+        .arg(built.join(program));
     Ok(status(&mut measure, "kite-e2e")?.success())
 }
 

@@ -27,4 +27,6 @@ pub use layout::{Layout, LayoutError};
 pub use node::{NodeArgs, NodeError, supervise};
 pub use progress::Progress;
 pub(crate) use state::{Lock, StateError, remove_dir, write_whole};
-pub use up::{ClusterError, Running, buf, crane, down, ensure_up, exists, h2spec, registry, skopeo, status, tools};
+pub use up::{
+    ClusterError, Running, buf, crane, down, ensure_up, exists, h2spec, judge, kwok, registry, skopeo, status, tools,
+};

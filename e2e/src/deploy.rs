@@ -2,7 +2,7 @@
 
 mod chart;
 mod door;
-mod images;
+pub mod images;
 mod plugin;
 
 use std::{io, path::PathBuf, process::Command};
@@ -77,15 +77,20 @@ impl From<crate::target::TargetError> for DeployError {
 pub async fn everything(target: &Target, layout: &Layout, progress: &Progress) -> Result<(), DeployError> {
     let _lock = Lock::take(&layout.deploy_lock(), progress).map_err(DeployError::Lock)?;
     let images = images::push(target, progress).await?;
-    chart::install(target, &images, progress)?;
+    chart::install(target, &images, &[], progress)?;
     plugin::hello(target, progress).await
 }
 
-/// The chart alone, with images that were pushed before: what puts back an uninstalled release.
-pub async fn chart_only(target: &Target, layout: &Layout, progress: &Progress) -> Result<(), DeployError> {
+/// The chart alone, with images that were pushed before, and with these values beside: what puts back an uninstalled release.
+pub async fn chart_only(
+    target: &Target,
+    layout: &Layout,
+    progress: &Progress,
+    values: &[String],
+) -> Result<(), DeployError> {
     let _lock = Lock::take(&layout.deploy_lock(), progress).map_err(DeployError::Lock)?;
     let images = images::push(target, progress).await?;
-    chart::install(target, &images, progress)
+    chart::install(target, &images, values, progress)
 }
 
 /// Uninstalls the release, and waits until what it made is gone.

@@ -1,13 +1,17 @@
 //! The local cluster, what is deployed on it, and what the end-to-end tests share.
 
+pub mod audit;
 pub mod bench;
 pub mod cluster;
 pub mod deploy;
 mod explain;
+pub mod fleet;
 pub mod lengths;
 pub mod load;
+mod process;
 pub mod stages;
 pub mod target;
 pub mod testing;
+mod unshared;
 
 pub use explain::explain;

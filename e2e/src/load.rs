@@ -7,7 +7,6 @@ mod memory;
 mod others;
 mod page;
 mod part;
-mod process;
 mod scene;
 mod side;
 mod spread;
@@ -15,9 +14,9 @@ mod task;
 mod throughput;
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::ExitCode,
     time::Duration,
 };
 
@@ -32,18 +31,15 @@ use self::{
     generator::Generator,
     others::Amount,
     page::Measured,
-    scene::{HOST, NETWORK, Plan, Scene},
+    scene::{Plan, Scene},
     throughput::Rounds,
 };
 use crate::{
     bench::Circumstances,
     cluster::{self, Layout, Progress},
+    unshared,
 };
 
-/// Set for the process that is in the network of a measurement already.
-const INSIDE: &str = "KITE_LOAD_INSIDE";
-/// Has a program open as many files as it may at all: a gateway with 10,000 callers needs more than a shell gives.
-const FILES: &str = r#"ulimit -n "$(ulimit -Hn)" && exec "$@""#;
 /// By how much bounds of times are stretched where little is measured: a build that is not optimised, on a machine that may be busy,
 /// says nothing of times.
 const PATIENCE: f64 = f64::INFINITY;
@@ -55,7 +51,7 @@ const READERS_PAGE: &str = "docs/performance.md";
 pub struct Measurement {
     /// The gateway's program
     #[arg(long)]
-    gateway: PathBuf,
+    program: PathBuf,
     /// Measure these only
     #[arg(long, value_delimiter = ',', default_value = "throughput,transfers,streams,others")]
     only: Vec<Subject>,
@@ -129,19 +125,13 @@ impl Size {
 
 /// Measures, in a network of its own, and writes the page.
 pub fn run(layout: &Layout, measurement: &Measurement, runtime: &Runtime) -> Result<ExitCode, LoadError> {
-    if env::var_os(INSIDE).is_none() {
-        return outside(layout);
-    }
     let programs = cluster::load_tools(layout)?;
-    for setting in [
-        &["link", "set", "lo", "up"][..],
-        &["route", "add", "local", NETWORK, "dev", "lo"],
-        // The API server wants an address to be reached at by others, and looks for it where the default route leads.
-        &["addr", "add", HOST, "dev", "lo"],
-        &["route", "add", "default", "dev", "lo"],
-    ] {
-        Generator::ip(&programs, setting)?;
+    if !unshared::is_inside() {
+        // What has to be fetched is fetched before.
+        cluster::tools(layout)?;
+        return Ok(unshared::again_inside(layout.program())?);
     }
+    unshared::network(&programs)?;
     let measured = runtime.block_on(inside(layout, &programs, measurement))?;
     let tables = measured.tables();
     let broken = measured.broken(if measurement.small { PATIENCE } else { 1.0 });
@@ -159,40 +149,13 @@ pub fn run(layout: &Layout, measurement: &Measurement, runtime: &Runtime) -> Res
     })
 }
 
-/// Runs this program again with a network and processes of its own, which end with it. What has to be fetched is fetched before.
-fn outside(layout: &Layout) -> Result<ExitCode, LoadError> {
-    cluster::load_tools(layout)?;
-    cluster::tools(layout)?;
-    let mut command = Command::new("unshare");
-    command
-        .args([
-            "--net",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child=KILL",
-            "--mount-proc",
-            "--",
-        ])
-        .args(["sh", "-c", FILES, "sh"])
-        .arg(layout.program())
-        .args(env::args_os().skip(1))
-        .env(INSIDE, "1");
-    let status = command.status().map_err(LoadError::Unshare)?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
 async fn inside(layout: &Layout, programs: &cluster::Debian, measurement: &Measurement) -> Result<Measured, LoadError> {
     let progress = Progress::start();
     let size = if measurement.small { Size::SMALL } else { Size::WHOLE };
     let plan = Plan {
         layout,
         programs,
-        gateway: &measurement.gateway,
+        gateway: &measurement.program,
         flags: &measurement.flags,
         threads: measurement.threads,
         streamers: size.streamers,

@@ -10,7 +10,7 @@ use kite_e2e::{
     bench,
     cluster::{self, Layout, NodeArgs, Progress},
     deploy::{self, Exports},
-    explain, lengths, load, stages,
+    explain, fleet, lengths, load, stages,
     target::Target,
 };
 
@@ -37,6 +37,9 @@ enum Command {
     Release {
         #[arg(value_parser = ["install", "uninstall"])]
         action: String,
+        /// A value of the chart, beside those that name images, in helm's own words
+        #[arg(long = "set")]
+        values: Vec<String>,
     },
     /// Run the stages of the tests and count them
     Test(stages::Selection),
@@ -47,6 +50,11 @@ enum Command {
     /// Be a program behind the gateway that is measured
     #[command(subcommand, hide = true)]
     LoadPart(load::Part),
+    /// Measure an operator's program with many plugins
+    Fleet(fleet::Measurement),
+    /// Be all of these plugins
+    #[command(hide = true)]
+    FleetPart(fleet::Part),
     /// Check that no hand-written source file is longer than it may be
     Lengths,
     /// Run helm with the cluster's version of it
@@ -95,10 +103,10 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             let target = Target::running(&layout)?;
             out(&runtime.block_on(Exports::gather(&target))?.to_string());
         }
-        Command::Release { action } => {
+        Command::Release { action, values } => {
             let target = Target::running(&layout)?;
             match action.as_str() {
-                "install" => runtime.block_on(deploy::chart_only(&target, &layout, &progress))?,
+                "install" => runtime.block_on(deploy::chart_only(&target, &layout, &progress, &values))?,
                 _ => deploy::uninstall(&target, &progress)?,
             }
         }
@@ -106,6 +114,8 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Bench(selection) => return Ok(bench::run(&layout, &selection)?),
         Command::Load(measurement) => return Ok(load::run(&layout, &measurement, &runtime)?),
         Command::LoadPart(part) => runtime.block_on(part.run())?,
+        Command::Fleet(measurement) => return Ok(fleet::run(&layout, &measurement, &runtime)?),
+        Command::FleetPart(part) => runtime.block_on(part.run())?,
         Command::Lengths => return Ok(lengths::check()?),
         Command::Helm { arguments } => return pass(cluster::tools(&layout)?.helm().args(arguments)),
         Command::Buf { arguments } => return pass(process::Command::new(cluster::buf(&layout)?).args(arguments)),

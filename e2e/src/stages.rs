@@ -18,9 +18,15 @@ use crate::{
 /// Files of `e2e/tests` that may run beside one another.
 const SUITE: [&str; 6] = ["admit_*", "attack_*", "fault_*", "route_*", "tool_*", "image_*"];
 /// Files of `e2e/tests` that run alone, after the rest.
-const SERIAL: [&str; 6] = [
+const SERIAL: [&str; 11] = [
     // What the suite did is read before anything is taken away.
     "serial_roles",
+    // Nothing may happen to what is there.
+    "serial_fleet",
+    "serial_operator",
+    "serial_revisions",
+    "serial_workload",
+    "serial_certificates",
     "serial_stream",
     "serial_load",
     "serial_cluster",
@@ -269,7 +275,7 @@ mod tests {
     use super::*;
 
     /// Files that need no cluster, which cargo runs with the unit tests.
-    const WITHOUT_A_CLUSTER: [&str; 3] = ["chart", "http2", "package"];
+    const WITHOUT_A_CLUSTER: [&str; 4] = ["chart", "http2", "package", "verdicts"];
 
     #[test]
     fn no_file_of_tests_is_forgotten() {

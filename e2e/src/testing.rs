@@ -1,11 +1,15 @@
 //! What the end-to-end tests share: the way to the running cluster, users, plugins of a test's own, and their removal.
 
+pub mod faulty;
 mod gateway;
+pub mod judge;
+pub mod load;
 mod scope;
+pub mod versions;
 mod wait;
 pub mod world;
 
-pub use gateway::{Answer, Gateway, send};
+pub use gateway::{Answer, Gateway, Http, send};
 pub use scope::{LABEL, Scope, scope};
 pub use wait::{SOON, START, eventually};
 

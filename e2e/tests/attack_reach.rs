@@ -43,7 +43,8 @@ async fn controller() -> Client {
 #[tokio::test]
 async fn the_operator_tells_that_the_policies_are_in_force() {
     scope("in-force", async |scope| {
-        says(&scope, "readyz", "ok\nboundary: the policies are installed and bound\n").await;
+        says(&scope, "readyz", "ok\nlease: ").await;
+        says(&scope, "readyz", "\nboundary: the policies are installed and bound\n").await;
         says(&scope, "metrics", "kite_operator_boundary_faults 0\n").await;
         says(&scope, "metrics", "kite_operator_boundary_known 1\n").await;
     })

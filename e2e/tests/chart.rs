@@ -176,6 +176,56 @@ fn each_value_has_its_effect() {
 }
 
 #[test]
+fn each_value_about_replicas_certificates_and_traces_of_the_operator_has_its_effect() {
+    let rendered = render(&[
+        "--namespace=default",
+        "--set=operator.replicas=4,operator.traces.percent=44,operator.traces.caSecret=operator-otlp-ca",
+        "--set=operator.traces.endpoint=https://collector.operator:4317",
+        "--set=operator.identity.certificateMinutes=525600,operator.identity.caHours=87600",
+        "--set=operator.identity.caSpreadSeconds=31,operator.identity.servingCaNoticeHours=0",
+    ])
+    .unwrap();
+    for part in [
+        "replicas: 4",
+        "--otlp-endpoint=https://collector.operator:4317",
+        "--trace-percent=44",
+        "--otlp-ca=/etc/kite/otlp/ca.crt",
+        "secretName: operator-otlp-ca",
+        "--certificate-minutes=525600",
+        "--ca-hours=87600",
+        "--ca-spread-seconds=31",
+        "--serving-ca-notice-hours=0",
+    ] {
+        assert!(rendered.contains(part), "no {part:?}");
+    }
+}
+
+#[test]
+fn each_value_about_the_pods_of_plugins_has_its_effect() {
+    let rendered = render(&[
+        "--namespace=default",
+        r"--set=plugins.registryMirrors.docker\.io=mirror.example/hub,plugins.registryMirrors.*=other.example",
+        "--set=plugins.imagePullSecrets[0].name=hub",
+        "--set=plugins.extraCABundle.configMap=corporate-ca",
+    ])
+    .unwrap();
+    for part in [
+        "\"--registry-mirror=docker.io=mirror.example/hub\"",
+        "\"--registry-mirror=*=other.example\"",
+        "--plugin-pull-secret=hub",
+        "--plugin-ca-config-map=corporate-ca",
+    ] {
+        assert!(rendered.contains(part), "no {part:?}");
+    }
+    let secret = render(&["--namespace=default", "--set=plugins.extraCABundle.secret=corporate-ca"]).unwrap();
+    assert!(secret.contains("--plugin-ca-secret=corporate-ca"));
+    let plain = render(&["--namespace=default"]).unwrap();
+    for part in ["--registry-mirror", "--plugin-pull-secret", "--plugin-ca"] {
+        assert!(!plain.contains(part), "{part:?} unasked");
+    }
+}
+
+#[test]
 fn each_value_about_callers_has_its_effect() {
     let rendered = render(&[
         "--namespace=default",
@@ -219,6 +269,7 @@ fn what_cannot_work_is_refused_with_what_to_do() {
             "must differ",
         ),
         (&["--namespace=default", "--set=gateway.replicas=0"], "replicas"),
+        (&["--namespace=default", "--set=operator.replicas=0"], "replicas"),
         (
             &[
                 "--namespace=default",
@@ -247,6 +298,10 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         (&["--namespace=default", "--set=gateway.basePath=/a/"], "basePath"),
         (&["--namespace=default", "--set=gateway.threads=65"], "threads"),
         (&["--namespace=default", "--set=operator.image.digest=latest"], "digest"),
+        (
+            &["--namespace=default", "--set=operator.identity.certificateMinutes=9"],
+            "certificateMinutes",
+        ),
         (&["--namespace=default", "--set=gatway.replicas=3"], "gatway"),
         (
             &["--namespace=default", "--set=gateway.traces.endpoint=collector:4317"],
@@ -259,5 +314,17 @@ fn what_cannot_work_is_refused_with_what_to_do() {
     ] {
         let refused = render(arguments).unwrap_err();
         assert!(refused.contains(word), "{arguments:?}: {refused}");
+    }
+}
+
+#[test]
+fn what_cannot_work_about_the_pods_of_plugins_is_refused() {
+    let both = "--set=plugins.extraCABundle.secret=a,plugins.extraCABundle.configMap=b";
+    for (value, word) in [
+        (both, "not from both"),
+        ("--set=plugins.registryMirrors.a=b=c", "registryMirrors"),
+    ] {
+        let refused = render(&["--namespace=default", value]).unwrap_err();
+        assert!(refused.contains(word), "{value}: {refused}");
     }
 }

@@ -7,9 +7,11 @@ use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::{Pod, Secret, Service, ServiceAccount},
     discovery::v1::EndpointSlice,
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
-use kite_api::labels::PLUGIN;
+use kite_api::{KitePluginSpec, labels::PLUGIN};
 use kite_e2e::testing::{Scope, eventually, scope};
 use kube::{
     Api, Resource, ResourceExt,
@@ -43,6 +45,8 @@ async fn made_for(scope: &Scope, plugin: &str) -> Vec<String> {
         of_kind::<ReplicaSet>(scope, plugin).await,
         of_kind::<Pod>(scope, plugin).await,
         of_kind::<EndpointSlice>(scope, plugin).await,
+        of_kind::<NetworkPolicy>(scope, plugin).await,
+        of_kind::<PodDisruptionBudget>(scope, plugin).await,
         of_kind::<Role>(scope, plugin).await,
         of_kind::<RoleBinding>(scope, plugin).await,
         of_kind::<ClusterRole>(scope, plugin).await,
@@ -59,10 +63,15 @@ async fn all_that_was_made_for_a_plugin_goes_with_it() {
             json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"], "namespaces": namespaces})
         };
         let grant = json!([rule(&["*"]), rule(&[&namespace])]);
-        let plugin = scope.loaded_plugin("", |spec| spec.permissions = serde_json::from_value(grant).unwrap()).await;
+        let several = |spec: &mut KitePluginSpec| {
+            spec.permissions = serde_json::from_value(grant).unwrap();
+            spec.replicas = Some(2);
+        };
+        let plugin = scope.loaded_plugin("", several).await;
         let made = made_for(&scope, &plugin).await;
         for kind in [
-            "ServiceAccount", "Secret", "Service", "Deployment", "ReplicaSet", "Pod", "EndpointSlice", "Role", "RoleBinding",
+            "ServiceAccount", "Secret", "Service", "Deployment", "ReplicaSet", "Pod", "EndpointSlice", "NetworkPolicy",
+            "PodDisruptionBudget", "Role", "RoleBinding",
             "ClusterRole", "ClusterRoleBinding",
         ] {
             assert!(made.iter().any(|object| object.starts_with(&format!("{kind} "))), "no {kind} in {made:?}");

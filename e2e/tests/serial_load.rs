@@ -21,7 +21,7 @@ fn measured(only: &str, rounds: &str) -> String {
             rounds,
             "--seconds",
             "2",
-            "--gateway",
+            "--program",
         ])
         .arg(e2e.with_file_name("kite-gateway"))
         .output()

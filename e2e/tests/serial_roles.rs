@@ -17,12 +17,16 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         core::v1::{Secret, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
         rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
     jiff::Timestamp,
 };
-use kite_api::Phase;
+use kite_api::{
+    Phase,
+    identity::{OLD_CERTIFICATE_KEY, SERVERS_CA_SECRET},
+};
 use kite_e2e::{
     cluster::{self, Layout},
     target::Target,
@@ -36,7 +40,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 /// Group, resource and verb of what is used in ways that no request shows, and how it is used.
-const UNSEEN: [(&str, &str, &str, &str); 6] = [
+const UNSEEN: [(&str, &str, &str, &str); 7] = [
     (
         "kite.dev",
         "kiteplugins/finalizers",
@@ -63,6 +67,7 @@ const UNSEEN: [(&str, &str, &str, &str); 6] = [
         "delete",
         "asked by the API server where a plugin becomes the owner of a Service that is there, as the local cluster's does",
     ),
+    ("networking.k8s.io", "networkpolicies", "delete", "as for Services"),
 ];
 
 /// A right of an account of the system.
@@ -302,14 +307,17 @@ where
 }
 
 /// What happens seldom, and in no other test: a plugin finds an account and a Service that are nobody's, and a Secret that cannot
-/// become its certificate's. And it loses a grant of every kind.
+/// become its certificate's. And it loses a grant of every kind. A CA's Secret holds something that is no CA.
 async fn happen(scope: &Scope) {
     let made = format!("kite-plugin-{}", scope.name);
     let account: ServiceAccount = leave(scope, &made, json!({})).await;
     leave::<Secret>(scope, &format!("{made}-tls"), json!({"type": "Opaque"})).await;
     let services: Api<Service> = Api::namespaced(scope.client.clone(), PLUGINS);
-    let spec = services.get("kite-plugin-hello-1").await.unwrap().spec.unwrap();
+    let hello = scope.plugins().get("hello").await.unwrap().status.unwrap();
+    let serving = format!("kite-plugin-hello-{}", hello.active_revision.unwrap());
+    let spec = services.get(&serving).await.unwrap().spec.unwrap();
     leave::<Service>(scope, &format!("{made}-1"), json!({"spec": spec})).await;
+    leave::<NetworkPolicy>(scope, &made, json!({"spec": {"podSelector": {}}})).await;
 
     let namespace = scope.namespace("-ns").await;
     let rule = |namespace: &str| json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"], "namespaces": [namespace]});
@@ -321,6 +329,22 @@ async fn happen(scope: &Scope) {
     scope.wait_for_phase(&plugin, Phase::Loaded).await;
     let accounts: Api<ServiceAccount> = Api::namespaced(scope.client.clone(), PLUGINS);
     assert_ne!(accounts.get(&made).await.unwrap().uid(), account.uid());
+
+    let secrets: Api<Secret> = Api::namespaced(scope.client.clone(), SYSTEM);
+    let garbage = Patch::Merge(json!({"stringData": {OLD_CERTIFICATE_KEY: "garbage"}}));
+    secrets
+        .patch(SERVERS_CA_SECRET, &PatchParams::default(), &garbage)
+        .await
+        .unwrap();
+    eventually("what is no CA is taken out", SOON, async || {
+        let data = secrets.get(SERVERS_CA_SECRET).await.unwrap().data.unwrap_or_default();
+        if data.contains_key(OLD_CERTIFICATE_KEY) {
+            Err(format!("{:?}", data.keys()))
+        } else {
+            Ok(())
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

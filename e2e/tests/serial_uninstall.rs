@@ -11,6 +11,7 @@ use std::{process::Command, time::Duration};
 
 use k8s_openapi::{
     api::{
+        apps::v1::Deployment,
         core::v1::Namespace,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     },
@@ -18,7 +19,9 @@ use k8s_openapi::{
 };
 use kite_api::{KitePlugin, labels::PLUGIN};
 use kite_e2e::{
+    cluster::Layout,
     deploy::binary,
+    target::Target,
     testing::{PLUGINS, SYSTEM, Scope, eventually, scope},
 };
 use kube::{
@@ -80,6 +83,55 @@ where
     });
     ours.map(|object| format!("{} {}", K::kind(&()), object.name_any()))
         .collect()
+}
+
+/// `kubectl` on the cluster of the tests, to its end; what it said if it failed.
+fn kubectl(arguments: &[&str]) {
+    let output = Target::running(&Layout::from_env().unwrap())
+        .unwrap()
+        .kubectl()
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+}
+
+#[tokio::test]
+async fn definition_and_namespaces_go_while_the_operator_runs_and_the_chart_last() {
+    scope("reversed", async |scope| {
+        let _restore = Restore;
+        scope.loaded_plugin("", |_| {}).await;
+        let wait = format!("--timeout={}s", LIMIT.as_secs());
+        // Each returns when what it deletes is gone.
+        kubectl(&["delete", "crd", "kiteplugins.kite.dev", &wait]);
+        eventually("all that was made for plugins is gone", LIMIT, async || {
+            let deployments: Api<Deployment> = Api::namespaced(scope.client.clone(), PLUGINS);
+            let left = deployments
+                .list(&ListParams::default().labels(PLUGIN))
+                .await
+                .unwrap()
+                .items;
+            if left.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{} Deployments", left.len()))
+            }
+        })
+        .await;
+        kubectl(&["delete", "namespace", PLUGINS, &wait]);
+        kubectl(&["delete", "namespace", SYSTEM, &wait]);
+        e2e(&["release", "uninstall"]);
+        let left = [
+            ours::<ClusterRole>(&scope).await,
+            ours::<ClusterRoleBinding>(&scope).await,
+            ours::<Role>(&scope).await,
+            ours::<RoleBinding>(&scope).await,
+            ours::<Namespace>(&scope).await,
+        ];
+        assert_eq!(left.concat(), Vec::<String>::new());
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -258,12 +258,12 @@ pub(crate) fn tool(data: &[u8]) {
             arguments: Bytes::from_static(b"{}"),
             origin: from.origin(),
             deadline: Instant::now() + LONG,
-            events: false,
         };
         let connected = Says::of(*code, messages).connected().await;
-        let Ok(answer) = call.on(connected).await else {
+        let Ok(running) = call.on(connected).await else {
             return;
         };
+        let Ok(answer) = running.result().await else { return };
         let body = answer
             .into_body()
             .collect()

@@ -39,7 +39,7 @@ pub(crate) fn describe(data: &[u8]) {
         pod: String::from("a"),
         result: Ok(Arc::new(Answer::of(&PLUGIN.name, response))),
     };
-    match judge::judge(&PLUGIN, &[answer]) {
+    match judge::judge(&PLUGIN.name, &PLUGIN.version, &[answer]) {
         Verdict::Described { tools, unanswered, .. } => {
             assert_eq!(
                 (name.as_str(), version.as_str(), protocol),

@@ -5,8 +5,9 @@
 mod judge;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fmt::{Debug, Write as _},
+    future::ready,
     hash::Hash,
     mem,
     pin::pin,
@@ -30,15 +31,15 @@ use kube::{
     runtime::{
         WatchStreamExt,
         reflector::{self, Store},
-        watcher::{self, watcher},
+        watcher::{self, Event, watcher},
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::time::MissedTickBehavior;
+use tokio::{sync::watch::Receiver, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Namespaces,
+    Options,
     controller::events::{self, Notice},
     first_of,
     health::Health,
@@ -87,7 +88,7 @@ impl Boundary {
     }
 }
 
-/// What is watched.
+/// What is watched: the boundary's own policies and bindings, and the bindings that give others more than they should.
 struct Stores {
     policies: Store<ValidatingAdmissionPolicy>,
     policy_bindings: Store<ValidatingAdmissionPolicyBinding>,
@@ -102,25 +103,18 @@ struct Reaching {
     note: String,
 }
 
-/// Finds out until `stop`.
-pub async fn watch(client: &Client, namespaces: &Namespaces, health: &Health, stop: &CancellationToken) {
-    let (policies, policy_events) = stored(Api::all(client.clone()));
-    let (policy_bindings, policy_binding_events) = stored(Api::all(client.clone()));
-    let (bindings, binding_events) = stored(Api::namespaced(client.clone(), &namespaces.plugins));
-    let (cluster_bindings, cluster_binding_events) = stored(Api::all(client.clone()));
-    let stores = Stores {
-        policies,
-        policy_bindings,
-        bindings,
-        cluster_bindings,
-    };
-    let streams = [
-        policy_events,
-        policy_binding_events,
-        binding_events,
-        cluster_binding_events,
-    ];
+/// Finds out until `stop`. What there is to tell on objects is told by the client in `acts`, while there is one: by the one replica
+/// that leads.
+pub async fn watch(
+    client: &Client,
+    options: &Options,
+    health: &Health,
+    mut acts: Receiver<Option<Client>>,
+    stop: &CancellationToken,
+) {
+    let namespaces = &options.namespaces;
     let wanted = boundary::policies(namespaces.places());
+    let (stores, streams) = stores(client, options, &wanted);
     let mut events = pin!(stream::select_all(streams).take_until(stop.cancelled()));
     let mut looks = tokio::time::interval(EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -137,6 +131,8 @@ pub async fn watch(client: &Client, namespaces: &Namespaces, health: &Health, st
             },
             // A watch that hears nothing may be one that is not answered any more.
             _ = looks.tick() => can_be_read(client).await,
+            // What only the replica that leads tells is told when it comes to lead.
+            Ok(()) = acts.changed() => can_be_read(client).await,
         };
         // What has come meanwhile is looked at together.
         while let Some(Some(_)) = events.next().now_or_never() {}
@@ -149,8 +145,9 @@ pub async fn watch(client: &Client, namespaces: &Namespaces, health: &Health, st
         health
             .metrics
             .boundary(known.faults.as_ref().map(Vec::len), known.bindings);
-        if known.faults.is_some() {
-            tell(client, &mut told, reaching).await;
+        let writer = acts.borrow().clone().filter(|_| known.faults.is_some());
+        if let Some(writer) = writer {
+            tell(&writer, &mut told, reaching).await;
         }
         let before = mem::replace(&mut *health.boundary.lock(), known.clone());
         if before != known {
@@ -178,21 +175,69 @@ async fn can_be_read(client: &Client) -> bool {
     }
 }
 
-/// The objects of a kind as they are, and a stream that moves when they change. What is written there by managers is
-/// not kept.
-fn stored<K>(api: Api<K>) -> (Store<K>, stream::BoxStream<'static, Result<(), watcher::Error>>)
+/// A stream that moves when what is watched changes.
+type Changes = stream::BoxStream<'static, Result<(), watcher::Error>>;
+
+/// All that is watched, of which only what matters is kept: a cluster has any number of bindings and policies of others.
+fn stores(client: &Client, options: &Options, wanted: &[Bound]) -> (Stores, [Changes; 4]) {
+    let names: HashSet<String> = wanted.iter().map(|(policy, _)| policy.name_any()).collect();
+    let of_the_boundary = |names: HashSet<String>| move |name: String| names.contains(&name);
+    let is_ours = of_the_boundary(names.clone());
+    let (policies, policy_changes) = stored(
+        Api::all(client.clone()),
+        options,
+        move |it: &ValidatingAdmissionPolicy| is_ours(it.name_any()),
+    );
+    let is_ours = of_the_boundary(names);
+    let keep = move |it: &ValidatingAdmissionPolicyBinding| is_ours(it.name_any());
+    let (policy_bindings, policy_binding_changes) = stored(Api::all(client.clone()), options, keep);
+    let namespaces = options.namespaces.clone();
+    let here = Api::namespaced(client.clone(), &namespaces.plugins);
+    let keep = move |it: &RoleBinding| judge::reaches(it, namespaces.places());
+    let (bindings, binding_changes) = stored(here, options, keep);
+    let (cluster_bindings, cluster_binding_changes) =
+        stored(Api::all(client.clone()), options, judge::reaches_everywhere);
+    let stores = Stores {
+        policies,
+        policy_bindings,
+        bindings,
+        cluster_bindings,
+    };
+    let changes = [
+        policy_changes,
+        policy_binding_changes,
+        binding_changes,
+        cluster_binding_changes,
+    ];
+    (stores, changes)
+}
+
+/// The objects of a kind that are to be kept, as they are, without what managers write there, and a stream that moves when they
+/// change.
+fn stored<K>(api: Api<K>, options: &Options, keep: impl Fn(&K) -> bool + Send + 'static) -> (Store<K>, Changes)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Clone + Eq + Hash + Default,
 {
     let (store, writer) = reflector::store();
-    let events = watcher(api, watcher::Config::default())
+    let events = watcher(api, options.watching())
         .default_backoff()
+        .try_filter_map(move |event| ready(Ok(only(event, &keep))))
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         .map_ok(drop)
         .boxed();
     (store, events)
+}
+
+/// The event as it would be if there were only objects that are to be kept.
+fn only<K>(event: Event<K>, keep: &impl Fn(&K) -> bool) -> Option<Event<K>> {
+    match event {
+        // It may have been one before.
+        Event::Apply(object) if !keep(&object) => Some(Event::Delete(object)),
+        Event::InitApply(object) if !keep(&object) => None,
+        event => Some(event),
+    }
 }
 
 /// What there is to know, once all of it was read.
@@ -220,7 +265,7 @@ fn look(stores: &Stores, wanted: &[Bound], places: Places<'_>) -> Option<(Known,
     );
     let plugins = places.plugins;
     let here = bindings.state();
-    let here = here.iter().filter(|binding| judge::reaches(binding, places)).map(|binding| Reaching {
+    let here = here.iter().map(|binding| Reaching {
         reference: binding.object_ref(&()),
         note: format!(
             "it binds {} {:?} in {plugins}, where only the ClusterRole view may be bound; by edit and admin its subjects act as any \
@@ -231,7 +276,6 @@ fn look(stores: &Stores, wanted: &[Bound], places: Places<'_>) -> Option<(Known,
     let everywhere = cluster_bindings.state();
     let everywhere = everywhere
         .iter()
-        .filter(|binding| judge::reaches_everywhere(binding))
         .map(|binding| Reaching {
             reference: binding.object_ref(&()),
             note: format!(
@@ -303,6 +347,18 @@ fn report(known: &Known) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_the_objects_of_others_none_is_kept() {
+        let keep = |number: &i32| *number > 0;
+        let is = |event: Option<Event<i32>>, what: &str| assert_eq!(format!("{event:?}"), what);
+        is(only(Event::InitApply(1), &keep), "Some(InitApply(1))");
+        is(only(Event::InitApply(-1), &keep), "None");
+        is(only(Event::Apply(1), &keep), "Some(Apply(1))");
+        is(only(Event::Apply(-1), &keep), "Some(Delete(-1))");
+        is(only(Event::Delete(-1), &keep), "Some(Delete(-1))");
+        is(only(Event::InitDone, &keep), "Some(InitDone)");
+    }
 
     #[test]
     fn the_text_tells_what_is_known() {

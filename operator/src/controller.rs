@@ -1,26 +1,37 @@
 //! The controller: what happens to a `KitePlugin`, in order.
 
+pub mod account;
 pub mod apply;
 pub mod build;
+mod carry_out;
+pub mod causes;
 pub mod describe;
 pub mod events;
 pub mod findings;
+pub mod fleet;
 pub mod gather;
 pub mod host;
 pub mod namespaces;
 pub mod object;
+pub mod observe;
+pub mod pair;
+pub mod plan;
+pub mod references;
 pub mod relations;
+pub mod revision;
 pub mod settings;
 pub mod status;
+pub mod unreadable;
 pub mod validate;
 pub mod watches;
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use futures::StreamExt;
+use futures::{StreamExt, TryFutureExt as _};
 use kite_api::{PluginName, dependencies::Standing, error_chain, host::unmet};
 use kube::{
     Client,
@@ -29,30 +40,43 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use tokio::task::JoinError;
+use strum::IntoStaticStr;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinError,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    apply::{Applied, ApplyError, ClearError, WithdrawError},
+    apply::{ApplyError, ClearError, WithdrawError},
     build::{Decisions, Installation},
+    carry_out::{carry_out, take_away},
     describe::Memory,
     events::Told,
     findings::{Around, Findings},
+    fleet::Fleet,
     gather::{GatherError, Surroundings},
     host::{HostError, Versions},
     namespaces::Places,
     object::Object,
+    pair::Pair,
     relations::Relations,
-    settings::Checked,
+    revision::Revision,
+    settings::{Checked, SettingsSecret},
     status::{Refusal, Situation, StatusError},
+    unreadable::Unreadable,
     validate::{CompatibleWith, ValidatedPlugin},
+    watches::Waker,
 };
 use crate::{
     Options,
     backoff::{Failures, Trouble},
     health::Health,
-    identity::{Identity, authority::AuthorityError},
+    identity::{Current, Identity, authority::AuthorityError, certificate::Certified},
+    leadership::Term,
     metrics::Metrics,
+    push::{Pushes, call::Caller, clusters, news::Settings},
+    traces::Traces,
 };
 
 /// A plugin is looked at this often though nothing has changed.
@@ -61,7 +85,8 @@ const RESYNC: Duration = Duration::from_mins(10);
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// Why a plugin could not be brought to where it should be. All are tried again.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, IntoStaticStr, thiserror::Error)]
+#[strum(serialize_all = "snake_case")]
 pub enum ReconcileError {
     #[error("failed to read what the decision needs")]
     Gather(#[source] GatherError),
@@ -75,6 +100,8 @@ pub enum ReconcileError {
     Withdraw(#[source] WithdrawError),
     #[error("failed to take the name over")]
     Clear(#[source] ClearError),
+    #[error("failed to delete what is not kept any longer")]
+    Forget(#[source] Box<kube::Error>),
     #[error("failed to apply the plugin's objects")]
     Apply(#[source] ApplyError),
     /// It takes a change to end it.
@@ -88,28 +115,37 @@ pub enum ReconcileError {
 pub struct Context {
     client: Client,
     options: Options,
-    identity: Arc<Identity>,
+    identity: Current,
     plugins: Store<Object>,
     relations: Arc<Relations>,
     versions: Versions,
     answers: Memory,
     failures: Failures,
     told: Told,
+    unreadable: Unreadable,
     checked: Checked,
+    pushes: Pushes,
     metrics: Metrics,
+    traces: Option<Traces>,
 }
 
-/// Watches and reconciles until `stop`.
+/// Watches, reconciles and tells plugins what they must know until `stop`, in this term.
 pub async fn run(
-    client: &Client,
+    (client, term): (&Client, &Term),
     options: &Options,
-    identity: Arc<Identity>,
+    identity: Current,
     health: &Health,
+    traces: Option<&Traces>,
     stop: &CancellationToken,
 ) {
     let relations = Arc::new(Relations::default());
-    let controller = watches::controller(client, &options.namespaces, &relations);
+    let (wake, woken) = mpsc::unbounded_channel();
+    let waker = Waker::new(wake, health.metrics.queue());
+    let controller = watches::controller(client, options, &relations, (&waker, woken));
+    let (told_clusters, clusters) = watch::channel(Arc::new(clusters::watch::home(options)));
+    let caller = Caller::new(identity.clone(), term.clone());
     let plugins = controller.store();
+    health.metrics.plugins_are_in(plugins.clone());
     let context = Arc::new(Context {
         client: client.clone(),
         options: options.clone(),
@@ -120,8 +156,11 @@ pub async fn run(
         answers: Memory::default(),
         failures: Failures::default(),
         told: Told::default(),
+        unreadable: Unreadable::default(),
         checked: Checked::default(),
+        pushes: Pushes::new(caller, clusters, waker, health.metrics.clone()),
         metrics: health.metrics.clone(),
+        traces: traces.cloned(),
     });
     let work = controller
         .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -132,14 +171,25 @@ pub async fn run(
             health.readiness.watch_is_synced();
         }
     };
-    tokio::join!(work, synced);
+    let clusters = async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = clusters::watch::keep(client, options, &health.metrics, &told_clusters) => {}
+        }
+    };
+    tokio::join!(work, synced, clusters);
+}
+
+/// Looks after one plugin, and keeps account of that.
+async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    context.forget_the_deleted();
+    Box::pin(account::keep(&object, &context, look_after(&object, &context))).await
 }
 
 /// Brings one plugin to where its object says, and tells if that failed.
-async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    context.forget_the_deleted();
-    let name = object::name(&object);
-    let error = match Box::pin(attempt(&object, &context)).await {
+async fn look_after(object: &Object, context: &Context) -> Result<Action, ReconcileError> {
+    let name = object::name(object);
+    let error = match Box::pin(attempt(object, context)).await {
         // Only now: a status that could not be written is a failure as well.
         Ok(action) => {
             context.failures.succeeded(name, Instant::now());
@@ -147,12 +197,12 @@ async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action,
         }
         Err(error) => error,
     };
-    let generation = object::generation(&object);
+    let generation = object::generation(object);
     let told = context
         .failures
         .failed(name, generation, error.trouble(), Instant::now());
     if let (Some(Trouble { message, .. }), Some(situation)) = (told, error.situation()) {
-        let told = tell(&object, &context, &situation(message)).await;
+        let told = tell(object, context, &situation(message)).await;
         if let Err(untold) = told {
             tracing::warn!(
                 plugin = name,
@@ -169,120 +219,93 @@ async fn attempt(object: &Object, context: &Context) -> Result<Action, Reconcile
     let namespaces = &context.options.namespaces;
     // 1. Is there anything to do, and can the object be understood?                                    pure
     let standing = context.standing(object);
-    if object::is_being_deleted(object) {
-        let standing = standing.unwrap_or_default();
-        tell(object, context, &Situation::Deleting { standing }).await?;
-        return Ok(Action::await_change());
-    }
-    let plugin = match validate::validate(object, namespaces.places()) {
+    let plugin = match understood(object, standing.as_ref(), context) {
         Ok(plugin) => plugin,
-        Err(error) => {
-            let message = error_chain(&error);
-            // What it grants is not known.
-            context.metrics.refused_permissions(object::name(object), 0);
-            tell(object, context, &Situation::Invalid { message }).await?;
+        Err(situation) => {
+            unreadable::tell(object, context, &situation).await?;
             return Ok(Action::await_change());
         }
     };
-    context
-        .metrics
-        .refused_permissions(object::name(object), plugin.refused.len());
     // The graph is a moment behind; nothing is started before it says whether that may be.
     let Some(standing) = standing else {
         return Ok(Action::requeue(MOMENT));
     };
     // 2. What is there already?                                                                        asks the cluster
-    let mut found = gather::gather(&context.client, namespaces, &plugin)
+    let found = Box::pin(gather::gather(&context.client, namespaces, &plugin)).await;
+    let mut found = found.map_err(ReconcileError::Gather)?;
+    // 3. What was told last, of the very object that is looked at: by an older one nothing is begun or ended.  asks the cluster
+    let recorded = status::recorded(object, &context.client)
         .await
-        .map_err(ReconcileError::Gather)?;
-    // 3. What should not run stops, and rights that are not granted any longer go, before anything new is there to use them
-    //    and whatever comes of the rest.                                                               asks the cluster
-    let stopped = take_away(&plugin, &mut found, context).await?;
-    // 4. For which namespaces was the grant given? That stands in the status before any Role does, so that one which is
+        .map_err(ReconcileError::Status)?;
+    let Some(recorded) = recorded.filter(|recorded| recorded.generation == Some(plugin.generation)) else {
+        return Ok(Action::requeue(MOMENT));
+    };
+    // 4. What should not run stops, and rights no longer granted go, before anything new could use them.    asks the cluster
+    take_away(&plugin, &mut found, context).await?;
+    // 5. For which namespaces was the grant given? That stands in the status before any Role does, so that one which is
     //    made again is known as another whenever this program ends.                                    pure, one patch
-    let Some(places) = places(object, &plugin, &found, context).await? else {
+    let Some(places) = namespaces::places(object, &plugin, &found, &recorded, context).await? else {
         return Ok(Action::await_change());
     };
-    // 5. What else is there to know, and what should be there?                                         asks for versions, pure
-    let mut findings = context.findings(&plugin, standing, places).await?;
-    let certificate = context
-        .identity
-        .plugin_certificate(&plugin.name, found.certificate(), SystemTime::now())
-        .map_err(ReconcileError::Issue)?;
+    // 6. Which revisions are there, and which should run?                                              pure
+    let fleet = Fleet::of(&plugin, &found, &recorded.status).map_err(ReconcileError::Gather)?;
+    // 7. What else is there to know, and what should be there?                                         asks for versions, pure
+    let (mut findings, settings) = context.findings(&plugin, &fleet, standing, places).await?;
+    context.pushes.settings(&plugin.name, &plugin.uid, settings);
+    let identity = context.identity.get();
+    let certificate = context.certificate(&identity, &plugin, &found)?;
+    let withheld = references::withheld(&found.references, &plugin.name, &namespaces.plugins);
+    let running = fleet.starts(
+        &plugin,
+        &found,
+        object::has_started(&recorded.status),
+        findings.may_start(),
+        withheld.is_none(),
+    );
     let decisions = Decisions {
         usable: &findings.places.usable,
-        waits: !findings.may_start(),
-        started: plugin.enabled && (found.runs(&plugin) || object::has_started(object)),
+        running: &running,
+        lingering: &fleet.plan.lingering,
+        new: fleet.new.as_ref(),
     };
-    let desired = build::build(&plugin, &found, decisions, certificate, context.installation());
-    findings.kept = desired.workload.kept.then(|| desired.workload.version.to_string());
-    // 6. A namespace that was made again has had its rights withdrawn with it, or loses them now; then all else, in one
-    //    order.                                                                                        asks the cluster
-    apply::withdraw(&context.client, &found.grants, &desired.rbac.grants())
-        .await
-        .map_err(ReconcileError::Withdraw)?;
-    let applied = match stopped {
-        Ok(()) => apply::apply(&context.client, &desired).await,
-        Err(error) => Err(error),
-    };
-    let applied = match applied {
+    let desired = build::build(&plugin, decisions, certificate, context.installation(&identity));
+    findings.kept = fleet::version_that_goes_on(&running);
+    findings.withheld = withheld.filter(|_| fleet::wanted_is_held(&running));
+    // 8. A namespace that was made again has had its rights withdrawn with it, or loses them now; a revision that is wanted no
+    //    longer stops before another is started; then all else, in one order, and last what is not kept.   asks the cluster
+    let applied = match carry_out(&plugin, &fleet, &mut found, &desired, context).await? {
         Ok(applied) => applied,
-        Err(error) => return Err(not_applied(error, &plugin, &found, findings, context).await?),
+        Err(error) => return Err(observe::refused(error, &plugin, &found, &fleet, findings, context).await?),
     };
-    // 7. What runs, and what does it say that it is?                                                   asks the cluster
-    let (situation, action) = observe(plugin, applied, &desired, findings, context).await?;
-    // 8. What is there to tell?                                                                        pure, one patch
+    let surplus = found.surplus_budgets(&desired.budgets);
+    let forgotten = apply::release(&context.client, &namespaces.plugins, surplus)
+        .and_then(|()| apply::forget(&context.client, &plugin, &namespaces.plugins, &fleet.forgotten));
+    forgotten.await.map_err(|error| ReconcileError::Forget(error.into()))?;
+    // 9. What runs, and what does it say that it is?                                                   asks the cluster
+    let (situation, action) = observe::observe(&plugin, applied, &desired, &fleet, findings, context).await?;
+    // 10. What is there to tell?                                                                       pure, one patch
     tell(object, context, &situation).await?;
     Ok(action)
 }
 
-/// Stops what should not run, and withdraws what the object does not grant. That something could not be stopped keeps no right
-/// from being withdrawn.
-async fn take_away(
-    plugin: &ValidatedPlugin,
-    found: &mut Surroundings,
-    context: &Context,
-) -> Result<Result<(), ApplyError>, ReconcileError> {
-    let stopped = if plugin.enabled {
-        Ok(())
-    } else {
-        apply::stop(&context.client, &mut found.deployment).await
-    };
-    let granted = build::rbac::granted(plugin, &context.options.namespaces.plugins);
-    apply::withdraw(&context.client, &found.grants, &granted)
-        .await
-        .map_err(ReconcileError::Withdraw)?;
-    found.grants.retain(|grant| granted.contains(grant));
-    if found.is_of_a_namesake(plugin) {
-        apply::clear(&context.client, plugin, &context.options.namespaces.plugins)
-            .await
-            .map_err(ReconcileError::Clear)?;
-        found.deployment = None;
-    }
-    Ok(stopped)
-}
-
-/// The namespaces of the grant, sorted and recorded. `None`: somebody else has just written the object, which wakes it again.
-async fn places(
+/// The plugin that the object declares, or what is to be told instead.
+fn understood(
     object: &Object,
-    plugin: &ValidatedPlugin,
-    found: &Surroundings,
+    standing: Option<&Standing>,
     context: &Context,
-) -> Result<Option<Places>, ReconcileError> {
-    let own = context.options.namespaces.plugins.as_str();
-    let sort = |before| namespaces::sort(plugin.grant.namespaces.keys(), &found.namespaces, before, own);
-    if plugin.grant.namespaces.keys().all(|name| name == own) {
-        return Ok(Some(sort(&[])));
+) -> Result<ValidatedPlugin, Box<Situation>> {
+    if object::is_being_deleted(object) {
+        let standing = standing.cloned().unwrap_or_default();
+        return Err(Box::new(Situation::Deleting { standing }));
     }
-    let recorded = status::recorded(object, &context.client)
-        .await
-        .map_err(ReconcileError::Status)?;
-    let Some(recorded) = recorded else { return Ok(None) };
-    let places = sort(&recorded.status.namespaces);
-    let stands = status::record(&context.client, object, &recorded, &places.record)
-        .await
-        .map_err(ReconcileError::Status)?;
-    Ok(stands.then_some(places))
+    let read = validate::validate(object, context.options.namespaces.places());
+    // Of one that is not understood it is not known what it grants.
+    let refused = read.as_ref().map_or(0, |plugin| plugin.refused.len());
+    context.metrics.refused_permissions(object::name(object), refused);
+    read.map_err(|error| {
+        let message = error_chain(&error);
+        Box::new(Situation::Invalid { message })
+    })
 }
 
 /// Writes the status that tells `situation`, and tells as events what has come of it.
@@ -305,70 +328,14 @@ async fn tell(object: &Object, context: &Context, situation: &Situation) -> Resu
     let relations = situation
         .standing()
         .map(|standing| events::relations(&recorded.status, &wanted, standing));
-    let notices = grant.into_iter().chain(refused).chain(relations.into_iter().flatten());
+    let took_over = events::took_over(&recorded.status, &wanted);
+    let notices = grant
+        .into_iter()
+        .chain(refused)
+        .chain(took_over)
+        .chain(relations.into_iter().flatten());
     events::publish(&context.client, object, notices).await;
     Ok(())
-}
-
-/// What it means that the objects could not be applied: a refusal is told together with what runs meanwhile.
-async fn not_applied(
-    error: ApplyError,
-    plugin: &ValidatedPlugin,
-    found: &Surroundings,
-    mut findings: Findings,
-    context: &Context,
-) -> Result<ReconcileError, ReconcileError> {
-    let Some(message) = error.refusal() else {
-        return Ok(ReconcileError::Apply(error));
-    };
-    findings.rights_refused = error.is_about_rights().then(|| message.clone());
-    let pods = gather::pods(&context.client, &context.options.namespaces.plugins, plugin)
-        .await
-        .map_err(ReconcileError::Gather)?;
-    let refusal = Refusal {
-        enabled: plugin.enabled,
-        version: plugin.version.to_string(),
-        deployment: found.deployment.clone(),
-        pods: object::of_template(pods, found.template().unwrap_or_default()),
-        findings,
-    };
-    Ok(ReconcileError::Refused(message, Box::new(refusal)))
-}
-
-/// Looks at the pods and asks those that are ready.
-async fn observe(
-    mut plugin: ValidatedPlugin,
-    applied: Applied,
-    desired: &build::Desired,
-    findings: Findings,
-    context: &Context,
-) -> Result<(Situation, Action), ReconcileError> {
-    // The pods are asked whether they are what they were made to be, which may be what the object wanted before.
-    plugin.version = desired.workload.version.clone();
-    let version = plugin.version.to_string();
-    if !plugin.enabled {
-        let situation = Situation::Disabled {
-            applied,
-            version,
-            findings,
-        };
-        return Ok((situation, Action::requeue(RESYNC)));
-    }
-    let pods = gather::pods(&context.client, &context.options.namespaces.plugins, &plugin)
-        .await
-        .map_err(ReconcileError::Gather)?;
-    let pods = object::of_template(pods, &desired.workload.template);
-    let (verdict, wait) = describe::describe(&plugin, &pods, &context.identity, &context.answers).await;
-    Ok((
-        Situation::Running {
-            applied,
-            pods,
-            verdict,
-            version,
-            findings,
-        },
-        Action::requeue(wait.unwrap_or(RESYNC)),
-    ))
 }
 
 /// Each plugin waits on its own, longer each time.
@@ -403,6 +370,7 @@ impl ReconcileError {
             | Self::Issue(_)
             | Self::Withdraw(_)
             | Self::Clear(_)
+            | Self::Forget(_)
             | Self::Apply(_) => None,
         };
         Some(move |message| match refusal {
@@ -419,13 +387,15 @@ impl Context {
         self.relations.standing(&name)
     }
 
-    /// What is known of a plugin that stands so to others and to its namespaces.
+    /// What is known of a plugin that stands so to others and to its namespaces, and the settings of its revisions, as far as they
+    /// can be settings.
     async fn findings(
         &self,
         plugin: &ValidatedPlugin,
+        fleet: &Fleet,
         standing: Standing,
         places: Places,
-    ) -> Result<Findings, ReconcileError> {
+    ) -> Result<(Findings, BTreeMap<i64, Option<Settings>>), ReconcileError> {
         let CompatibleWith { kite, kubernetes } = &plugin.compatible_with;
         let unmet = if kite.is_none() && kubernetes.is_none() {
             Vec::new()
@@ -433,21 +403,58 @@ impl Context {
             let host = self.versions.now(&self.client).await.map_err(ReconcileError::Host)?;
             unmet(kite.as_ref(), kubernetes.as_ref(), &host)
         };
-        let settings = self.checked.settings(plugin).await.map_err(ReconcileError::Settings)?;
+        let own = &self.options.namespaces.plugins;
+        let secret = SettingsSecret::read(&self.client, own, plugin)
+            .await
+            .map_err(ReconcileError::Gather)?;
+        let mut settings = BTreeMap::new();
+        let mut check = async |revision: &Revision| {
+            let checked = self.checked.settings(plugin, revision, &secret).await;
+            let checked = checked.map_err(ReconcileError::Settings)?;
+            // Of one that is disabled nobody is there to be told.
+            if plugin.enabled {
+                settings.insert(revision.number, checked.clone().ok());
+            }
+            Ok(checked.map(drop))
+        };
+        let Pair { lead, next } = fleet.running.as_ref();
         let around = Around {
             standing,
             unmet,
             places,
-            settings,
+            settings: check(lead).await?,
+            settings_of_next: match next {
+                Some(next) => check(next).await?,
+                None => Ok(()),
+            },
         };
-        Ok(Findings::of(plugin, around, &self.options.namespaces.plugins))
+        let mut findings = Findings::of(plugin, around, own);
+        if next.is_some() {
+            findings.lacking = lead.record.rights.withdrawn(&plugin.spec, own);
+        }
+        Ok((findings, settings))
     }
 
-    fn installation(&self) -> Installation<'_> {
+    /// The plugin's certificate: the one that it has, as long as that does.
+    fn certificate(
+        &self,
+        identity: &Identity,
+        plugin: &ValidatedPlugin,
+        found: &Surroundings,
+    ) -> Result<Certified, ReconcileError> {
+        let issued = identity.plugin_certificate(&plugin.name, found.certificate(), SystemTime::now());
+        let certificate = issued.map_err(ReconcileError::Issue)?;
+        self.metrics
+            .plugin_certificate(plugin.name.as_str(), certificate.not_after());
+        Ok(certificate)
+    }
+
+    fn installation<'a>(&'a self, identity: &'a Identity) -> Installation<'a> {
         Installation {
             namespaces: &self.options.namespaces,
-            identity: &self.identity,
+            identity,
             gateway_address: &self.options.gateway_address,
+            pod_defaults: &self.options.pod_defaults,
         }
     }
 
@@ -457,7 +464,9 @@ impl Context {
         self.failures.retain(exists);
         self.answers.retain(exists);
         self.told.retain(exists);
+        self.unreadable.retain(exists);
         self.checked.retain(exists);
+        self.pushes.retain(exists);
         self.metrics.retain(exists);
     }
 }
@@ -465,15 +474,8 @@ impl Context {
 /// Writes what went wrong to the log.
 fn report<Q: std::error::Error + 'static>(result: Result<(), ControllerError<ReconcileError, Q>>) {
     match result {
-        // A plugin that was deleted meanwhile is no error.
-        Ok(()) | Err(ControllerError::ObjectNotFound(_)) => {}
-        Err(ControllerError::ReconcilerFailed(error, object)) => {
-            tracing::warn!(
-                plugin = object.name,
-                error = error_chain(&error),
-                "a plugin is not where it should be"
-            );
-        }
+        // A plugin that was deleted meanwhile is no error, and a look that failed is in the log already, with its plugin.
+        Ok(()) | Err(ControllerError::ObjectNotFound(_) | ControllerError::ReconcilerFailed(..)) => {}
         Err(error @ (ControllerError::QueueError(_) | ControllerError::RunnerError(_))) => {
             tracing::warn!(error = error_chain(&error), "a watch was interrupted");
         }

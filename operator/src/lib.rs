@@ -6,9 +6,13 @@ pub mod controller;
 pub mod first_of;
 pub mod health;
 pub mod identity;
+pub mod leadership;
 pub mod metrics;
 pub mod options;
+pub mod pod_defaults;
+pub mod push;
 pub mod run;
 pub mod telemetry;
+pub mod traces;
 
 pub use options::{Namespaces, Options};

@@ -5,8 +5,11 @@ use std::{
     str::FromStr,
 };
 
-use kite_api::boundary::Places;
+use kite_api::{boundary::Places, name::ClusterName};
+use kube::runtime::watcher;
 use rustls::pki_types::DnsName;
+
+use crate::{identity::lives::Lives, pod_defaults::PodDefaults, traces::Collector};
 
 /// Runs what KitePlugin objects declare.
 #[derive(Clone, Debug, clap::Parser)]
@@ -35,6 +38,35 @@ pub struct Options {
         value_delimiter = ','
     )]
     pub gateway_names: Vec<HostName>,
+
+    /// What the home cluster is called, towards plugins
+    #[arg(long, env = "KITE_HOME_CLUSTER", default_value = "home", value_parser = ClusterName::parse)]
+    pub home_cluster: ClusterName,
+
+    /// What this replica is called in the Lease, followed by something that no other has: the pod's name
+    #[arg(long, env = "HOSTNAME", default_value = "kite-operator")]
+    pub replica_name: String,
+
+    /// For how many seconds a watch lasts before it is begun anew. What a watch whose connection has died silently would have told is
+    /// known after so long, and 15 seconds more at most
+    #[arg(long, env = "KITE_WATCH_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(5..=290))]
+    pub watch_seconds: u16,
+
+    #[command(flatten)]
+    pub lives: Lives,
+
+    #[command(flatten)]
+    pub pod_defaults: PodDefaults,
+
+    #[command(flatten)]
+    pub collector: Collector,
+}
+
+impl Options {
+    /// How everything is watched.
+    pub fn watching(&self) -> watcher::Config {
+        watcher::Config::default().timeout(self.watch_seconds.into())
+    }
 }
 
 /// What a certificate can name a host by.

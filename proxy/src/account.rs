@@ -2,6 +2,8 @@
 
 mod body;
 mod class;
+mod later;
+mod opened;
 
 use std::{
     net::IpAddr,
@@ -15,17 +17,21 @@ use std::{
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use jiff::Timestamp;
 use kite_api::{PluginName, ToolName, Verb};
+use tokio::sync::oneshot;
 
+use self::later::Ended;
 pub use self::{
     body::{End, Recorded},
     class::{Class, Doing},
+    later::Later,
+    opened::{Opened, Traffic},
 };
 use crate::{
     access_log::{AccessLog, Fields, Line},
     audit::{AuditError, Kind, Outcome, Record, Trail, milliseconds},
     metrics::{Code, Metrics, UnderWay},
     peer::Peer,
-    pipeline::{RequestBody, ResponseBody, authenticate::Caller, trace::Trace},
+    pipeline::{RequestBody, ResponseBody, authenticate::Caller, over::Over, trace::Trace},
     problem::bounded,
     request_id::RequestId,
     traces::{Said, Spanning, Traces},
@@ -64,10 +70,14 @@ pub struct Account {
     problem: Option<&'static str>,
     /// What was answered, and how long after the beginning.
     answered: Option<(StatusCode, Duration)>,
+    /// Where that is known only later.
+    ended: Option<Ended>,
     end: End,
     received: Option<Arc<AtomicU64>>,
     sent: u64,
     span: Option<Spanning>,
+    /// Who has the account once the connection is no longer one of HTTP.
+    heir: Option<oneshot::Sender<Opened>>,
 }
 
 /// What a plugin is asked to do.
@@ -111,10 +121,12 @@ impl Account {
             under_way: None,
             problem: None,
             answered: None,
+            ended: None,
             end: End::Cancelled,
             received,
             sent: 0,
             span,
+            heir: None,
         };
         (account, request)
     }
@@ -204,11 +216,33 @@ impl Account {
         Ok(())
     }
 
-    /// The answer, at whose end everything else is recorded.
-    pub fn close(mut self, response: Response<ResponseBody>) -> Response<Recorded> {
+    /// Has the operation recorded when it ends, which is after the head of the answer.
+    pub fn later(&mut self) -> Later {
+        let ended = Ended::default();
+        self.ended = Some(ended.clone());
+        let record = self.record();
+        Later::new(Arc::clone(&self.recorder), self.began, record, ended)
+    }
+
+    /// Who gets the account if the request becomes a WebSocket, at whose end everything else is recorded then.
+    pub fn opens(&mut self) -> oneshot::Receiver<Opened> {
+        let (heir, opened) = oneshot::channel();
+        self.heir = Some(heir);
+        opened
+    }
+
+    /// The answer, at whose end everything else is recorded. When it is `over`, that is its end.
+    pub fn close(mut self, response: Response<ResponseBody>, over: Option<Over>) -> Response<Recorded> {
         let head = self.answered.map_or_else(|| self.began.elapsed(), |(_, head)| head);
         self.answered = Some((response.status(), head));
-        Recorded::of(response, self)
+        match self.heir.take() {
+            Some(heir) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                // Fails if the caller is gone, which ends the account too.
+                let _ = heir.send(Opened::new(self, over));
+                Recorded::elsewhere(response)
+            }
+            _ => Recorded::of(response, self, over),
+        }
     }
 
     /// The record of the operation, once.
@@ -291,6 +325,13 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            let ended = ended.get();
+            // Nobody who did not hear of the end has an answer.
+            let head = self.answered.map_or_else(|| self.began.elapsed(), |(_, head)| head);
+            self.answered = ended.map(|(status, _)| (status, head));
+            self.problem = ended.and_then(|(_, problem)| problem);
+        }
         // Nobody waited for the answer.
         if let Some(record) = self.record() {
             self.recorder.trail.note(record);

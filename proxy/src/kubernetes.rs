@@ -3,6 +3,7 @@
 mod authenticator;
 mod authorizer;
 mod directory;
+mod revisions;
 mod sessions;
 
 use std::time::Duration;

@@ -3,6 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
+
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Seconds since 1970 in UTC, without leap seconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -36,6 +39,17 @@ impl Moment {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
 
+    /// When it has come. A clock that is set is noticed within a minute.
+    pub async fn come(self) {
+        loop {
+            let left = self.since(Self::now());
+            if left.is_zero() {
+                return;
+            }
+            sleep(left.min(MINUTE)).await;
+        }
+    }
+
     /// As RFC 3339 writes it, if it lies within the years that it has.
     pub fn text(self) -> Option<String> {
         let seconds = i64::try_from(self.0).ok()?;
@@ -58,5 +72,13 @@ mod tests {
         assert_eq!(Moment::NEVER.after(Duration::from_secs(1)), Moment::NEVER);
         assert_eq!(moment.text().unwrap(), "2023-11-14T22:13:20Z");
         assert_eq!(Moment::NEVER.text(), None);
+    }
+
+    #[tokio::test]
+    async fn a_moment_comes_and_not_before() {
+        let soon = Moment::now().after(Duration::from_secs(1));
+        tokio::time::timeout(MINUTE, soon.come()).await.unwrap();
+        assert!(Moment::now() >= soon);
+        Moment::of(0).come().await;
     }
 }

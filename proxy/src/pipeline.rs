@@ -1,17 +1,21 @@
 //! The way of a request through the gateway: the one place that has the whole order of checks.
 
 pub mod arrival;
+mod attempt;
 pub mod authenticate;
 pub mod authorize;
 pub mod cluster;
 pub mod forward;
 pub mod headers;
+mod held;
 pub mod list;
 pub mod location;
 pub mod origin;
+pub mod over;
 mod own;
 pub mod path;
 pub mod requires;
+pub mod revision;
 pub mod route;
 pub mod same_origin;
 pub mod served;
@@ -39,20 +43,20 @@ use self::{
     authenticate::{Authenticator, Caller},
     authorize::{Access, Authorizer, Part},
     cluster::ClusterName,
-    forward::{BodyError, Ended, Exchange, ForwardError, Forwarded, Handshake, Limits, Opening},
+    forward::{BodyError, Exchange, Forwarded, Handshake, Limits, Opening},
     origin::Origin,
     path::NormalPath,
     requires::RequiresError,
     route::Route,
     same_origin::Asked,
     served::{Served, Told},
-    tool::{Call, ToolError},
+    tool::Call,
 };
 use crate::{
     BoxError,
     account::{Account, Class, Recorded, Recorder},
     base_path::BasePath,
-    directory::{Active, Directory, Entry, Table},
+    directory::{Directory, Entry, Guards, Revision, Table},
     openapi,
     peer::Peer,
     problem::Refusal,
@@ -119,7 +123,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         if let Some(served) = told.served {
             served.tell(headers);
         }
-        account.close(response)
+        account.close(response, told.over)
     }
 
     async fn pass(
@@ -137,7 +141,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         // What is open before login, and what is not ours to speak of at all, ends here.
         if let Some(row) = row.filter(|row| row.is_open(request.method())) {
             row.verb(request.method()).map_err(|allow| Refusal::Method { allow })?;
-            return self.before_login(route, request).await;
+            return Box::pin(self.before_login(route, request)).await;
         }
         if route == Route::Outside {
             return Err(Refusal::NoRoute);
@@ -161,32 +165,26 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let verb = row.verb(request.method()).map_err(|allow| Refusal::Method { allow })?;
         match route {
             // Whoever only asks how long their session lasts does not make it longer.
-            Route::Session => return self.session(&arrival, request.method(), request.headers()).await,
+            Route::Session => return Box::pin(self.session(&arrival, request.method(), request.headers())).await,
             _ => told.renewed = self.renewed(&arrival, request.headers()),
         }
+        // All but the most frequent are boxed, so that a request of that kind does not carry the room for the others.
         match route {
-            Route::Metrics => self.metrics(caller).await,
-            Route::Plugins => self.plugins(caller).await,
-            Route::Tools => self.tools(caller, request.uri().query()).await,
+            Route::Metrics => Box::pin(self.metrics(caller)).await,
+            Route::Plugins => Box::pin(self.plugins(caller)).await,
+            Route::Tools => Box::pin(self.tools(caller, request.uri().query())).await,
             Route::Manifests => Ok(json::<[(); 0]>(&[])),
-            Route::Tool { name } => {
+            Route::Tool { .. } | Route::Plugin { .. } => {
                 let origin = Origin {
                     caller,
                     id,
                     trace: &account.trace(request.headers()),
                     cluster: &self.home_cluster,
                 };
-                self.tool(name, origin, verb, request, account, &mut told.served).await
-            }
-            Route::Plugin { name, below } => {
-                let origin = Origin {
-                    caller,
-                    id,
-                    trace: &account.trace(request.headers()),
-                    cluster: &self.home_cluster,
-                };
-                self.plugin((name, below), origin, verb, request, account, &mut told.served)
-                    .await
+                let served = &mut told.served;
+                let response = self.ask(route, origin, verb, request, account, served).await?;
+                told.over = self.over(&arrival.way, &response);
+                Ok(response)
             }
             Route::Health | Route::Ready | Route::Document | Route::Session | Route::Unknown | Route::Outside => {
                 Err(Refusal::NoRoute)
@@ -205,6 +203,24 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         }
     }
 
+    /// What a plugin answers.
+    async fn ask(
+        &self,
+        route: Route<'_>,
+        origin: Origin<'_>,
+        verb: Verb,
+        request: Request<RequestBody>,
+        account: &mut Account,
+        served: &mut Option<Served>,
+    ) -> Answer {
+        match route {
+            Route::Tool { name } => Box::pin(self.tool(name, origin, verb, request, account, served)).await,
+            Route::Plugin { name, below } => self.plugin((name, below), origin, verb, request, account, served).await,
+            // Nothing else is asked of a plugin.
+            _ => Err(Refusal::NoRoute),
+        }
+    }
+
     /// A plugin's own route.
     async fn plugin(
         &self,
@@ -219,6 +235,7 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         // 4. The syntax of the name, before it becomes part of a question to the API server.
         let plugin = PluginName::parse(name).map_err(Refusal::Name)?;
         let cluster = cluster::named(request.headers(), request.uri().query()).map_err(Refusal::Cluster)?;
+        let pinned = revision::pinned(request.headers()).map_err(Refusal::Revision)?;
         // 5. The caller's right on that name, existing or not: nobody learns of plugins that they may not use.
         let upgrade = is_upgrade(&request);
         account.asks(&plugin, verb, below, upgrade);
@@ -227,18 +244,20 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         for verb in &verbs {
             self.authorize(caller, Part::Proxy, *verb, &plugin).await?;
         }
-        // 6. The cluster and the plugin, now that their existence is no secret, and whether the plugin takes traffic.
+        // 6. The cluster and the plugin, now that their existence is no secret, and whether the plugin takes traffic, by the revision that
+        // the request is for.
         self.find_cluster(cluster.as_deref())?;
         let table = self.table()?;
-        let (entry, active) = serving(&table, &plugin)?;
-        *served = Some(Served::of(&plugin, active));
-        account.is_served_by(active.revision);
-        // 7. What the plugin's object requires of those who use this path, by the path that the plugin will see.
-        let matched = entry.guards.routes(below);
+        let entry = self.find(&table, &plugin, pinned).await?;
+        let revision = revision::serving(&entry, pinned)?;
+        *served = Some(Served::of(&plugin, revision));
+        account.is_served_by(revision.number);
+        // 7. What the revision requires of those who use this path, by the path that the plugin will see.
+        let matched = revision.guards.routes(below);
         let (rights, request) = requires::of_route(&matched, &verbs, request, self.body_timeout)
             .await
             .map_err(Refusal::Requires)?;
-        self.hold(entry, caller, &rights).await?;
+        self.hold(&revision.guards, caller, &rights).await?;
         account.begins().map_err(Refusal::AuditUnavailable)?;
         let forwarded = Forwarded {
             plugin: &plugin,
@@ -251,24 +270,15 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
             },
         };
         if upgrade {
-            return self.socket(forwarded, request, entry, active).await;
+            return Box::pin(self.socket(forwarded, request, &entry, revision, account)).await;
         }
         // 8. A body that is not too large by its own account.
         let exchange = Exchange::new(forwarded, request).map_err(Refusal::Forward)?;
         // 9. A place among what is under way to the plugin, last of what can be refused: one that hangs takes no more than its own.
-        let place = self.place(&plugin, entry)?;
-        // 10. A pod that is what the operator recorded. Until here nothing of the request has begun.
-        let connected = self.connect(&plugin, active, None).await?.holding(place.clone());
-        let tried = Some(connected.address);
-        // 11. The exchange itself, with the path that was authorized, and once more what never began or changes nothing.
-        let answer = match exchange.on(connected).await {
-            Err(Ended::Again(exchange, _)) => {
-                let elsewhere = self.connect(&plugin, active, tried).await?;
-                exchange.on(elsewhere.holding(place)).await
-            }
-            answer => answer,
-        };
-        answer.map_err(|ended| Refusal::Forward(ForwardError::from(ended)))
+        let place = self.place(&plugin, &entry)?;
+        // 10. A pod that is what the operator recorded, until which nothing of the request has begun; and the exchange itself, with the
+        // path that was authorized, and once more what never began or changes nothing.
+        self.try_twice(exchange, &plugin, revision, place).await
     }
 
     /// A WebSocket: the handshake is checked, and then the plugin is asked as above. Of the connection nothing else is ever made.
@@ -277,21 +287,14 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         forwarded: Forwarded<'_>,
         request: Request<RequestBody>,
         entry: &Entry,
-        active: &Active,
+        revision: &Revision,
+        account: &mut Account,
     ) -> Answer {
         let handshake = Handshake::of(request).map_err(Refusal::Handshake)?;
         let plugin = forwarded.plugin;
         let place = self.place(plugin, entry)?;
-        let connected = self.connect(plugin, active, None).await?.holding(place.clone());
-        let tried = Some(connected.address);
-        let answer = match Opening::new(forwarded, handshake).on(connected).await {
-            Err(Ended::Again(opening, _)) => {
-                let elsewhere = self.connect(plugin, active, tried).await?;
-                opening.on(elsewhere.holding(place)).await
-            }
-            answer => answer,
-        };
-        answer.map_err(|ended| Refusal::Forward(ForwardError::from(ended)))
+        let opening = Opening::new(forwarded, handshake).accounted(account.opens());
+        self.try_twice(opening, plugin, revision, place).await
     }
 
     /// A tool call: the same steps, with the right on tools, and the body read before the plugin is bothered.
@@ -307,44 +310,42 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
         let caller = origin.caller;
         let ToolReference { plugin, tool } = ToolReference::parse(name).map_err(Refusal::Name)?;
         let cluster = cluster::named(request.headers(), request.uri().query()).map_err(Refusal::Cluster)?;
+        let pinned = revision::pinned(request.headers()).map_err(Refusal::Revision)?;
         account.calls(&plugin, &tool);
         self.authorize(caller, Part::Tools, verb, &plugin).await?;
         self.find_cluster(cluster.as_deref())?;
         let table = self.table()?;
-        let (entry, active) = serving(&table, &plugin)?;
-        *served = Some(Served::of(&plugin, active));
-        account.is_served_by(active.revision);
-        if !entry.tools.contains(&tool) {
+        let entry = self.find(&table, &plugin, pinned).await?;
+        let revision = revision::serving(&entry, pinned)?;
+        *served = Some(Served::of(&plugin, revision));
+        account.is_served_by(revision.number);
+        // Of one that drains its pods alone say what it offers.
+        if entry.is_active(revision) && !entry.tools.contains(&tool) {
             return Err(Refusal::NoTool);
         }
         // What every call needs, before anything is read.
-        let guards = entry.guards.tool(&tool);
-        self.hold(entry, caller, &requires::of_every_call(guards)).await?;
+        let guards = revision.guards.tool(&tool);
+        self.hold(&revision.guards, caller, &requires::of_every_call(guards))
+            .await?;
         let events = tool::are_accepted(request.headers());
         // Before the arguments, which are kept whole until the plugin has them.
-        let place = self.place(&plugin, entry)?;
+        let place = self.place(&plugin, &entry)?;
         let arguments = tool::arguments(request.into_body(), self.body_timeout);
         let arguments = arguments.await.map_err(Refusal::Arguments)?;
         let rights = requires::of_tool(guards, &arguments).map_err(Refusal::Requires)?;
-        self.hold(entry, caller, &rights).await?;
+        self.hold(&revision.guards, caller, &rights).await?;
         account.begins().map_err(Refusal::AuditUnavailable)?;
         let call = Call {
             tool: &tool,
             arguments,
             origin,
             deadline: Instant::now() + entry.limits.timeout,
-            events,
         };
-        let connected = self.connect(&plugin, active, None).await?.holding(place.clone());
-        let tried = Some(connected.address);
-        let answer = match call.on(connected).await {
-            Err(ToolError::NotBegun(_)) => {
-                let elsewhere = self.connect(&plugin, active, tried).await?;
-                call.on(elsewhere.holding(place)).await
-            }
-            answer => answer,
-        };
-        answer.map_err(Refusal::Tool)
+        let running = self.try_twice(call, &plugin, revision, place).await?;
+        if events {
+            return Ok(running.events(account.later(), origin.id.clone()));
+        }
+        running.result().await.map_err(Refusal::Tool)
     }
 
     async fn plugins(&self, caller: &Caller) -> Answer {
@@ -371,9 +372,9 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
 
     /// Whether the plugin was granted these rights and the caller has them, so that nobody does by a plugin what they may not do
     /// themselves.
-    async fn hold(&self, entry: &Entry, caller: &Caller, rights: &BTreeSet<Right>) -> Result<(), Refusal> {
+    async fn hold(&self, guards: &Guards, caller: &Caller, rights: &BTreeSet<Right>) -> Result<(), Refusal> {
         for right in rights {
-            if !entry.guards.grants(right) {
+            if !guards.grants(right) {
                 return Err(Refusal::Requires(RequiresError::NotGranted(right.clone())));
             }
         }
@@ -408,21 +409,15 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
     async fn connect(
         &self,
         plugin: &PluginName,
-        active: &Active,
+        revision: &Revision,
         tried: Option<SocketAddr>,
     ) -> Result<Connected, Refusal> {
-        let connected = self.upstream.connect_elsewhere(plugin, active, tried).await;
+        let connected = self.upstream.connect_elsewhere(plugin, revision, tried).await;
         connected.map_err(|exhausted| Refusal::NoEndpoint {
             tried: exhausted.tried,
             last: exhausted.last,
         })
     }
-}
-
-/// The plugin, and the revision of it that takes traffic.
-fn serving<'a>(table: &'a Table, plugin: &PluginName) -> Result<(&'a Entry, &'a Active), Refusal> {
-    let entry = table.get(plugin).ok_or(Refusal::NoPlugin)?;
-    Ok((entry, entry.serving().ok_or(Refusal::NotLoaded)?))
 }
 
 /// Whether the caller wants to speak another protocol on the connection, as by WebSocket.

@@ -22,6 +22,7 @@ use crate::{
         full,
         path::PathError,
         requires::RequiresError,
+        revision::PinError,
         same_origin::CrossSite,
         session::LoginError,
         tool::{ArgumentsError, ToolError},
@@ -70,6 +71,10 @@ pub enum Refusal {
     Cluster(#[source] ClusterError),
     #[error("failed to find the cluster")]
     NoCluster,
+    #[error("failed to read which revision is meant")]
+    Revision(#[source] PinError),
+    #[error("failed to find revision {number}, which drains no longer")]
+    RevisionGone { number: i64 },
     #[error("failed to upgrade the connection")]
     Handshake(#[source] HandshakeError),
     #[error("failed to ask what the caller may do")]
@@ -193,6 +198,11 @@ impl Refusal {
             },
         };
         serde_json::to_vec(&document).unwrap_or_default()
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.kind().status
     }
 
     /// The last part of the problem's type.

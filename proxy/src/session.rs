@@ -15,6 +15,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
+use tokio::{sync::watch, time::sleep};
 use uuid::Uuid;
 
 use self::{
@@ -68,7 +69,12 @@ pub struct Known {
 }
 
 /// The last that is known; nothing at first.
-pub type Latest = Arc<ArcSwapOption<Known>>;
+#[derive(Clone, Default)]
+pub struct Latest {
+    known: Arc<ArcSwapOption<Known>>,
+    /// Told when other sessions are ended, or other keys are there, than before.
+    changed: watch::Sender<()>,
+}
 
 /// Tells all gateways.
 pub trait Ledger: Send + Sync {
@@ -172,6 +178,20 @@ impl Known {
     }
 }
 
+impl Latest {
+    pub fn get(&self) -> Option<Arc<Known>> {
+        self.known.load_full()
+    }
+
+    pub fn set(&self, known: Option<Known>) {
+        let known = known.map(Arc::new);
+        let before = self.known.swap(known.clone());
+        if before.as_deref().map(|before| &before.shared) != known.as_deref().map(|known| &known.shared) {
+            self.changed.send_replace(());
+        }
+    }
+}
+
 impl Sessions {
     pub fn new(latest: Latest, ledger: impl Ledger + 'static, lasting: Lasting, path: String) -> Self {
         Self {
@@ -218,6 +238,30 @@ impl Sessions {
         Ok(Some(session))
     }
 
+    /// When the session is over: logged out at any gateway, or at its end whatever happens; and when nobody could say any more whether
+    /// it was logged out. That it is not used for a while ends no session with something open.
+    pub async fn over(&self, session: &Session) {
+        let mut changes = self.latest.changed.subscribe();
+        while let Some(left) = self.left(session, Moment::now()) {
+            tokio::select! {
+                // Fails never, as this has a sender too.
+                _ = changes.changed() => {}
+                () = sleep(left) => {}
+            }
+        }
+    }
+
+    /// For how long the session goes on unless something else becomes known; `None`: it is over.
+    fn left(&self, session: &Session, now: Moment) -> Option<Duration> {
+        let known = self.known().ok()?;
+        if session.until <= now || known.shared.has_ended(session) {
+            return None;
+        }
+        let certain = self.certain().saturating_sub(known.asked.elapsed());
+        // Long enough that it is too old by then.
+        Some(session.until.since(now).min(certain + Duration::from_millis(10)))
+    }
+
     /// Whether it is time to seal the session anew.
     pub fn is_due(&self, session: &Session, now: Moment) -> bool {
         now.since(session.used) >= self.lasting.idle / RENEWALS
@@ -245,11 +289,16 @@ impl Sessions {
 
     /// What is known, if it is not too old to say which sessions were ended.
     fn known(&self) -> Result<Arc<Known>, SessionError> {
-        let known = self.latest.load_full().ok_or(SessionError::Unavailable)?;
-        if known.asked.elapsed() > self.lasting.outage.max(SPREADS_FOR / 2) {
+        let known = self.latest.get().ok_or(SessionError::Unavailable)?;
+        if known.asked.elapsed() > self.certain() {
             return Err(SessionError::Unavailable);
         }
         Ok(known)
+    }
+
+    /// How long it counts what was known last.
+    fn certain(&self) -> Duration {
+        self.lasting.outage.max(SPREADS_FOR / 2)
     }
 }
 

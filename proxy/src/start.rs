@@ -43,7 +43,7 @@ use crate::{
         reload::{LOOK, Reloaded},
     },
     traces::{Traces, TracesError},
-    upstream::Upstream,
+    upstream::{Times, Upstream},
 };
 
 /// Between the signal to end and the end of accepting: by then the cluster sends new connections elsewhere.
@@ -100,18 +100,15 @@ pub fn run(flags: &Flags) -> Result<(), StartError> {
     let mut runtimes = (0..threads).map(|_| runtime());
     let first = runtimes.next().unwrap_or_else(runtime)?;
     let others: Vec<_> = runtimes.collect::<Result<_, _>>()?;
-    let prepared = first.block_on(prepare(flags, threads))?;
+    let recording = recording()?;
+    let recorder = Arc::new(recording.block_on(recorder(flags))?);
+    let prepared = first.block_on(prepare(flags, threads, Arc::clone(&recorder)))?;
     let mut workers = prepared.workers(listeners).into_iter();
     let own = workers.next();
     tracing::info!(address = %flags.listen, threads, version = env!("CARGO_PKG_VERSION"), "serving");
-    thread::scope(|scope| {
-        for (runtime, worker) in others.into_iter().zip(workers) {
-            scope.spawn(move || runtime.block_on(worker.serve()));
-        }
-        if let Some(own) = own {
-            first.block_on(prepared.serve(own));
-        }
-    });
+    let others = others.into_iter().zip(workers.map(Worker::serve)).collect();
+    serve_all((first, own.map(|own| prepared.serve(own))), others);
+    recording.block_on(end(recorder));
     tracing::info!("ended");
     Ok(())
 }
@@ -119,6 +116,33 @@ pub fn run(flags: &Flags) -> Result<(), StartError> {
 fn runtime() -> Result<Runtime, StartError> {
     let mut builder = runtime::Builder::new_current_thread();
     builder.enable_all().build().map_err(StartError::Runtime)
+}
+
+/// What spans are sent by: it outlives the runtimes in which they are made.
+fn recording() -> Result<Runtime, StartError> {
+    let mut builder = runtime::Builder::new_multi_thread();
+    let builder = builder.worker_threads(1).thread_name("records").enable_all();
+    builder.build().map_err(StartError::Runtime)
+}
+
+/// Serves to the end, with the runtimes too: what was cut off is dropped, and so recorded, before this returns.
+fn serve_all<F, O>((first, own): (Runtime, Option<F>), others: Vec<(Runtime, O)>)
+where
+    F: Future<Output = ()>,
+    O: Future<Output = ()> + Send,
+{
+    thread::scope(|scope| {
+        for (runtime, other) in others {
+            scope.spawn(move || {
+                runtime.block_on(other);
+                drop(runtime);
+            });
+        }
+        if let Some(own) = own {
+            first.block_on(own);
+        }
+        drop(first);
+    });
 }
 
 /// What all threads share, and what only the first has.
@@ -140,7 +164,11 @@ struct Prepared<N, Z> {
 type Identities = Arc<RecentIdentities<TokenReviews>>;
 type Decisions = Arc<RecentDecisions<SubjectAccessReviews>>;
 
-async fn prepare(flags: &Flags, threads: usize) -> Result<Prepared<Identities, Decisions>, StartError> {
+async fn prepare(
+    flags: &Flags,
+    threads: usize,
+    recorder: Arc<Recorder>,
+) -> Result<Prepared<Identities, Decisions>, StartError> {
     let terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let authorities = authorities(&flags.entrance).map_err(StartError::Authorities)?;
@@ -149,12 +177,11 @@ async fn prepare(flags: &Flags, threads: usize) -> Result<Prepared<Identities, D
     let calling = tls::calling(&flags.client_dir).await.map_err(StartError::Client)?;
     let client = kube::Client::try_default().await.map_err(StartError::Kubernetes)?;
     let lifetimes = flags.lifetimes();
-    let recorder = Arc::new(recorder(flags).await?);
     let metrics = Arc::clone(&recorder.metrics);
     let reviews = TokenReviews::new(client.clone(), flags.entrance.token_audiences.clone());
     let identities = RecentIdentities::new(reviews, lifetimes, Arc::clone(&metrics.identities));
     let upstream = Upstream::new(flags.client_dir.clone()).counted_in(Arc::clone(&metrics));
-    let upstream = upstream.with_exchange(flags.exchange == Switch::On);
+    let upstream = upstream.with_exchange((flags.exchange == Switch::On).then(Times::default));
     let upstreams: Arc<[_]> = (0..threads).map(|_| Arc::new(upstream.beside())).collect();
     let gateway = Gateway {
         authenticator: Arc::new(identities.map_err(StartError::Random)?),
@@ -240,7 +267,6 @@ impl<N: Authenticator + Clone, Z: Authorizer + Clone> Prepared<N, Z> {
             self.ended.send_replace(true);
         });
         own.serve().await;
-        end(recorder).await;
     }
 }
 
@@ -278,7 +304,8 @@ impl<N: Authenticator, Z: Authorizer> Worker<N, Z> {
         let renewing = tokio::spawn(async move { upstream.renew(self.changes).await });
         let answer = move |request| {
             let gateway = Arc::clone(&self.gateway);
-            async move { gateway.answer(request).await }
+            // It is large, and is handed from one to the next until it is run: as a pointer.
+            Box::pin(async move { gateway.answer(request).await })
         };
         let ended = async {
             // Fails if the first thread is gone, which is the end too.
@@ -340,4 +367,64 @@ async fn end(recorder: Arc<Recorder>) {
     });
     // Nothing of it panics, and whatever could not be written is lost now.
     let _ = tokio::join!(recorder.trail.settle(), others);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, sync::Mutex};
+
+    use super::*;
+    use crate::audit::{AuditSink, Record, SinkError};
+
+    /// What is kept, by its operation.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<String>>>);
+
+    impl AuditSink for Kept {
+        async fn keep(&mut self, records: &[Record]) -> Result<(), SinkError> {
+            let operations = records.iter().map(|record| record.operation.clone());
+            self.0.lock().unwrap().extend(operations);
+            Ok(())
+        }
+    }
+
+    /// A request under way, which is recorded when it is cut off.
+    struct UnderWay(Arc<Recorder>, &'static str);
+
+    impl Drop for UnderWay {
+        fn drop(&mut self) {
+            self.0.trail.note(Record::of_a_test(self.1));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_at_the_end_is_recorded() {
+        let kept = Kept::default();
+        let recording = recording().unwrap();
+        let recorder = Arc::new(Recorder {
+            cluster: "home".into(),
+            trail: Trail::start(kept.clone()).unwrap(),
+            access_log: None,
+            metrics: Arc::default(),
+            traces: None,
+        });
+        let serve = |operation| {
+            let under_way = UnderWay(Arc::clone(&recorder), operation);
+            async move {
+                tokio::spawn(async move {
+                    let _under_way = under_way;
+                    pending::<()>().await;
+                });
+            }
+        };
+        let others = vec![
+            (runtime().unwrap(), serve("second")),
+            (runtime().unwrap(), serve("third")),
+        ];
+        serve_all((runtime().unwrap(), Some(serve("first"))), others);
+        recording.block_on(end(recorder));
+        let mut kept = kept.0.lock().unwrap().clone();
+        kept.sort_unstable();
+        assert_eq!(kept, ["first", "second", "third"]);
+    }
 }

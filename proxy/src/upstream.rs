@@ -37,13 +37,13 @@ pub use self::{
     began::{broke, never_began},
     connection::{EndpointError, SendError, Sender},
     endpoint::{Connected, InFlight},
-    exchange::{Breach, Lane, LaneError, Reply, Stopped},
+    exchange::{Breach, Lane, LaneError, Reply, Stopped, Times},
     offered::{Offered, OfferedError, OfferedTool},
     places::Place,
 };
 use self::{endpoint::Endpoint, places::Places};
 use crate::{
-    directory::{Active, Table},
+    directory::{Revision, Table},
     metrics::Metrics,
 };
 
@@ -64,8 +64,8 @@ pub struct Upstream {
     turn: AtomicUsize,
     places: Arc<Places>,
     metrics: Arc<Metrics>,
-    /// Whether plugins that have it are asked by `Exchange`.
-    exchange: bool,
+    /// Absent if no plugin is asked by `Exchange`.
+    exchange: Option<Times>,
 }
 
 /// No endpoint of a plugin can be used.
@@ -84,7 +84,7 @@ impl Upstream {
             turn: AtomicUsize::new(0),
             places: Arc::default(),
             metrics: Arc::default(),
-            exchange: true,
+            exchange: Some(Times::default()),
         }
     }
 
@@ -103,7 +103,7 @@ impl Upstream {
 
     /// The same with, or without, the shared stream for small exchanges.
     #[must_use]
-    pub fn with_exchange(mut self, exchange: bool) -> Self {
+    pub fn with_exchange(mut self, exchange: Option<Times>) -> Self {
         self.exchange = exchange;
         self
     }
@@ -130,27 +130,40 @@ impl Upstream {
 
     /// A connection to the least busy endpoint that can be used. As nothing of the request began on an endpoint that
     /// cannot, the next is tried whatever the request is.
-    pub async fn connect(&self, plugin: &PluginName, active: &Active) -> Result<Connected, Exhausted> {
-        self.connect_elsewhere(plugin, active, None).await
+    pub async fn connect(&self, plugin: &PluginName, revision: &Revision) -> Result<Connected, Exhausted> {
+        self.connect_elsewhere(plugin, revision, None).await
     }
 
     /// The same, at another endpoint than `tried` if any other can be used.
     pub async fn connect_elsewhere(
         &self,
         plugin: &PluginName,
-        active: &Active,
+        revision: &Revision,
         tried: Option<SocketAddr>,
+    ) -> Result<Connected, Exhausted> {
+        let candidates = self.candidates(plugin, revision, tried);
+        // As it is mostly, and without the room for anything else.
+        if let Some(connected) = candidates.first().and_then(|endpoint| endpoint.usable(&revision.hash)) {
+            return Ok(connected);
+        }
+        Box::pin(self.connect_to_any(candidates, revision)).await
+    }
+
+    async fn connect_to_any(
+        &self,
+        candidates: Vec<Arc<Endpoint>>,
+        revision: &Revision,
     ) -> Result<Connected, Exhausted> {
         let mut last = None;
         let mut attempts = FuturesUnordered::new();
-        let mut candidates = self.candidates(plugin, active, tried).into_iter();
+        let mut candidates = candidates.into_iter();
         let tried = candidates.len();
         loop {
             if let Some(endpoint) = candidates.next() {
-                if let Some(connected) = endpoint.usable(&active.hash) {
+                if let Some(connected) = endpoint.usable(&revision.hash) {
                     return Ok(connected);
                 }
-                attempts.push(self.attempt(endpoint, active));
+                attempts.push(self.attempt(endpoint, revision));
             }
             let outcome = if candidates.len() == 0 {
                 attempts.next().await
@@ -171,8 +184,8 @@ impl Upstream {
     }
 
     /// Connects in a task of its own, so that the endpoint learns of the outcome even if nobody waits for it any more.
-    fn attempt(&self, endpoint: Arc<Endpoint>, active: &Active) -> JoinHandle<Result<Connected, EndpointError>> {
-        let (wanted, client_dir) = (active.hash.clone(), Arc::clone(&self.client_dir));
+    fn attempt(&self, endpoint: Arc<Endpoint>, revision: &Revision) -> JoinHandle<Result<Connected, EndpointError>> {
+        let (wanted, client_dir) = (revision.hash.clone(), Arc::clone(&self.client_dir));
         let metrics = Arc::clone(&self.metrics);
         tokio::spawn(async move {
             let connected = endpoint.connect(&wanted, &client_dir).await;
@@ -220,10 +233,8 @@ impl Upstream {
         let known: HashSet<_> = table
             .iter()
             .flat_map(|(name, entry)| {
-                entry
-                    .active
-                    .iter()
-                    .flat_map(move |active| active.endpoints.iter().map(move |a| (name, *a)))
+                let revisions = entry.active.iter().chain(&entry.draining);
+                revisions.flat_map(move |revision| revision.endpoints.iter().map(move |a| (name, *a)))
             })
             .collect();
         self.endpoints.rcu(|endpoints| {
@@ -234,10 +245,10 @@ impl Upstream {
         self.places.keep_only(|plugin| table.contains_key(plugin));
     }
 
-    /// The endpoints of `active`: the one that was tried last, before it those in trouble, then the least busy first, those equally
+    /// The endpoints of `revision`: the one that was tried last, before it those in trouble, then the least busy first, those equally
     /// busy in turn.
-    fn candidates(&self, plugin: &PluginName, active: &Active, tried: Option<SocketAddr>) -> Vec<Arc<Endpoint>> {
-        let mut endpoints: Vec<_> = active
+    fn candidates(&self, plugin: &PluginName, revision: &Revision, tried: Option<SocketAddr>) -> Vec<Arc<Endpoint>> {
+        let mut endpoints: Vec<_> = revision
             .endpoints
             .iter()
             .map(|address| self.endpoint(plugin, *address))
@@ -247,7 +258,7 @@ impl Upstream {
             endpoints.rotate_left(turn);
             endpoints.sort_by_cached_key(|endpoint| {
                 let was_tried = tried == Some(endpoint.address());
-                (was_tried, endpoint.is_troubled(&active.hash), endpoint.in_flight())
+                (was_tried, endpoint.is_troubled(&revision.hash), endpoint.in_flight())
             });
         }
         endpoints

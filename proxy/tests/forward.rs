@@ -20,12 +20,16 @@ mod floods;
 mod frames;
 #[path = "support/gateway.rs"]
 pub(crate) mod gateway;
+#[path = "support/late_records.rs"]
+mod late_records;
 #[path = "support/limits.rs"]
 mod limits;
 #[path = "support/meddler.rs"]
 mod meddler;
+#[path = "support/over.rs"]
+mod over;
 #[path = "support/records.rs"]
-mod records;
+pub(crate) mod records;
 #[path = "support/renewal.rs"]
 mod renewal;
 #[path = "support/retries.rs"]
@@ -65,6 +69,7 @@ use kite_gateway::{
         Gateway, RequestBody,
         forward::{BodyError, Limits},
     },
+    upstream::Times,
 };
 use serde_json::json;
 use tokio::time::timeout;
@@ -78,7 +83,7 @@ use self::{
 /// Within which anything here happens.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
-const PATIENT: Limits = Limits {
+pub(crate) const PATIENT: Limits = Limits {
     plugin: Duration::from_secs(30),
     caller: Duration::from_secs(30),
     body: 1024 * 1024 * 1024,
@@ -126,6 +131,11 @@ impl Scene {
 
     /// The same, with what is recorded of it.
     async fn recorded(limits: Limits, exchange: bool, records: Records) -> Self {
+        Self::timed(limits, exchange.then(Times::default), records).await
+    }
+
+    /// The same with streams of exchanges that become so old.
+    pub(crate) async fn timed(limits: Limits, exchange: Option<Times>, records: Records) -> Self {
         let certificates = Certificates::new();
         let (rogue, address) = Rogue::start(&certificates).await;
         let table = table("rogue", &[address], &DEFINITIONS);

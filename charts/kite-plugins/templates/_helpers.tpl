@@ -38,6 +38,10 @@ capabilities: {drop: [ALL]}
 {{- if or (eq .Release.Namespace .Values.systemNamespace) (eq .Release.Namespace .Values.pluginsNamespace) -}}
 {{- fail (printf "the chart makes the namespace %s itself: install the release from another one, such as `--namespace default`" .Release.Namespace) -}}
 {{- end -}}
+{{- $bundle := .Values.plugins.extraCABundle -}}
+{{- if and $bundle.configMap $bundle.secret -}}
+{{- fail "plugins.extraCABundle comes from a configMap or a secret, not from both" -}}
+{{- end -}}
 {{- $proxies := .Values.gateway.authenticatingProxies -}}
 {{- if ne (empty (include "kite-plugins.caVolume" $proxies)) (empty $proxies.names) -}}
 {{- fail "gateway.authenticatingProxies needs a CA, by configMap or secret, and the names of the proxies' certificates" -}}

@@ -100,7 +100,7 @@ fn rest(places: Places<'_>) -> Parts {
     let allowed = format!(
         "request.resource.resource == 'secrets' ? request.?namespace.orValue('') in ['{plugins}', '{system}'] && object.type == \
          'kubernetes.io/tls' : request.?namespace.orValue('') == '{plugins}' && request.?subResource.orValue('') == '' && \
-         request.resource.resource in ['deployments', 'services', 'serviceaccounts']"
+         request.resource.resource in ['deployments', 'controllerrevisions', 'services', 'serviceaccounts']"
     );
     Parts {
         name: String::from("kite-fence"),

@@ -123,6 +123,16 @@ pub(super) fn h2spec(layout: &Layout, progress: &Progress) -> Result<PathBuf, Bu
     alone("h2spec", packages, layout, progress)
 }
 
+/// Finds the program that judges objects as kstatus and Argo CD do, or builds it.
+pub(super) fn judge(layout: &Layout, progress: &Progress) -> Result<PathBuf, BuildError> {
+    alone("judge", &["."], layout, progress)
+}
+
+/// Finds kwok in the cache, or builds it: it says of pods that they run.
+pub(super) fn kwok(layout: &Layout, progress: &Progress) -> Result<PathBuf, BuildError> {
+    alone("kwok", &["sigs.k8s.io/kwok/cmd/kwok"], layout, progress)
+}
+
 /// A program that is the only one of its module, both of one name.
 fn alone(
     name: &'static str,

@@ -194,6 +194,20 @@ pub(super) fn dns_role() -> Value {
     ]})
 }
 
+/// What an API server that stands alone logs: who has written what, and all that the system's accounts ask for.
+pub(super) fn audit_policy_of_writes() -> Value {
+    json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [
+            {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]},
+            {"level": "Metadata", "userGroups": [format!("system:serviceaccounts:{SYSTEM}")]},
+            {"level": "None"},
+        ],
+    })
+}
+
 /// What the API server logs: who of the system asked for what, and whether they might. Nothing of what was sent or answered.
 pub(super) fn audit_policy() -> Value {
     json!({

@@ -25,6 +25,7 @@ use super::node::{API_PORT, AUDIT_LOG, Plan, ready_file};
 use super::pki::Pki;
 use super::progress::Progress;
 use super::state::{Lock, ProcessId, Record, StateError, remove_dir};
+use crate::unshared::unshared;
 
 /// For all of a node's start; each of its steps has a shorter one of its own.
 const START: Duration = Duration::from_mins(10);
@@ -174,6 +175,16 @@ pub fn h2spec(layout: &Layout) -> Result<PathBuf, ClusterError> {
     Ok(build::h2spec(layout, &Progress::start())?)
 }
 
+/// Finds the program that judges objects as kstatus and Argo CD do, or builds it.
+pub fn judge(layout: &Layout) -> Result<PathBuf, ClusterError> {
+    Ok(build::judge(layout, &Progress::start())?)
+}
+
+/// Finds kwok, or builds it.
+pub fn kwok(layout: &Layout) -> Result<PathBuf, ClusterError> {
+    Ok(build::kwok(layout, &Progress::start())?)
+}
+
 /// `skopeo`, for arguments to be added; of the packages that a node needs too.
 pub fn skopeo(layout: &Layout) -> Result<Command, ClusterError> {
     Ok(debian::debian(layout, debian::NODE, &Progress::start())?.command("skopeo"))
@@ -235,17 +246,8 @@ fn spawn(layout: &Layout) -> Result<(Child, ChildStdin), ClusterError> {
     let dir = layout.dir();
     let log = File::create(log(&dir)).and_then(|file| Ok((file.try_clone()?, file)));
     let (out, err) = log.map_err(ClusterError::Spawn)?;
-    let mut command = Command::new("unshare");
+    let mut command = unshared();
     command
-        .args([
-            "--net",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child=KILL",
-            "--mount-proc",
-            "--",
-        ])
         .arg(layout.program())
         .args(["node", "--dir"])
         .arg(&dir)

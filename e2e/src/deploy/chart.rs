@@ -16,7 +16,12 @@ const RELEASE: &str = "kite";
 const RELEASE_NAMESPACE: &str = "default";
 
 /// Installs or upgrades the release, and waits until operator and gateway are ready.
-pub(super) fn install(target: &Target, images: &[Pushed], progress: &Progress) -> Result<(), DeployError> {
+pub(super) fn install(
+    target: &Target,
+    images: &[Pushed],
+    values: &[String],
+    progress: &Progress,
+) -> Result<(), DeployError> {
     progress.say("installing the chart, and waiting for operator and gateway");
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/kite-plugins");
     if target.is_local {
@@ -35,6 +40,9 @@ pub(super) fn install(target: &Target, images: &[Pushed], progress: &Progress) -
             "--set-string",
             &format!("{name}.image.repository={repository},{name}.image.digest={digest}"),
         ]);
+    }
+    for value in values {
+        helm.args(["--set", value]);
     }
     if let Some(name) = gateway_name() {
         helm.args(["--set", &format!("gateway.names={{{name}}}")]);

@@ -10,6 +10,8 @@ use kite_conformance::IdentityError;
 use crate::{
     bench::BenchError,
     cluster::{ClusterError, CommandError, DebianError},
+    process::ProcessError,
+    unshared::UnsharedError,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -18,18 +20,16 @@ pub enum LoadError {
     Debian(#[from] DebianError),
     #[error("failed to find the cluster's programs")]
     Cluster(#[from] ClusterError),
-    #[error("failed to make a network of its own")]
-    Unshare(#[source] io::Error),
-    #[error("failed to set up the network")]
-    Network(#[source] CommandError),
+    #[error("failed to measure in a network of its own")]
+    Unshare(#[from] UnsharedError),
+    #[error(transparent)]
+    Process(#[from] ProcessError),
     #[error("failed to prepare {}", path.display())]
     Prepare { path: PathBuf, source: io::Error },
     #[error("failed to issue a certificate")]
     Identity(#[source] IdentityError),
     #[error("failed to make the serving certificate")]
     Serving(#[source] rcgen::Error),
-    #[error("failed to start a program")]
-    Start(#[source] CommandError),
     #[error("failed to reach the plugin {0} in time")]
     Silent(String),
     #[error("failed to connect to a plugin")]
@@ -47,10 +47,6 @@ pub enum LoadError {
         answer: String,
         log: String,
     },
-    #[error("failed to read {file} of the process {id} in /proc")]
-    Proc { id: u32, file: &'static str },
-    #[error("failed to reset the peak memory of the process {id}")]
-    ForgetPeak { id: u32, source: io::Error },
     #[error("failed to send requests")]
     Send(#[source] CommandError),
     #[error("failed to understand what {program} printed:\n{printed}")]

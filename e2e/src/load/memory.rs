@@ -12,12 +12,11 @@ use reqwest::{Body, Client, Response};
 use super::{
     LoadError,
     part::{EVENTS, SINK, SOURCE},
-    process::Process,
     scene::{Scene, stream_plugins},
     side::{Kind, Side},
     task::PLUGIN,
 };
-use crate::cluster::Progress;
+use crate::{cluster::Progress, process::Process};
 
 pub(super) const MIB: u64 = 1 << 20;
 /// How much over idle memory a transfer may take, whatever its size.

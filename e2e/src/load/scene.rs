@@ -20,21 +20,17 @@ use self::files::{Certificates, nginx_config};
 use super::{
     LoadError,
     part::OFFENDER,
-    process::{Process, empty},
     side::{Kind, Side},
     task::{PLUGIN, Task},
 };
 use crate::{
     cluster::{Debian, Layout},
+    process::{Process, empty},
     testing::world::World,
 };
 
 /// How long anything here may take to answer for the first time.
 const START: Duration = Duration::from_mins(1);
-/// The addresses of plugins, which are the measuring namespace's own. Not loopback: the API server takes that for no pod's.
-pub(super) const NETWORK: &str = "10.77.0.0/16";
-/// One that is nobody's else.
-pub(super) const HOST: &str = "10.77.255.254/32";
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Ports of nginx on loopback, and of the server behind it.
 const NGINX: [u16; 4] = [8080, 8081, 8082, 8083];
@@ -137,7 +133,8 @@ impl<'a> Scene<'a> {
     /// Empties what grows with every request.
     pub(super) fn empty_logs(&self) -> Result<(), LoadError> {
         empty(&nginx_folder(self.folder()).join("access.log"))?;
-        self.gateways.iter().try_for_each(|(_, process)| process.empty_log())
+        let mut gateways = self.gateways.iter();
+        Ok(gateways.try_for_each(|(_, process)| process.empty_log())?)
     }
 
     /// A client of the gateways that believes their certificate and has connections of its own, of one version of HTTP.
@@ -287,7 +284,7 @@ fn nginx(plan: &Plan<'_>, folder: &Path) -> Result<Process, LoadError> {
     command.arg("-p").arg(&own).arg("-c").arg(&config);
     // Until it has read where its log is, it wants to write to where Debian has it.
     command.arg("-e").arg(own.join("error.log"));
-    Process::start(&command, &folder.join("nginx.log"))
+    Ok(Process::start(&command, &folder.join("nginx.log"))?)
 }
 
 fn nginx_sides() -> Vec<Side> {

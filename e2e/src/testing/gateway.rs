@@ -1,8 +1,8 @@
 //! The gateway as its callers see it.
 
-use std::{fs, net::SocketAddr, sync::Arc};
+use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
-use reqwest::{Certificate, Client, Method, RequestBuilder, Url, header::HeaderMap};
+use reqwest::{Certificate, Client, ClientBuilder, Method, RequestBuilder, Url, header::HeaderMap};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -16,6 +16,13 @@ pub struct Gateway {
     http: Client,
     url: String,
     admin: String,
+}
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug)]
+pub enum Http {
+    One,
+    Two,
 }
 
 /// What the gateway answered.
@@ -83,13 +90,27 @@ impl Gateway {
         Self::at(format!("https://kite-gateway:{}", address.port()), Some(address))
     }
 
+    /// A client with one connection, of this version of HTTP, to one replica of the gateway, which answers within `patience`.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[expect(clippy::expect_used, reason = "a test without its client can only fail")]
+    pub fn client_of(address: SocketAddr, http: Http, patience: Duration) -> Client {
+        let builder = builder()
+            .timeout(patience)
+            .resolve("kite-gateway", address)
+            .pool_max_idle_per_host(1)
+            .retry(reqwest::retry::never());
+        let builder = match http {
+            Http::One => builder.http1_only(),
+            Http::Two => builder.http2_prior_knowledge(),
+        };
+        builder.build().expect("an HTTP client")
+    }
+
     #[expect(clippy::expect_used, reason = "a test without its client can only fail")]
     fn at(url: String, address: Option<SocketAddr>) -> Self {
-        // Fails only if a provider is installed already, and there is but this one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let ca = fs::read(exported("KITE_CA")).expect("the gateway's CA");
-        let roots = Certificate::from_pem_bundle(&ca).expect("the gateway's CA is PEM");
-        let mut builder = Client::builder().tls_certs_only(roots).timeout(START);
+        let mut builder = builder().timeout(START);
         if let Some(address) = address {
             builder = builder.resolve("kite-gateway", address);
         }
@@ -154,6 +175,16 @@ impl Gateway {
         )
         .await
     }
+}
+
+/// What builds a client that trusts the gateway's CA.
+#[expect(clippy::expect_used, reason = "a test without its client can only fail")]
+fn builder() -> ClientBuilder {
+    // Fails only if a provider is installed already, and there is but this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ca = fs::read(exported("KITE_CA")).expect("the gateway's CA");
+    let roots = Certificate::from_pem_bundle(&ca).expect("the gateway's CA is PEM");
+    Client::builder().tls_certs_only(roots)
 }
 
 /// Sends a request and reads the whole answer.

@@ -3,18 +3,23 @@
 use std::{fmt::Debug, net::SocketAddr, panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
-use k8s_openapi::api::{
-    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicySpec},
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::{Namespace, Pod, ServiceAccount},
-    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject},
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        admissionregistration::v1::{
+            ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicySpec,
+        },
+        authentication::v1::{TokenRequest, TokenRequestSpec},
+        core::v1::{ConfigMap, Namespace, Pod, ResourceQuota, Secret, ServiceAccount},
+        rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject},
+    },
 };
 use kite_api::{KitePlugin, KitePluginSpec, KitePluginStatus, Phase};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, ListParams, LogParams, ObjectMeta, Patch, PatchParams, PostParams, PropagationPolicy},
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Gateway, PLUGINS, SOON, START, SYSTEM, eventually, kubeconfig};
 use crate::target::client_of;
@@ -130,14 +135,21 @@ impl Scope {
 
     /// The replicas of the gateway that are not about to end.
     pub async fn gateway_replicas(&self) -> Vec<Gateway> {
+        self.gateway_addresses()
+            .await
+            .into_iter()
+            .map(Gateway::replica)
+            .collect()
+    }
+
+    /// Where they are.
+    pub async fn gateway_addresses(&self) -> Vec<SocketAddr> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), SYSTEM);
         let labels = ListParams::default().labels("app.kubernetes.io/name=kite-gateway");
         let pods = pods.list(&labels).await.expect("a list of pods").items;
         let stay = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
         let addresses = stay.filter_map(|pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok());
-        addresses
-            .map(|address| Gateway::replica(SocketAddr::new(address, 8443)))
-            .collect()
+        addresses.map(|address| SocketAddr::new(address, 8443)).collect()
     }
 
     /// Waits until the operator has seen the plugin as it is now and tells this phase.
@@ -151,6 +163,24 @@ impl Scope {
             let generation = plugin.metadata.generation;
             let status = plugin.status.unwrap_or_default();
             if status.phase == Some(phase) && status.observed_generation == generation {
+                Ok(status)
+            } else {
+                Err(format!("{status:?}"))
+            }
+        })
+        .await
+    }
+
+    /// Waits until this revision of the plugin serves.
+    pub async fn wait_for_revision(&self, name: &str, number: i64) -> KitePluginStatus {
+        eventually(&format!("revision {number} of {name} serves"), START, async || {
+            let plugin = self
+                .plugins()
+                .get_status(name)
+                .await
+                .map_err(|error| error.to_string())?;
+            let status = plugin.status.unwrap_or_default();
+            if status.active_revision == Some(number) {
                 Ok(status)
             } else {
                 Err(format!("{status:?}"))
@@ -316,6 +346,61 @@ impl Scope {
         self.name.clone()
     }
 
+    /// Makes a Secret or a ConfigMap called `<test's name><suffix>` in the plugins' namespace, with these fields beside its name.
+    pub async fn make_in_plugins<K>(&self, suffix: &str, fields: serde_json::Value) -> String
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Serialize,
+    {
+        let name = format!("{}{suffix}", self.name);
+        let mut object: K = serde_json::from_value(fields).expect("an object");
+        *object.meta_mut() = self.metadata(&name);
+        let api: Api<K> = Api::namespaced(self.client.clone(), PLUGINS);
+        api.create(&PostParams::default(), &object).await.expect("an object");
+        name
+    }
+
+    /// Labels one of these.
+    pub async fn label_in_plugins<K>(&self, name: &str, key: &str, value: &str)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), PLUGINS);
+        let label = serde_json::json!({"metadata": {"labels": {key: value}}});
+        api.patch(name, &PatchParams::default(), &Patch::Merge(label))
+            .await
+            .expect("an object");
+    }
+
+    /// Makes a Secret called `<test's name><suffix>` in this namespace, with another label beside the test's own.
+    pub async fn secret(&self, namespace: &str, suffix: &str, label: (&str, &str), data: &[(&str, &str)]) -> String {
+        let name = format!("{}{suffix}", self.name);
+        let mut metadata = self.metadata(&name);
+        let labels = metadata.labels.get_or_insert_default();
+        labels.insert(label.0.to_owned(), label.1.to_owned());
+        let data = data.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned()));
+        let secret = Secret {
+            metadata,
+            string_data: Some(data.collect()),
+            ..Secret::default()
+        };
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        secrets.create(&PostParams::default(), &secret).await.expect("a Secret");
+        name
+    }
+
+    /// What the plugin answers to a GET of this path by the administrator.
+    ///
+    /// # Panics
+    /// If its status is not 200.
+    pub async fn answer(&self, plugin: &str, path: &str) -> String {
+        let answer = self
+            .gateway
+            .get(self.gateway.admin(), &format!("{plugin}/{path}"))
+            .await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    }
+
     /// The pods of a plugin.
     pub async fn pods_of(&self, plugin: &str) -> Vec<Pod> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), PLUGINS);
@@ -332,7 +417,17 @@ impl Scope {
             .await;
         self.remove::<Pod>(Api::namespaced(self.client.clone(), HOME)).await;
         self.remove::<Namespace>(Api::all(self.client.clone())).await;
+        self.remove::<ValidatingAdmissionPolicyBinding>(Api::all(self.client.clone()))
+            .await;
         self.remove::<ValidatingAdmissionPolicy>(Api::all(self.client.clone()))
+            .await;
+        self.remove::<ResourceQuota>(Api::namespaced(self.client.clone(), PLUGINS))
+            .await;
+        for namespace in [PLUGINS, SYSTEM] {
+            self.remove::<Secret>(Api::namespaced(self.client.clone(), namespace))
+                .await;
+        }
+        self.remove::<ConfigMap>(Api::namespaced(self.client.clone(), PLUGINS))
             .await;
     }
 

@@ -1,6 +1,10 @@
 //! An API server of a test's own, with the boundary or without, and users who try things there.
 
-use std::{path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
@@ -54,10 +58,15 @@ pub struct World {
 impl World {
     /// Starts the API server, without the policies.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, of an API server with further flags.
+    pub async fn start_with(flags: &[&str]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let layout = Layout::from_env().expect("the layout");
         let folder = tempfile::tempdir_in(layout.cache()).expect("a folder");
-        let server = apiserver::start(&layout, &folder.path().join("server")).expect("an API server");
+        let server = apiserver::start_with(&layout, &folder.path().join("server"), flags).expect("an API server");
         let kubeconfig = Kubeconfig::read_from(server.kubeconfig()).expect("the kubeconfig");
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
             .await
@@ -138,6 +147,26 @@ impl World {
     /// With it one is the administrator.
     pub fn kubeconfig(&self) -> &Path {
         self.server.kubeconfig()
+    }
+
+    /// Where the API server is reached.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The API server's log of who has written what.
+    pub fn audit_log(&self) -> PathBuf {
+        self.server.audit_log()
+    }
+
+    /// Kills the API server, and starts it again in its place.
+    pub fn restart(&self) {
+        self.server.restart().expect("the API server again");
+    }
+
+    /// Takes away what the API server's store remembers of the past.
+    pub async fn compact(&self) {
+        self.server.compact().await.expect("no history");
     }
 
     /// A client who is this user.

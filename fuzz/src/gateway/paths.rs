@@ -13,7 +13,7 @@ use std::{
 use http::{Method, Request, Uri, header};
 use http_body_util::{BodyExt as _, Empty};
 use kite_api::{
-    Phase, PluginName, RequestLimits, Verb,
+    KitePluginSpec, Phase, PluginName, RequestLimits, RevisionSpec, Verb,
     rights::{Place, Right},
 };
 use kite_gateway::{
@@ -21,7 +21,7 @@ use kite_gateway::{
     account::Recorder,
     audit::{Lines, Trail},
     base_path::BasePath,
-    directory::{Active, DefinitionsHash, Directory, Entry, Guards, Table},
+    directory::{DefinitionsHash, Directory, Entry, Guards, Revision, Table},
     pipeline::{
         Gateway,
         authenticate::{AuthenticateError, Authenticator, BearerToken, Caller},
@@ -157,6 +157,11 @@ pub(crate) fn reach(data: &[u8]) {
     judge(&uri, &method, &given, &asked, &seen);
 }
 
+/// What a plugin with this spec requires of its callers.
+fn guards(spec: &KitePluginSpec) -> Guards {
+    Guards::of(&RevisionSpec::of(spec), &spec.permissions, "kite-plugins")
+}
+
 /// The status, and what the plugin saw if it was asked.
 async fn answer(uri: &Uri, method: &Method, given: &Given, asked: Arc<Asked>) -> (u16, Option<Seen>) {
     let entry = Entry {
@@ -165,13 +170,15 @@ async fn answer(uri: &Uri, method: &Method, given: &Given, asked: Arc<Asked>) ->
         enabled: true,
         phase: Phase::Loaded,
         trouble: None,
-        active: Some(Active {
-            revision: 1,
+        active: Some(Revision {
+            number: 1,
             hash: DefinitionsHash::of(&[]),
             endpoints: vec![WORLD.address()],
+            guards: guards(&given.spec()),
+            until: None,
         }),
+        draining: Vec::new(),
         tools: BTreeSet::new(),
-        guards: Guards::of(&given.spec(), "kite-plugins"),
         limits: RequestLimits::default(),
     };
     let name = PluginName::parse("hello").expect("a name");

@@ -1,27 +1,32 @@
 //! Makes the cluster so: what is no longer granted goes first, then everything is applied, in one order.
 
-use std::{collections::BTreeSet, fmt::Debug};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
-        apps::v1::Deployment,
-        core::v1::ServiceAccount,
+        apps::v1::{ControllerRevision, Deployment},
+        core::v1::{Service, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     },
 };
 use kite_api::{labels, object_names};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
     core::ClusterResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::{
-    build::{Desired, REVISION, rbac::Rbac},
-    gather::GrantRef,
+    build::{Desired, Running, rbac::Rbac},
+    gather::{GrantRef, wants_pods},
+    pair::Pair,
     validate::ValidatedPlugin,
 };
 
@@ -73,7 +78,7 @@ impl ApplyError {
     }
 }
 
-/// What the API server has accepted. Only [`apply`] makes it, so that a status cannot be told from wishes.
+/// The Deployment of a revision that the API server has accepted. Only [`apply`] makes it, so that a status cannot be told from wishes.
 #[derive(Clone, Debug)]
 pub struct Applied {
     deployment: Deployment,
@@ -91,12 +96,30 @@ impl Applied {
     }
 }
 
-/// Scales what is there to zero, for a plugin that should not run. It does not wait for the rest, of which something may
-/// be refused. Where it is at zero already, nothing is written.
-pub async fn stop(client: &Client, found: &mut Option<Deployment>) -> Result<(), ApplyError> {
-    let Some(deployment) = found.as_ref().filter(|found| runs(found)) else {
-        return Ok(());
-    };
+/// Scales to zero those of what was `found` that have pods and should have none, all that can be, and returns the first failure. Where all
+/// are at zero already, nothing is written.
+pub async fn stop(
+    client: &Client,
+    found: &mut BTreeMap<i64, Deployment>,
+    may_run: impl Fn(i64) -> bool,
+) -> Result<(), ApplyError> {
+    let mut outcome = Ok(());
+    let surplus = found
+        .iter()
+        .filter(|(number, deployment)| !may_run(**number) && wants_pods(deployment));
+    for number in surplus.map(|(number, _)| *number).collect::<Vec<_>>() {
+        let Some(deployment) = found.get(&number) else { continue };
+        match stopped(client, deployment).await {
+            Ok(Some(stopped)) => _ = found.insert(number, stopped),
+            Ok(None) => _ = found.remove(&number),
+            Err(error) => outcome = outcome.and(Err(error)),
+        }
+    }
+    outcome
+}
+
+/// The Deployment, scaled to zero, if it is still there.
+async fn stopped(client: &Client, deployment: &Deployment) -> Result<Option<Deployment>, ApplyError> {
     let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let params = PatchParams {
@@ -105,30 +128,26 @@ pub async fn stop(client: &Client, found: &mut Option<Deployment>) -> Result<(),
     };
     let patch = Patch::Merge(json!({"spec": {"replicas": 0}}));
     match api.patch(&deployment.name_any(), &params, &patch).await {
-        Ok(stopped) => {
-            *found = Some(stopped);
-            Ok(())
-        }
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
-            *found = None;
-            Ok(())
-        }
+        Ok(stopped) => Ok(Some(stopped)),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
         Err(source) => Err(failed(deployment, source)),
     }
 }
 
-/// Deletes the account and the Deployment that a plugin's namesake has left. With its account the tokens of whatever still runs
+/// Deletes the account and the revisions that a plugin's namesake has left. With its account the tokens of whatever still runs
 /// are worth nothing.
-pub async fn clear(client: &Client, plugin: &ValidatedPlugin, namespace: &str) -> Result<(), ClearError> {
+pub async fn clear(
+    client: &Client,
+    plugin: &ValidatedPlugin,
+    namespace: &str,
+    numbers: &BTreeSet<i64>,
+) -> Result<(), ClearError> {
     let failed = |source: kube::Error| ClearError(source.into());
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     delete(accounts, &object_names::base(&plugin.name))
         .await
         .map_err(failed)?;
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    delete(deployments, &object_names::revision(&plugin.name, REVISION))
-        .await
-        .map_err(failed)?;
+    forget(client, plugin, namespace, numbers).await.map_err(failed)?;
     tracing::warn!(
         plugin = plugin.name.as_str(),
         "what an object of the same name had left was deleted"
@@ -136,9 +155,33 @@ pub async fn clear(client: &Client, plugin: &ValidatedPlugin, namespace: &str) -
     Ok(())
 }
 
-/// Whether it should have pods.
-fn runs(deployment: &Deployment) -> bool {
-    deployment.spec.as_ref().and_then(|spec| spec.replicas) != Some(0)
+/// Deletes what there is of these revisions, the record last, so that nothing is left of which nobody knows.
+pub async fn forget(
+    client: &Client,
+    plugin: &ValidatedPlugin,
+    namespace: &str,
+    numbers: impl IntoIterator<Item = &i64>,
+) -> Result<(), kube::Error> {
+    for number in numbers {
+        let name = object_names::revision(&plugin.name, *number);
+        delete(Api::<Deployment>::namespaced(client.clone(), namespace), &name).await?;
+        delete(Api::<Service>::namespaced(client.clone(), namespace), &name).await?;
+        release(client, namespace, [&name]).await?;
+        delete(Api::<ControllerRevision>::namespaced(client.clone(), namespace), &name).await?;
+    }
+    Ok(())
+}
+
+/// Deletes the PodDisruptionBudgets of these names, so that they keep no node from being drained.
+pub async fn release(
+    client: &Client,
+    namespace: &str,
+    names: impl IntoIterator<Item = &String>,
+) -> Result<(), kube::Error> {
+    for name in names {
+        delete(Api::<PodDisruptionBudget>::namespaced(client.clone(), namespace), name).await?;
+    }
+    Ok(())
 }
 
 /// Deletes the roles and bindings among `found` that are not among the `wanted`, bindings first; all that can be, and returns the
@@ -185,9 +228,11 @@ where
     }
 }
 
-/// Applies all of `desired`. First the roles, all of them: what they no longer give is gone whatever becomes of the others and of
-/// the rest. Then what needs others after those: an account before its bindings, all that a pod mounts before the pod.
-pub async fn apply(client: &Client, desired: &Desired) -> Result<Applied, ApplyError> {
+/// Applies all of `desired`, and gives the Deployments of what runs. First the roles, all of them: what they no longer
+/// give is gone whatever becomes of the others and of the rest. Then what needs others after those: an account before its bindings, all that
+/// a pod mounts, and what guards it, before the pod, what records a revision before its Deployment, and what serves before what is to take over: whatever is
+/// refused of that keeps nothing from the other.
+pub async fn apply(client: &Client, desired: &Desired) -> Result<Pair<Applied>, ApplyError> {
     let rbac = &desired.rbac;
     roles(client, rbac).await?;
     namespaced(client, &rbac.service_account).await?;
@@ -200,9 +245,73 @@ pub async fn apply(client: &Client, desired: &Desired) -> Result<Applied, ApplyE
     }
     let namespace = desired.secret.metadata.namespace.as_deref().unwrap_or_default();
     replaceable(&Api::namespaced(client.clone(), namespace), &desired.secret).await?;
-    namespaced(client, &desired.service).await?;
-    let deployment = namespaced(client, &desired.workload.deployment).await?;
+    namespaced(client, &desired.network).await?;
+    for budget in &desired.budgets {
+        namespaced(client, budget).await?;
+    }
+    if let Some(record) = &desired.record {
+        make(client, record).await?;
+    }
+    let Pair { lead, next } = desired.running.as_ref();
+    Ok(Pair {
+        lead: run(client, lead).await?,
+        next: match next {
+            Some(next) => Some(run(client, next).await?),
+            None => None,
+        },
+    })
+}
+
+/// Applies what a revision runs by.
+async fn run(client: &Client, running: &Running) -> Result<Applied, ApplyError> {
+    let service = &running.service;
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    replaceable(&Api::namespaced(client.clone(), namespace), service).await?;
+    let deployment = namespaced(client, &running.workload.deployment).await?;
     Ok(Applied { deployment })
+}
+
+/// Makes what records a revision. It is made once and never changed: if another has the number, it is for another look to find a new one.
+/// What has its name without being a plugin's record is seen by no look, and would keep the name for ever: it goes.
+async fn make(client: &Client, record: &ControllerRevision) -> Result<(), ApplyError> {
+    let namespace = record.metadata.namespace.as_deref().unwrap_or_default();
+    let api: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
+    let params = PostParams {
+        field_manager: Some(labels::OPERATOR.to_owned()),
+        ..PostParams::default()
+    };
+    let Err(error) = api.create(&params, record).await else {
+        return Ok(());
+    };
+    let is_taken = matches!(&error, kube::Error::Api(status) if status.is_already_exists());
+    if is_taken && let Some(intruder) = intruder(&api, record).await? {
+        let name = record.name_any();
+        tracing::warn!(name, "what had the name of a revision's record was replaced");
+        let only_it = DeleteParams::background().preconditions(intruder);
+        let deleted = api.delete(&name, &only_it).await;
+        deleted.map_err(|source| failed(record, source))?;
+        let made = api.create(&params, record).await;
+        return made.map(drop).map_err(|source| failed(record, source));
+    }
+    Err(failed(record, error))
+}
+
+/// What has the name of `record` and would not be read as a record of its number.
+async fn intruder(
+    api: &Api<ControllerRevision>,
+    record: &ControllerRevision,
+) -> Result<Option<Preconditions>, ApplyError> {
+    let named = ListParams::default().fields(&format!("metadata.name={}", record.name_any()));
+    let there = api.list(&named).await.map_err(|source| failed(record, source))?;
+    let is_record = |it: &ControllerRevision| {
+        let mut keys = [labels::PLUGIN, labels::MANAGED_BY].into_iter();
+        it.revision == record.revision && keys.all(|key| it.labels().get(key) == record.labels().get(key))
+    };
+    let intruder = there.items.into_iter().find(|it| !is_record(it));
+    Ok(intruder.map(|it| Preconditions {
+        uid: it.metadata.uid,
+        resource_version: it.metadata.resource_version,
+    }))
 }
 
 /// Applies every role, and returns the first failure.
@@ -245,8 +354,8 @@ where
     one(&Api::namespaced(client.clone(), namespace), object).await
 }
 
-/// Applies an object with a field that cannot be changed (what a binding binds, a Secret's type). If somebody made one
-/// under its name that differs there, it is deleted and made anew.
+/// Applies an object with something that cannot be changed in place (what a binding binds, a Secret's type, a Service's port where somebody gave
+/// its name to another). If there is one under its name that differs there, it is deleted and made anew.
 async fn replaceable<K>(api: &Api<K>, object: &K) -> Result<K, ApplyError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
@@ -254,7 +363,11 @@ where
     match one(api, object).await {
         Err(error) if error.is_invalid() => {
             let name = object.name_any();
-            tracing::warn!(kind = error.kind, name, "replaced, because a fixed field of it differs");
+            tracing::warn!(
+                kind = error.kind,
+                name,
+                "replaced, because it differs in what cannot be changed in place"
+            );
             anew(api, object).await
         }
         result => result,

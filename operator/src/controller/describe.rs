@@ -12,28 +12,27 @@ use std::{
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
-use kite_api::error_chain;
+use kite_api::{PluginName, error_chain};
+use semver::Version;
 
 pub use self::judge::Verdict;
 use self::{
     ask::{Answer, AskError},
     judge::PodAnswer,
 };
-use super::{object::is_ready, validate::ValidatedPlugin};
-use crate::{backoff::Failure, identity::Identity};
-
-/// One run of a plugin's process: its pod, and how often the container was started again in it. What it answered once it
-/// answers for as long as it lives.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-struct Process {
-    pod: String,
-    restarts: i32,
-}
+use super::{object::is_ready, pair::Pair};
+use crate::{
+    backoff::Failure,
+    identity::Identity,
+    metrics::Metrics,
+    push::news::{Listener, Process},
+};
 
 /// What came of asking a process.
 #[derive(Clone, Debug)]
 enum Known {
-    Answer(Arc<Answer>),
+    /// Since when this program has it.
+    Answer(Arc<Answer>, Instant),
     /// It did not answer, and is not asked again before the failure is due.
     Silence(Failure<String>),
 }
@@ -65,50 +64,114 @@ impl Memory {
     }
 }
 
-/// Asks those of `pods` that are ready, all at once, and of them only those that have not answered yet and are due to be
-/// asked. Returns how long to wait before the next is due, too.
+/// The pods of a revision that are to be asked, and what they should be.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub number: i64,
+    pub version: &'a Version,
+    pub pods: &'a [Pod],
+}
+
+/// A verdict for each revision, and for how long the last of its answers has been known.
+pub type Verdicts = Pair<(Verdict, Option<Duration>)>;
+
+/// What came of asking.
+#[derive(Debug)]
+pub struct Described {
+    pub verdicts: Verdicts,
+    /// Those that are what the object says, so that they can be told something.
+    pub listeners: Vec<Listener>,
+    /// How long to wait before the next pod is due.
+    pub wait: Option<Duration>,
+}
+
+/// Asks those pods that are ready, of both revisions at once, and of them only those that have not answered yet and are due to be asked.
 pub async fn describe(
-    plugin: &ValidatedPlugin,
-    pods: &[Pod],
+    plugin: &PluginName,
+    revisions: Pair<Asked<'_>>,
     identity: &Identity,
     memory: &Memory,
-) -> (Verdict, Option<Duration>) {
-    let name = plugin.name.as_str();
-    let targets = pods.iter().filter(|pod| is_ready(pod)).filter_map(target);
-    let asked = join_all(targets.map(async |target| {
-        let before = memory.recall(name, &target.process);
-        let ask = async || ask::ask(&plugin.name, &target.ip, identity).await;
-        let known = know(before, Instant::now, ask).await;
-        (target, known)
-    }))
-    .await;
+    metrics: &Metrics,
+) -> Described {
+    let name = plugin.as_str();
+    let ask_all = async |pods: &[Pod]| {
+        let targets = pods.iter().filter(|pod| is_ready(pod)).filter_map(target);
+        let asked = targets.map(async |target| {
+            let before = memory.recall(name, &target.process);
+            let ask = async || {
+                let began = Instant::now();
+                let answer = ask::ask(plugin, &target.ip, identity).await;
+                metrics.asked(began.elapsed(), answer.is_ok());
+                answer
+            };
+            let known = know(before, Instant::now, ask).await;
+            (target, known)
+        });
+        join_all(asked).await
+    };
+    let next = async {
+        match revisions.next {
+            Some(next) => Some(ask_all(next.pods).await),
+            None => None,
+        }
+    };
+    let (lead, next) = tokio::join!(ask_all(revisions.lead.pods), next);
+    let asked = Pair { lead, next };
+    let all = || asked.lead.iter().chain(asked.next.iter().flatten());
     let now = Instant::now();
-    let wait = asked.iter().filter_map(|(_, known)| known.wait(now)).min();
-    memory.remember(
-        name,
-        asked
-            .iter()
-            .map(|(target, known)| (target.process.clone(), known.clone()))
-            .collect(),
-    );
-    let answers: Vec<_> = asked
-        .into_iter()
-        .map(|(target, known)| PodAnswer {
-            pod: target.name,
-            result: match known {
-                Known::Answer(answer) => Ok(answer),
-                Known::Silence(failure) => Err(failure.told),
-            },
-        })
-        .collect();
-    (judge::judge(plugin, &answers), wait)
+    let wait = all().filter_map(|(_, known)| known.wait(now)).min();
+    let processes = all().map(|(target, known)| (target.process.clone(), known.clone()));
+    memory.remember(name, processes.collect());
+    let mut listeners = Vec::new();
+    let verdicts = revisions.zip(asked).map(|(revision, asked)| {
+        listeners.extend(asked.iter().filter_map(|asked| listener(plugin, revision, asked)));
+        let known_for = asked.iter().filter_map(|(_, known)| known.since()).max();
+        let known_for = known_for.map(|since| now.saturating_duration_since(since));
+        let answers: Vec<PodAnswer> = asked.into_iter().map(answer_of).collect();
+        (judge::judge(plugin, revision.version, &answers), known_for)
+    });
+    Described {
+        verdicts,
+        listeners,
+        wait,
+    }
+}
+
+/// The process, if it is what the object says.
+fn listener(plugin: &PluginName, revision: Asked<'_>, (target, known): &(Target, Known)) -> Option<Listener> {
+    let Known::Answer(answer, _) = known else { return None };
+    judge::is_as_said(plugin, revision.version, answer).then(|| Listener {
+        process: target.process.clone(),
+        name: target.name.clone(),
+        ip: target.ip.clone(),
+        revision: revision.number,
+        supports: answer.supports,
+    })
+}
+
+fn answer_of((target, known): (Target, Known)) -> PodAnswer {
+    PodAnswer {
+        pod: target.name,
+        result: match known {
+            Known::Answer(answer, _) => Ok(answer),
+            Known::Silence(failure) => Err(failure.told),
+        },
+    }
 }
 
 impl Known {
+    /// Since when the process has answered.
+    fn since(&self) -> Option<Instant> {
+        match self {
+            Self::Answer(_, since) => Some(*since),
+            Self::Silence(_) => None,
+        }
+    }
+
     /// How long to wait before the process is asked again. `None`: it has answered.
     fn wait(&self, now: Instant) -> Option<Duration> {
         match self {
-            Self::Answer(_) => None,
+            Self::Answer(..) => None,
             Self::Silence(failure) => Some(failure.wait(now)),
         }
     }
@@ -121,13 +184,13 @@ async fn know(
     ask: impl AsyncFnOnce() -> Result<Answer, AskError>,
 ) -> Known {
     let failure = match before {
-        Some(Known::Answer(answer)) => return Known::Answer(answer),
+        Some(Known::Answer(answer, since)) => return Known::Answer(answer, since),
         Some(Known::Silence(failure)) if !failure.is_due(now()) => return Known::Silence(failure),
         Some(Known::Silence(failure)) => Some(failure),
         None => None,
     };
     match ask().await {
-        Ok(answer) => Known::Answer(Arc::new(answer)),
+        Ok(answer) => Known::Answer(Arc::new(answer), now()),
         // The wait begins when the question ends, which may take its time.
         Err(error) => Known::Silence(Failure::after(failure.as_ref(), error_chain(&error), now())),
     }
@@ -168,7 +231,6 @@ fn target(pod: &Pod) -> Option<Target> {
 
 #[cfg(test)]
 mod tests {
-    use kite_api::PluginName;
     use kite_proto::DescribeResponse;
 
     use super::*;
@@ -186,7 +248,7 @@ mod tests {
         };
         memory.remember(
             "hello",
-            HashMap::from([(process(0), Known::Answer(Arc::new(answer())))]),
+            HashMap::from([(process(0), Known::Answer(Arc::new(answer()), Instant::now()))]),
         );
         assert!(memory.recall("hello", &process(0)).is_some());
         assert!(memory.recall("hello", &process(1)).is_none());
@@ -202,7 +264,7 @@ mod tests {
             let text = text.to_owned();
             match know(before, || now, async || Err(AskError::Address(text))).await {
                 Known::Silence(failure) => failure,
-                Known::Answer(_) => panic!("an answer"),
+                Known::Answer(..) => panic!("an answer"),
             }
         };
         let first = silent(None, now, "1").await;

@@ -35,6 +35,7 @@ mod reasons {
     pub(super) const GRANT_CHANGED: &str = "GrantChanged";
     pub(super) const RIGHTS_REFUSED: &str = "RightsRefused";
     pub(super) const DEPENDENCY_LOST: &str = "DependencyLost";
+    pub(super) const REVISION_TOOK_OVER: &str = "RevisionTookOver";
     pub(super) const NEEDED_BY_OTHERS: &str = "NeededByOthers";
 }
 
@@ -50,6 +51,19 @@ impl Notice {
     /// Something that somebody should see to.
     pub fn warning(reason: &'static str, note: String) -> Self {
         Self::new(reason, true, note)
+    }
+
+    /// Something that nobody needs to see to.
+    pub fn normal(reason: &'static str, note: String) -> Self {
+        Self::new(reason, false, note)
+    }
+
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    pub fn note(&self) -> &str {
+        &self.note
     }
 
     fn new(reason: &'static str, is_warning: bool, mut note: String) -> Self {
@@ -103,6 +117,16 @@ impl Told {
         // An entry is replaced as a whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What there is to tell of a revision that has taken over from another.
+pub fn took_over(before: &KitePluginStatus, now: &KitePluginStatus) -> Option<Notice> {
+    let (old, new) = (before.active()?, now.active()?);
+    let note = format!(
+        "revision {} (version {}) takes the traffic, and revision {} (version {}) drains",
+        new.number, new.version, old.number, old.version,
+    );
+    (old.number != new.number).then(|| Notice::new(reasons::REVISION_TOOK_OVER, false, note))
 }
 
 /// What there is to tell of the grant. Without `before`, the status says whether an operator has told of this generation: one

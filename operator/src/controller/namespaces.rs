@@ -4,6 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kite_api::NamespaceStatus;
 
+use super::{
+    Context, ReconcileError,
+    gather::Surroundings,
+    object::Object,
+    status::{self, Recorded},
+    validate::ValidatedPlugin,
+};
+
 /// The namespaces of a grant, by what they are now.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Places {
@@ -43,6 +51,26 @@ pub fn sort<'a>(
         }
     }
     places
+}
+
+/// The namespaces of the grant, sorted and recorded. `None`: somebody else has just written the object, which wakes it again.
+pub(super) async fn places(
+    object: &Object,
+    plugin: &ValidatedPlugin,
+    found: &Surroundings,
+    recorded: &Recorded,
+    context: &Context,
+) -> Result<Option<Places>, ReconcileError> {
+    let own = context.options.namespaces.plugins.as_str();
+    let sort = |before| sort(plugin.grant.namespaces.keys(), &found.namespaces, before, own);
+    if plugin.grant.namespaces.keys().all(|name| name == own) {
+        return Ok(Some(sort(&[])));
+    }
+    let places = sort(&recorded.status.namespaces);
+    let stands = status::record(&context.client, object, recorded, &places.record)
+        .await
+        .map_err(ReconcileError::Status)?;
+    Ok(stands.then_some(places))
 }
 
 #[cfg(test)]

@@ -1,12 +1,45 @@
 //! What is asked of `KitePlugin` objects and pods as they come from the API server.
 
 use k8s_openapi::api::core::v1::Pod;
-use kite_api::KitePlugin;
-use kube::{Resource, core::DeserializeGuard};
+use kite_api::{KitePlugin, KitePluginStatus, RevisionState, labels};
+use kube::{
+    Resource,
+    api::DynamicObject,
+    core::{DeserializeGuard, error_boundary::InvalidObject},
+    runtime::watcher::Event,
+};
 
 /// A `KitePlugin`, or what can be said of one that this operator does not understand. One broken object must not stop
 /// the watch that all others depend on.
 pub type Object = DeserializeGuard<KitePlugin>;
+
+/// What this operator understands of an object. A status is another matter than the rest: one with words that it does not know was
+/// written by another version of it, which is no reason not to look after the plugin.
+pub fn understood(mut object: DynamicObject) -> Object {
+    let read = |object: &DynamicObject| serde_json::to_value(object).and_then(serde_json::from_value::<KitePlugin>);
+    let whole = read(&object);
+    let understood = whole.or_else(|_| {
+        if let Some(fields) = object.data.as_object_mut() {
+            fields.remove("status");
+        }
+        read(&object)
+    });
+    DeserializeGuard(understood.map_err(|error| InvalidObject {
+        error: error.to_string(),
+        metadata: object.metadata,
+    }))
+}
+
+/// The same of each object of an event.
+pub fn understood_in(event: Event<DynamicObject>) -> Event<Object> {
+    match event {
+        Event::Apply(object) => Event::Apply(understood(object)),
+        Event::InitApply(object) => Event::InitApply(understood(object)),
+        Event::Delete(object) => Event::Delete(understood(object)),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    }
+}
 
 /// On a pod: the hash of the template that it was made from, by which it is told from the pods of an earlier one.
 pub const TEMPLATE: &str = "kite.dev/template";
@@ -27,10 +60,19 @@ pub fn is_being_deleted(object: &Object) -> bool {
 }
 
 /// Whether a pod of the plugin has said what it is since the plugin was last enabled.
-pub fn has_started(object: &Object) -> bool {
-    let status = object.0.as_ref().ok().and_then(|plugin| plugin.status.as_ref());
-    let mut revisions = status.into_iter().flat_map(|status| &status.revisions);
-    revisions.any(|revision| revision.definitions_hash.is_some())
+pub fn has_started(status: &KitePluginStatus) -> bool {
+    let mut revisions = status.revisions.iter();
+    revisions.any(|revision| revision.definitions_hash.is_some() && revision.state != RevisionState::Stopped)
+}
+
+/// Those of `pods` that are of the revision.
+pub fn of_revision(pods: &[Pod], number: i64) -> Vec<Pod> {
+    let number = number.to_string();
+    let is_of = |pod: &&Pod| {
+        let labels = pod.metadata.labels.as_ref();
+        labels.and_then(|labels| labels.get(labels::REVISION)) == Some(&number)
+    };
+    pods.iter().filter(is_of).cloned().collect()
 }
 
 /// Those of `pods` that were made from the template with this hash and are not on their way out.
@@ -57,16 +99,34 @@ pub fn is_ready(pod: &Pod) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
-    #[test]
-    fn an_object_that_is_not_understood_keeps_its_name() {
-        let object: Object = serde_json::from_value(serde_json::json!({
+    fn read(spec: &Value, status: &Value) -> Object {
+        let object = json!({
             "apiVersion": "kite.dev/v1alpha1", "kind": "KitePlugin",
-            "metadata": {"name": "hello", "generation": 3}, "spec": {"version": 7},
-        }))
-        .unwrap();
-        assert!(object.0.is_err());
+            "metadata": {"name": "hello", "generation": 3}, "spec": spec, "status": status,
+        });
+        understood(serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn an_object_that_is_not_understood_keeps_its_name_and_says_what_is_not() {
+        let object = read(&json!({"version": 7}), &json!({}));
         assert_eq!((name(&object), generation(&object)), ("hello", Some(3)));
+        let error = object.0.unwrap_err().to_string();
+        assert!(error.contains("invalid type: integer `7`"), "{error}");
+    }
+
+    #[test]
+    fn a_status_in_another_version_s_words_is_none() {
+        let good = json!({"version": "1.0.0", "image": "a"});
+        let status = |status: &Value| read(&good, status).0.unwrap().status;
+        assert_eq!(
+            status(&json!({"phase": "Loaded"})).unwrap().phase,
+            Some(kite_api::Phase::Loaded)
+        );
+        assert_eq!(status(&json!({"phase": "Evolving"})), None);
     }
 }

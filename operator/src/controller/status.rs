@@ -2,14 +2,20 @@
 
 pub mod condition;
 mod facts;
+mod revisions;
 mod running;
 pub mod workload;
 pub mod write;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Event, Pod},
+};
 use kite_api::{
-    KitePluginStatus, Phase, RevisionState, RevisionStatus,
+    KitePluginStatus, Phase, RevisionState,
     conditions::{
         DEPENDENCIES_SATISFIED, DESCRIBED, IN_EFFECT, PERMISSIONS_GRANTED, READY, RECONCILING, SETTINGS_ACCEPTED,
         STALLED, WORKLOAD_AVAILABLE, reasons,
@@ -19,14 +25,16 @@ use kite_api::{
 
 use self::{
     condition::{Fact, Truth},
-    running::running,
-    workload::Workload,
+    revisions::{all_stopped, entries, entry},
+    running::{Look, running},
 };
 pub use self::{
     facts::needed_by,
-    write::{StatusError, record, recorded, tell},
+    revisions::{History, Named},
+    write::{Recorded, StatusError, record, recorded, tell},
 };
-use super::{apply::Applied, build::REVISION, describe::Verdict, findings::Findings};
+use super::{apply::Applied, describe::Verdict, findings::Findings};
+use crate::push::news::Taken;
 
 /// The conditions that speak of what runs, and hold until it is looked at again.
 const KEPT: [&str; 7] = [
@@ -52,16 +60,17 @@ pub enum Situation {
     Refused { message: String, refusal: Refusal },
     /// It should not run.
     Disabled {
-        applied: Applied,
-        version: String,
+        /// What runs of it nevertheless.
+        pods: i32,
+        history: History,
         findings: Findings,
     },
     /// It should run.
     Running {
-        applied: Applied,
-        pods: Vec<Pod>,
-        verdict: Verdict,
-        version: String,
+        /// The revision that serves, or the one that is to, and the one that is to take over from it.
+        lead: Box<Seen>,
+        next: Option<Box<Seen>>,
+        history: History,
         findings: Findings,
     },
 }
@@ -90,17 +99,43 @@ impl Situation {
     }
 }
 
+/// A revision of which the API server has accepted everything, and what was seen of it.
+#[derive(Debug)]
+pub struct Seen {
+    pub named: Named,
+    pub applied: Applied,
+    /// The pods of its template.
+    pub pods: Vec<Pod>,
+    /// What was told of those of them that are not ready.
+    pub events: Vec<Event>,
+    pub verdict: Verdict,
+    /// For how long all of that has been known of its pods.
+    pub known_for: Option<Duration>,
+    /// What they say to their settings.
+    pub taken: Taken,
+}
+
 /// What there is of a plugin of which an object was refused.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     pub enabled: bool,
-    /// What the object says.
-    pub version: String,
+    /// The revision that the object wants.
+    pub wanted: Named,
     /// What was there before, which goes on.
-    pub deployment: Option<Deployment>,
+    pub before: Option<Box<Before>>,
+    /// Number of pods that run.
+    pub pods: i32,
+    pub history: History,
+    pub findings: Findings,
+}
+
+/// A revision that goes on as it is.
+#[derive(Clone, Debug)]
+pub struct Before {
+    pub named: Named,
+    pub deployment: Deployment,
     /// The pods of that Deployment's template.
     pub pods: Vec<Pod>,
-    pub findings: Findings,
 }
 
 /// The present time, as precise as a condition can say it.
@@ -120,25 +155,21 @@ pub fn decide(
         Situation::Failing { message } => return failing(previous, generation, message, now),
         Situation::Deleting { standing } => deleting(previous, standing),
         Situation::Invalid { message } => stuck(previous, message),
-        Situation::Refused { message, refusal } => refused(previous, message, refusal),
+        Situation::Refused { message, refusal } => refused(previous, message, refusal, now),
         Situation::Disabled {
-            applied,
-            version,
-            findings,
-        } => disabled(&workload::look(applied.deployment(), &[]), version, findings),
-        Situation::Running {
-            applied,
             pods,
-            verdict,
-            version,
+            history,
             findings,
-        } => running(
-            previous,
-            &workload::look(applied.deployment(), pods),
-            verdict,
-            version,
+        } => disabled(previous, *pods, history, findings),
+        Situation::Running {
+            lead,
+            next,
+            history,
             findings,
-        ),
+        } => {
+            let next = next.as_deref().map(Look::of);
+            running(previous, &Look::of(lead), next.as_ref(), history, findings, now)
+        }
     };
     if let Some(findings) = situation.findings() {
         status.dependencies = facts::dependency_list(&findings.standing);
@@ -206,40 +237,39 @@ fn nothing_runs(message: &str) -> Vec<Fact> {
 }
 
 /// What should be cannot be made. What was there before goes on, and is looked at as ever; nobody is asked.
-fn refused(previous: &KitePluginStatus, message: &str, refusal: &Refusal) -> (KitePluginStatus, Vec<Fact>) {
-    let (mut status, mut facts) = match (&refusal.deployment, refusal.enabled) {
-        (deployment, false) => {
-            let deployment = deployment.clone().unwrap_or_default();
-            disabled(&workload::look(&deployment, &[]), &refusal.version, &refusal.findings)
-        }
-        (Some(deployment), true) => {
-            let workload = workload::look(deployment, &refusal.pods);
-            running(
-                previous,
-                &workload,
-                &Verdict::NotAsked,
-                &refusal.version,
-                &refusal.findings,
-            )
+fn refused(
+    previous: &KitePluginStatus,
+    message: &str,
+    refusal: &Refusal,
+    now: Timestamp,
+) -> (KitePluginStatus, Vec<Fact>) {
+    let Refusal { history, findings, .. } = refusal;
+    let (mut status, mut facts) = match (&refusal.before, refusal.enabled) {
+        (_, false) => disabled(previous, refusal.pods, history, findings),
+        (Some(before), true) => {
+            let look = Look {
+                named: &before.named,
+                workload: workload::look(&before.deployment, &before.pods, &[]),
+                verdict: &Verdict::NotAsked,
+                digest: None,
+                known_for: None,
+                taken: &Taken::default(),
+            };
+            running(previous, &look, None, history, findings, now)
         }
         (None, true) => {
-            let entry = revision(
-                &refusal.version,
-                None,
-                RevisionState::Starting,
-                Some(message.to_owned()),
-            );
+            let mut wanted = entry(previous, &refusal.wanted);
+            wanted.state = RevisionState::Starting;
+            wanted.definitions_hash = None;
+            wanted.message = Some(message.to_owned());
             let status = KitePluginStatus {
                 phase: Some(Phase::Failed),
-                revisions: vec![entry],
+                revisions: entries(previous, history, &[wanted], None, now),
                 replicas: Some(0),
                 ready_replicas: Some(0),
                 ..KitePluginStatus::default()
             };
-            let facts = [
-                facts::dependencies(&refusal.findings),
-                facts::permissions(&refusal.findings),
-            ];
+            let facts = [facts::dependencies(findings), facts::permissions(findings)];
             return (status, facts.into_iter().chain(nothing_runs(message)).collect());
         }
     };
@@ -251,11 +281,23 @@ fn refused(previous: &KitePluginStatus, message: &str, refusal: &Refusal) -> (Ki
         facts.retain(|fact| fact.kind != READY);
         facts.push(Fact::new(READY, Truth::False, reasons::REFUSED, message));
     }
+    if refusal.enabled && status.active_revision != Some(refusal.wanted.number) {
+        let mut revisions = status.revisions.iter_mut();
+        if let Some(wanted) = revisions.find(|entry| entry.number == refusal.wanted.number) {
+            wanted.state = RevisionState::Starting;
+            wanted.message = Some(message.to_owned());
+        }
+    }
     facts.push(stalled(message));
     (status, facts)
 }
 
-fn disabled(workload: &Workload, version: &str, findings: &Findings) -> (KitePluginStatus, Vec<Fact>) {
+fn disabled(
+    previous: &KitePluginStatus,
+    pods: i32,
+    history: &History,
+    findings: &Findings,
+) -> (KitePluginStatus, Vec<Fact>) {
     let message = also_needed(
         "the plugin is disabled: set spec.enabled to true to run it",
         &findings.standing,
@@ -264,7 +306,7 @@ fn disabled(workload: &Workload, version: &str, findings: &Findings) -> (KitePlu
         facts::dependencies(findings),
         Fact::new(READY, Truth::True, reasons::DISABLED, &message),
     ];
-    if workload.replicas > 0 {
+    if pods > 0 {
         facts.push(Fact::new(
             RECONCILING,
             Truth::True,
@@ -274,9 +316,9 @@ fn disabled(workload: &Workload, version: &str, findings: &Findings) -> (KitePlu
     }
     let status = KitePluginStatus {
         phase: Some(Phase::Disabled),
-        revisions: vec![revision(version, None, RevisionState::Stopped, None)],
-        replicas: Some(workload.replicas),
-        ready_replicas: Some(workload.ready),
+        revisions: all_stopped(previous, history),
+        replicas: Some(pods),
+        ready_replicas: Some(0),
         ..KitePluginStatus::default()
     };
     (status, facts)
@@ -287,17 +329,6 @@ fn also_needed(message: &str, standing: &Standing) -> String {
     match needed_by(standing) {
         Some(needed) => format!("{message}; {needed}"),
         None => message.to_owned(),
-    }
-}
-
-fn revision(version: &str, hash: Option<String>, state: RevisionState, message: Option<String>) -> RevisionStatus {
-    RevisionStatus {
-        number: REVISION,
-        version: version.to_owned(),
-        digest: None,
-        definitions_hash: hash,
-        state,
-        message,
     }
 }
 

@@ -1,21 +1,29 @@
 //! From an object to a plugin that can be built, or the one thing that is wrong with it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path},
+};
 
 use kite_api::{
     ImagePullPolicy, KitePlugin, Permission, PluginName, Resources, Verb,
     boundary::{self, Places, Refused},
     name::NameError,
-    plugin::{Compatibility, KitePluginSpec},
+    plugin::{Compatibility, KitePluginSpec, Volume},
     requirement::{Requirement, RequirementError},
 };
+use kite_proto::MOUNT_PATH;
 use kube::core::error_boundary::InvalidObject;
 use semver::Version;
 
 use super::{
+    build::pod::IDENTITY_VOLUME,
     object::Object,
     relations::{self, RelationError},
 };
+
+/// Begin the names of variables that others set.
+const RESERVED_VARIABLES: [&str; 2] = ["KITE_", "KUBERNETES_"];
 
 /// What is wrong with an object. The CRD's schema refuses most of it already; an object may be older than the schema.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +42,16 @@ pub enum ValidationError {
     Image,
     #[error("failed to use spec.replicas: {0} is less than 1; to stop a plugin, set spec.enabled to false")]
     Replicas(i32),
+    #[error("failed to use spec.env: {0} is set by the operator or the kubelet; choose another name")]
+    Variable(String),
+    #[error("failed to use spec.volumes: {IDENTITY_VOLUME} is the operator's own; choose another name")]
+    VolumeName,
+    #[error(
+        "failed to use spec.volumes: {name} cannot be mounted at {path:?}, because {MOUNT_PATH} holds the plugin's certificate; mount it elsewhere, at a path that begins with / and has no .."
+    )]
+    MountPath { name: String, path: String },
+    #[error("failed to use spec.volumes: {0} names not exactly one of persistentVolumeClaim and emptyDir")]
+    VolumeSource(String),
     #[error("failed to use spec.calls: {0:?} is not the name of a plugin")]
     Calls(String, #[source] NameError),
     #[error(transparent)]
@@ -117,6 +135,7 @@ pub fn validate(object: &Object, places: Places<'_>) -> Result<ValidatedPlugin, 
     if spec.wanted_replicas() < 1 {
         return Err(ValidationError::Replicas(spec.wanted_replicas()));
     }
+    pods(spec)?;
     relations::dependencies(spec).map_err(ValidationError::Relations)?;
     let calls = calls(spec)?;
     let compatible_with = compatible_with(spec.compatibility.as_ref())?;
@@ -137,6 +156,34 @@ pub fn validate(object: &Object, places: Places<'_>) -> Result<ValidatedPlugin, 
         compatible_with,
         spec,
     })
+}
+
+/// Whether what the object says of its pods leaves alone what the operator gives them.
+fn pods(spec: &KitePluginSpec) -> Result<(), ValidationError> {
+    let is_taken = |name: &str| RESERVED_VARIABLES.iter().any(|prefix| name.starts_with(prefix));
+    if let Some(variable) = spec.env.iter().find(|variable| is_taken(&variable.name)) {
+        return Err(ValidationError::Variable(variable.name.clone()));
+    }
+    spec.volumes.iter().try_for_each(volume)
+}
+
+fn volume(volume: &Volume) -> Result<(), ValidationError> {
+    if volume.name == IDENTITY_VOLUME {
+        return Err(ValidationError::VolumeName);
+    }
+    let (path, own) = (Path::new(&volume.mount_path), Path::new(MOUNT_PATH));
+    let is_plain = path.is_absolute() && !path.components().any(|part| part == Component::ParentDir);
+    // Neither what it would hide, nor what would hide it.
+    if !is_plain || own.starts_with(path) || path.starts_with(own) {
+        return Err(ValidationError::MountPath {
+            name: volume.name.clone(),
+            path: volume.mount_path.clone(),
+        });
+    }
+    if volume.persistent_volume_claim.is_some() == volume.empty_dir.is_some() {
+        return Err(ValidationError::VolumeSource(volume.name.clone()));
+    }
+    Ok(())
 }
 
 /// Sorted, so that their order in the object changes nothing.
@@ -272,6 +319,26 @@ pub(crate) mod tests {
         refused!(|o| o["spec"]["version"] = json!("1"), ValidationError::Version(..));
         refused!(|o| o["spec"]["image"] = json!(" "), ValidationError::Image);
         refused!(|o| o["spec"]["replicas"] = json!(0), ValidationError::Replicas(0));
+        refused!(
+            |o| o["spec"]["env"] = json!([{"name": "A"}, {"name": "KITE_PLUGIN_NAME"}]),
+            ValidationError::Variable(_)
+        );
+        let volume =
+            |name: &str, path: &str| json!({"name": name, "mountPath": path, "emptyDir": {"sizeLimit": "1Mi"}});
+        refused!(
+            |o| o["spec"]["volumes"] = json!([volume("kite", "/a")]),
+            ValidationError::VolumeName
+        );
+        for path in ["/", "/run", "/run/", "/run/kite", "//run/kite/x", "/a/../run", "a"] {
+            refused!(
+                |o| o["spec"]["volumes"] = json!([volume("a", path)]),
+                ValidationError::MountPath { .. }
+            );
+        }
+        refused!(
+            |o| o["spec"]["volumes"] = json!([{"name": "a", "mountPath": "/run/kites"}]),
+            ValidationError::VolumeSource(_)
+        );
         refused!(
             |o| o["spec"]["calls"] = json!(["Other"]),
             ValidationError::Calls(_, NameError::Characters)

@@ -1,128 +1,269 @@
 //! What wakes a plugin's reconcile.
 
-use std::sync::Arc;
+use std::{fmt::Debug, mem, sync::Arc, time::Duration};
 
 use futures::{Stream, TryStreamExt};
 use k8s_openapi::api::{
-    apps::v1::Deployment,
+    apps::v1::{ControllerRevision, Deployment},
     core::v1::{Namespace, Pod, Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
 use kite_api::{KitePlugin, labels};
 use kube::{
-    Api, Client, Resource,
-    api::PartialObjectMeta,
+    Api, Client, Resource, ResourceExt,
+    api::{ApiResource, DynamicObject, PartialObjectMeta},
     runtime::{
         Controller, WatchStreamExt,
         controller::Config,
         reflector::{self, ObjectRef, Store},
+        utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{
     events,
-    object::Object,
+    object::{self, Object},
     relations::{Consequences, Relations},
 };
-use crate::Namespaces;
+use crate::{Options, metrics::Queue};
+
+/// Wakes plugins for a reason that no watch brings.
+#[derive(Clone, Debug)]
+pub struct Waker {
+    wake: UnboundedSender<ObjectRef<Object>>,
+    queue: Queue,
+}
+
+impl Waker {
+    /// One that tells `queue` of whom it wakes.
+    pub fn new(wake: UnboundedSender<ObjectRef<Object>>, queue: &Queue) -> Self {
+        Self {
+            wake,
+            queue: queue.clone(),
+        }
+    }
+
+    /// The plugin is to be looked at.
+    pub fn wake(&self, plugin: &str) {
+        self.queue.woken(plugin);
+        // Nobody listens only when the controller has ended.
+        let _ = self.wake.send(ObjectRef::new(plugin));
+    }
+}
 
 /// The controller with all its watches. Of all objects but the plugins only metadata is kept, and only labelled ones are
 /// watched where there are others, so that memory grows with the plugins and not with the cluster.
-pub fn controller(client: &Client, namespaces: &Namespaces, relations: &Arc<Relations>) -> Controller<Object> {
-    let ours = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR));
-    let of_plugins = watcher::Config::default().labels(labels::PLUGIN);
-    let plugins = namespaces.plugins.as_str();
-    let (store, objects, woken) = plugins_and_woken(client, relations);
-    Controller::for_stream(objects, store.clone())
-        .reconcile_on(woken)
+pub fn controller(
+    client: &Client,
+    options: &Options,
+    relations: &Arc<Relations>,
+    (waker, woken): (&Waker, UnboundedReceiver<ObjectRef<Object>>),
+) -> Controller<Object> {
+    let queue = &waker.queue;
+    let everything = options.watching();
+    let ours = ours(options);
+    let of_plugins = options.watching().labels(labels::PLUGIN);
+    let plugins = options.namespaces.plugins.as_str();
+    let (store, objects) = all_plugins(client, everything.clone(), relations, waker);
+    let named = queue.clone();
+    let everyone = Everyone {
+        plugins: store.clone(),
+        waker: waker.clone(),
+    };
+    let controller = Controller::for_stream(objects, store.clone())
+        .reconcile_on(UnboundedReceiverStream::new(woken))
         // Unlimited: a plugin that is slow to answer then holds up no other. No debounce: each event would put it off,
         // so that a plugin that keeps changing its pods could put off what is to happen to it for ever.
         .with_config(Config::default().concurrency(0))
-        .watches(
-            Api::<PartialObjectMeta<Deployment>>::namespaced(client.clone(), plugins),
-            ours.clone(),
-            plugins_of,
-        )
-        .watches(
-            Api::<PartialObjectMeta<Service>>::namespaced(client.clone(), plugins),
-            ours.clone(),
-            plugins_of,
-        )
-        .watches(
-            Api::<PartialObjectMeta<ServiceAccount>>::namespaced(client.clone(), plugins),
-            ours.clone(),
-            plugins_of,
-        )
-        .watches(
-            Api::<PartialObjectMeta<Secret>>::namespaced(client.clone(), plugins),
-            ours.clone(),
-            plugins_of,
-        )
-        .watches(
-            Api::<PartialObjectMeta<Role>>::all(client.clone()),
-            ours.clone(),
-            plugins_of,
-        )
-        .watches(
-            Api::<PartialObjectMeta<RoleBinding>>::all(client.clone()),
-            ours.clone(),
-            plugins_of,
-        )
-        .watches(
-            Api::<PartialObjectMeta<ClusterRole>>::all(client.clone()),
-            ours.clone(),
-            plugins_of,
-        )
-        .watches(
-            Api::<PartialObjectMeta<ClusterRoleBinding>>::all(client.clone()),
-            ours,
-            plugins_of,
-        )
-        .watches(
-            Api::<PartialObjectMeta<Pod>>::namespaced(client.clone(), plugins),
-            of_plugins,
-            plugins_of,
-        )
-        .watches(
-            Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
-            watcher::Config::default(),
-            move |namespace| naming(&store, namespace.metadata.name.as_deref().unwrap_or_default()),
-        )
+        // Each watch waits by itself when it is interrupted. One wait for all would grow with each of them, and all are at once.
+        .trigger_backoff(NoWait)
+        .watches_stream(
+            touched(
+                Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
+                everything,
+                &everyone,
+            ),
+            move |namespace| {
+                let namespace = namespace.metadata.name.as_deref().unwrap_or_default();
+                noted(&named, naming(&store, namespace))
+            },
+        );
+    let controller = with_grants(controller, client, &ours, &everyone);
+    let pods = Api::<PartialObjectMeta<Pod>>::namespaced(client.clone(), plugins);
+    let controller = with(controller, pods, of_plugins, &everyone);
+    with_what_runs(controller, client, options, &everyone)
 }
 
-/// The plugins as the watch brings them, and those that are to be looked at again because another one has changed.
-fn plugins_and_woken(
+/// The controller that watches roles and bindings, too.
+fn with_grants(
+    controller: Controller<Object>,
     client: &Client,
+    ours: &watcher::Config,
+    everyone: &Everyone,
+) -> Controller<Object> {
+    let roles = Api::<PartialObjectMeta<Role>>::all(client.clone());
+    let controller = with(controller, roles, ours.clone(), everyone);
+    let bindings = Api::<PartialObjectMeta<RoleBinding>>::all(client.clone());
+    let controller = with(controller, bindings, ours.clone(), everyone);
+    let roles = Api::<PartialObjectMeta<ClusterRole>>::all(client.clone());
+    let controller = with(controller, roles, ours.clone(), everyone);
+    let bindings = Api::<PartialObjectMeta<ClusterRoleBinding>>::all(client.clone());
+    with(controller, bindings, ours.clone(), everyone)
+}
+
+/// The controller that watches what a plugin runs with in the plugins' namespace, too.
+fn with_what_runs(
+    controller: Controller<Object>,
+    client: &Client,
+    options: &Options,
+    everyone: &Everyone,
+) -> Controller<Object> {
+    let ours = ours(options);
+    let of_plugins = options.watching().labels(labels::PLUGIN);
+    let plugins = options.namespaces.plugins.as_str();
+    let deployments = Api::<PartialObjectMeta<Deployment>>::namespaced(client.clone(), plugins);
+    let controller = with(controller, deployments, ours.clone(), everyone);
+    let services = Api::<PartialObjectMeta<Service>>::namespaced(client.clone(), plugins);
+    let controller = with(controller, services, ours.clone(), everyone);
+    let records = Api::<PartialObjectMeta<ControllerRevision>>::namespaced(client.clone(), plugins);
+    let controller = with(controller, records, ours.clone(), everyone);
+    let accounts = Api::<PartialObjectMeta<ServiceAccount>>::namespaced(client.clone(), plugins);
+    let controller = with(controller, accounts, ours.clone(), everyone);
+    let policies = Api::<PartialObjectMeta<NetworkPolicy>>::namespaced(client.clone(), plugins);
+    let controller = with(controller, policies, ours.clone(), everyone);
+    let budgets = Api::<PartialObjectMeta<PodDisruptionBudget>>::namespaced(client.clone(), plugins);
+    let controller = with(controller, budgets, ours, everyone);
+    // Those that plugins name, too.
+    let secrets = Api::<PartialObjectMeta<Secret>>::namespaced(client.clone(), plugins);
+    with(controller, secrets, of_plugins, everyone)
+}
+
+/// The controller that watches these objects, too, each of which wakes its plugins.
+fn with<K>(
+    controller: Controller<Object>,
+    api: Api<PartialObjectMeta<K>>,
+    watching: watcher::Config,
+    everyone: &Everyone,
+) -> Controller<Object>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+{
+    controller.watches_stream(touched(api, watching, everyone), waking(&everyone.waker.queue))
+}
+
+/// How what the operator has made is watched.
+fn ours(options: &Options) -> watcher::Config {
+    let label = format!("{}={}", labels::MANAGED_BY, labels::OPERATOR);
+    options.watching().labels(&label)
+}
+
+/// The objects that change, as a watch of its own brings them. Where it has to begin anew with a list, nobody tells what has gone meanwhile:
+/// everyone is woken.
+fn touched<K>(
+    api: Api<PartialObjectMeta<K>>,
+    watching: watcher::Config,
+    everyone: &Everyone,
+) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + 'static,
+{
+    let everyone = everyone.clone();
+    let mut has_begun = false;
+    watcher(api, watching)
+        .default_backoff()
+        .inspect_ok(move |event| {
+            // The first list is read when the plugins are, all of which are looked at then.
+            if matches!(event, Event::InitDone) && mem::replace(&mut has_begun, true) {
+                everyone.wake();
+            }
+        })
+        .touched_objects()
+}
+
+/// All plugins.
+#[derive(Clone)]
+struct Everyone {
+    plugins: Store<Object>,
+    waker: Waker,
+}
+
+impl Everyone {
+    fn wake(&self) {
+        for plugin in self.plugins.state() {
+            self.waker.wake(object::name(&plugin));
+        }
+    }
+}
+
+/// The next is waited for at once.
+struct NoWait;
+
+impl Iterator for NoWait {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+}
+
+impl Backoff for NoWait {
+    fn reset(&mut self) {}
+}
+
+/// The plugins as the watch brings them. Those that are to be looked at again because another one has changed are woken.
+fn all_plugins(
+    client: &Client,
+    watching: watcher::Config,
     relations: &Arc<Relations>,
+    waker: &Waker,
 ) -> (
     Store<Object>,
     impl Stream<Item = Result<Object, watcher::Error>> + Send + use<>,
-    impl Stream<Item = ObjectRef<Object>> + Send + use<>,
 ) {
     let (store, writer) = reflector::store();
-    let (wake, woken) = mpsc::unbounded_channel();
     let relations = Arc::clone(relations);
     let client = client.clone();
-    let objects = watcher(Api::<Object>::all(client.clone()), watcher::Config::default())
+    let (waker, own) = (waker.clone(), waker.queue.clone());
+    let kind = ApiResource::erase::<KitePlugin>(&());
+    let objects = watcher(Api::<DynamicObject>::all_with(client.clone(), &kind), watching)
         .default_backoff()
+        .map_ok(object::understood_in)
+        // Nobody asks who wrote what, and it is as long as all the rest.
+        .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         // Behind the store, so that a plugin that is woken finds what woke it.
         .inspect_ok(move |event| {
             let Consequences { woken, bereft } = relations.take_in(event);
             for name in woken {
-                // Nobody listens only when the controller has ended.
-                let _ = wake.send(ObjectRef::new(name.as_str()));
+                waker.wake(name.as_str());
             }
             if let (Event::Delete(object), Some(notice)) = (event, events::gone(&bereft)) {
                 let (client, object) = (client.clone(), object.clone());
                 tokio::spawn(async move { events::publish(&client, &object, [notice]).await });
             }
         })
-        .applied_objects();
-    (store, objects, UnboundedReceiverStream::new(woken))
+        .applied_objects()
+        .inspect_ok(move |object| own.woken(object::name(object)));
+    (store, objects)
+}
+
+/// Wakes the plugins of an object.
+fn waking<K>(queue: &Queue) -> impl Fn(PartialObjectMeta<K>) -> Vec<ObjectRef<Object>> + Send + Sync + use<K> {
+    let queue = queue.clone();
+    move |object| noted(&queue, plugins_of(object))
+}
+
+/// The same plugins, which from now on wait.
+fn noted(queue: &Queue, plugins: Vec<ObjectRef<Object>>) -> Vec<ObjectRef<Object>> {
+    for plugin in &plugins {
+        queue.woken(&plugin.name);
+    }
+    plugins
 }
 
 /// The plugins that own the object, and the one whose label it carries: a pod's owner is a `ReplicaSet`, which leads to no

@@ -20,17 +20,19 @@ use rustls::{
 use uuid::Uuid;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::certificate::{self, Certified, Names};
+use super::{
+    certificate::{self, Certified, Names},
+    rotation::Ca,
+    validity::Validity,
+};
 
-/// How long a CA is valid.
-const AUTHORITY_LIFE: Duration = Duration::from_hours(10 * 365 * 24);
-/// How long a certificate is valid.
-const CERTIFICATE_LIFE: Duration = Duration::from_hours(365 * 24);
-/// How far back validity begins, for clocks that run behind the operator's.
-const CLOCK_SKEW: Duration = Duration::from_mins(5);
+/// How much longer than it is told to a certificate may be valid: it was issued a moment ago, by another clock perhaps.
+const MOMENT: Duration = Duration::from_mins(1);
+/// How long what a CA issues is valid where it is to show whether it can be one.
+const PROBE_LIFE: Duration = Duration::from_mins(1);
 
 /// What a CA's certificates are for. They are for one thing only, so that none passes in another's place.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Purpose {
     /// Server certificates of plugins.
     Servers,
@@ -98,8 +100,6 @@ pub enum AuthorityError {
     Pair,
     #[error("failed to use the certificate as a CA: it is none")]
     NotAnAuthority,
-    #[error("failed to use the CA: it has expired")]
-    Expired,
     #[error("failed to read the CA's certificate")]
     Read(#[source] rcgen::Error),
     #[error("failed to trust the CA's certificate")]
@@ -112,6 +112,7 @@ pub enum AuthorityError {
 pub struct Authority {
     purpose: Purpose,
     certified: Certified,
+    validity: Validity,
     issuer: Issuer<'static, KeyPair>,
     roots: Arc<RootCertStore>,
 }
@@ -125,10 +126,13 @@ impl fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// A new CA.
-    pub fn create(purpose: Purpose, now: SystemTime) -> Result<Self, AuthorityError> {
+    /// A new CA, valid for `life`.
+    pub fn create(purpose: Purpose, life: Duration, now: SystemTime) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate().map_err(AuthorityError::Key)?;
-        let mut params = template(purpose.common_name(), AUTHORITY_LIFE, now);
+        // Each has a name of its own: libraries look the CA of a certificate up by it, and some take the first that they find.
+        let (_, distinct) = Uuid::new_v4().as_u64_pair();
+        let common_name = format!("{} {distinct:016x}", purpose.common_name());
+        let mut params = template(&common_name, Validity::issued(now, life));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.extended_key_usages = vec![purpose.usage()];
@@ -140,19 +144,15 @@ impl Authority {
                 certificate: certificate.pem(),
                 key: key.serialize_pem(),
             },
-            now,
         )
     }
 
-    /// The CA that was kept as `certified`.
-    pub fn read(purpose: Purpose, certified: Certified, now: SystemTime) -> Result<Self, AuthorityError> {
+    /// The CA that was kept as `certified`. It may have ended.
+    pub fn read(purpose: Purpose, certified: Certified) -> Result<Self, AuthorityError> {
         let der = certified.matching().ok_or(AuthorityError::Pair)?;
         let facts = certificate::read(&der).ok_or(AuthorityError::Pair)?;
         if !facts.is_ca {
             return Err(AuthorityError::NotAnAuthority);
-        }
-        if facts.not_after <= now {
-            return Err(AuthorityError::Expired);
         }
         let key = KeyPair::from_pem(&certified.key).map_err(AuthorityError::Read)?;
         let issuer = Issuer::from_ca_cert_der(&der, key).map_err(AuthorityError::Read)?;
@@ -161,10 +161,11 @@ impl Authority {
         let authority = Self {
             purpose,
             certified,
+            validity: facts.validity,
             issuer,
             roots: Arc::new(roots),
         };
-        if authority.serves_its_purpose(now)? {
+        if authority.serves_its_purpose()? {
             Ok(authority)
         } else {
             Err(AuthorityError::WrongPurpose(purpose))
@@ -173,7 +174,8 @@ impl Authority {
 
     /// Whether what it issues for its purpose would be accepted, and what it must not vouch for would not. CAs that were
     /// mixed up are told by this.
-    fn serves_its_purpose(&self, now: SystemTime) -> Result<bool, AuthorityError> {
+    fn serves_its_purpose(&self) -> Result<bool, AuthorityError> {
+        let at = self.validity.from;
         let plugin = Names::host("probe", &kite_proto::server_name("probe"));
         let client = Names::uri("probe", "spiffe://kite.internal/probe");
         let host = Names::host("probe", "localhost");
@@ -182,7 +184,10 @@ impl Authority {
             Purpose::Clients => (client, Some(plugin)),
             Purpose::Serving => (host, None),
         };
-        let is_accepted = |names: &Names| Ok(self.accepts(&self.issue(names, now)?, names, now));
+        let is_accepted = |names: &Names| {
+            let issued = self.sign(names, Validity::issued(at, PROBE_LIFE))?;
+            Ok(self.accepts(&issued, names, at))
+        };
         Ok(is_accepted(&vouches)?
             && match overreaches {
                 Some(names) => !is_accepted(&names)?,
@@ -200,10 +205,16 @@ impl Authority {
         &self.certified.certificate
     }
 
-    /// A certificate for `names`, with a key of its own.
-    pub fn issue(&self, names: &Names, now: SystemTime) -> Result<Certified, AuthorityError> {
+    /// A certificate for `names`, with a key of its own, valid for `life` or as long as the CA.
+    pub fn issue(&self, names: &Names, life: Duration, now: SystemTime) -> Result<Certified, AuthorityError> {
+        let mut validity = Validity::issued(now, life);
+        validity.to = validity.to.min(self.validity.to);
+        self.sign(names, validity)
+    }
+
+    fn sign(&self, names: &Names, validity: Validity) -> Result<Certified, AuthorityError> {
         let key = KeyPair::generate().map_err(AuthorityError::Key)?;
-        let mut params = template(&names.common_name, CERTIFICATE_LIFE, now);
+        let mut params = template(&names.common_name, validity);
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -237,6 +248,12 @@ impl Authority {
         is_named_so && self.verifies(&der, names, now).is_some()
     }
 
+    /// Whether `certified` is such a certificate, and neither due to be renewed nor valid for longer than `life` says.
+    pub fn keeps(&self, certified: &Certified, names: &Names, life: Duration, now: SystemTime) -> bool {
+        let is_due = |validity: Validity| validity.renewal() <= now || validity.to > now + life + MOMENT;
+        self.accepts(certified, names, now) && certified.validity().is_some_and(|validity| !is_due(validity))
+    }
+
     /// Asks the verifier that clients, or servers, use.
     fn verifies(&self, der: &CertificateDer<'_>, names: &Names, now: SystemTime) -> Option<()> {
         let provider = Arc::new(ring::default_provider());
@@ -260,12 +277,25 @@ impl Authority {
     }
 }
 
-fn template(common_name: &str, life: Duration, now: SystemTime) -> CertificateParams {
+impl Ca for Arc<Authority> {
+    type Root = String;
+
+    /// Its certificate, PEM.
+    fn root(&self) -> String {
+        self.certificate().to_owned()
+    }
+
+    fn validity(&self) -> Validity {
+        self.validity
+    }
+}
+
+fn template(common_name: &str, validity: Validity) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
-    params.not_before = (now - CLOCK_SKEW).into();
-    params.not_after = (now + life).into();
+    params.not_before = validity.from.into();
+    params.not_after = validity.to.into();
     params.serial_number = Some(SerialNumber::from_slice(Uuid::new_v4().as_bytes()));
     params
 }
@@ -273,6 +303,10 @@ fn template(common_name: &str, life: Duration, now: SystemTime) -> CertificatePa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::validity::CLOCK_SKEW;
+
+    const CA: Duration = Duration::from_hours(1000);
+    const LIFE: Duration = Duration::from_hours(10);
 
     fn now() -> SystemTime {
         SystemTime::now()
@@ -286,26 +320,62 @@ mod tests {
 
     #[test]
     fn what_is_issued_is_accepted_and_expires() {
-        let servers = Authority::create(Purpose::Servers, now()).unwrap();
+        let servers = Authority::create(Purpose::Servers, CA, now()).unwrap();
         let names = names("hello.plugins.kite.internal");
-        let issued = servers.issue(&names, now()).unwrap();
+        let issued = servers.issue(&names, LIFE, now()).unwrap();
         assert!(servers.accepts(&issued, &names, now()));
-        assert!(!servers.accepts(&issued, &names, now() + CERTIFICATE_LIFE + CLOCK_SKEW));
+        assert!(!servers.accepts(&issued, &names, now() + LIFE + CLOCK_SKEW));
+    }
+
+    #[test]
+    fn what_is_due_or_valid_for_too_long_is_not_kept() {
+        let servers = Authority::create(Purpose::Servers, CA, now()).unwrap();
+        let names = names("hello.plugins.kite.internal");
+        let issued = servers.issue(&names, LIFE, now()).unwrap();
+        let is_kept = |life, later| servers.keeps(&issued, &names, life, now() + later);
+        assert!(is_kept(LIFE, Duration::ZERO));
+        assert!(is_kept(LIFE, LIFE * 3 / 5));
+        assert!(!is_kept(LIFE, LIFE * 7 / 10), "after two thirds");
+        assert!(
+            !is_kept(LIFE / 2, Duration::ZERO),
+            "it was issued before a shorter life was asked for"
+        );
+        assert!(is_kept(LIFE * 2, Duration::ZERO));
+    }
+
+    #[test]
+    fn nothing_outlives_its_ca() {
+        let servers = Authority::create(Purpose::Servers, LIFE, now()).unwrap();
+        let issued = servers.issue(&names("a.plugins.kite.internal"), CA, now()).unwrap();
+        assert_eq!(issued.not_after(), servers.certified().not_after());
+    }
+
+    #[test]
+    fn no_two_cas_have_the_same_name() {
+        let subject = || {
+            let made = Authority::create(Purpose::Servers, CA, now()).unwrap();
+            let der = made.certified().matching().unwrap();
+            let (_, certificate) = X509Certificate::from_der(&der).unwrap();
+            certificate.subject().to_string()
+        };
+        let first = subject();
+        assert!(first.contains("Kite plugins: servers CA "), "{first}");
+        assert_ne!(first, subject());
     }
 
     #[test]
     fn a_certificate_is_refused_for_each_of_its_reasons() {
-        let servers = Authority::create(Purpose::Servers, now()).unwrap();
+        let servers = Authority::create(Purpose::Servers, CA, now()).unwrap();
         let names_of = names("hello.plugins.kite.internal");
-        let good = servers.issue(&names_of, now()).unwrap();
-        let other = servers.issue(&names_of, now()).unwrap();
-        let stranger = Authority::create(Purpose::Servers, now())
+        let good = servers.issue(&names_of, LIFE, now()).unwrap();
+        let other = servers.issue(&names_of, LIFE, now()).unwrap();
+        let stranger = Authority::create(Purpose::Servers, CA, now())
             .unwrap()
-            .issue(&names_of, now())
+            .issue(&names_of, LIFE, now())
             .unwrap();
         let for_clients = Authority {
             purpose: Purpose::Clients,
-            ..Authority::read(Purpose::Servers, servers.certified().clone(), now()).unwrap()
+            ..Authority::read(Purpose::Servers, servers.certified().clone()).unwrap()
         };
         for (what, spoiled) in [
             (
@@ -316,10 +386,12 @@ mod tests {
                 },
             ),
             ("another CA", stranger),
-            ("another usage", for_clients.issue(&names_of, now()).unwrap()),
+            ("another usage", for_clients.issue(&names_of, LIFE, now()).unwrap()),
             (
                 "another name",
-                servers.issue(&names("other.plugins.kite.internal"), now()).unwrap(),
+                servers
+                    .issue(&names("other.plugins.kite.internal"), LIFE, now())
+                    .unwrap(),
             ),
             (
                 "no PEM",
@@ -335,36 +407,36 @@ mod tests {
 
     #[test]
     fn the_servers_ca_cannot_vouch_for_other_hosts() {
-        let servers = Authority::create(Purpose::Servers, now()).unwrap();
+        let servers = Authority::create(Purpose::Servers, CA, now()).unwrap();
         let names = names("kubernetes.default.svc");
-        let issued = servers.issue(&names, now()).unwrap();
+        let issued = servers.issue(&names, LIFE, now()).unwrap();
         assert!(!servers.accepts(&issued, &names, now()));
     }
 
     #[test]
     fn the_clients_ca_vouches_for_uris_and_for_no_host() {
-        let clients = Authority::create(Purpose::Clients, now()).unwrap();
+        let clients = Authority::create(Purpose::Clients, CA, now()).unwrap();
         let gateway = Names::uri("gateway", kite_api::identity::GATEWAY_URI);
-        assert!(clients.accepts(&clients.issue(&gateway, now()).unwrap(), &gateway, now()));
+        assert!(clients.accepts(&clients.issue(&gateway, LIFE, now()).unwrap(), &gateway, now()));
         let host = names("hello.plugins.kite.internal");
-        assert!(!clients.accepts(&clients.issue(&host, now()).unwrap(), &host, now()));
+        assert!(!clients.accepts(&clients.issue(&host, LIFE, now()).unwrap(), &host, now()));
     }
 
     #[test]
     fn a_kept_ca_is_read_back() {
-        let made = Authority::create(Purpose::Clients, now()).unwrap();
-        let read = Authority::read(Purpose::Clients, made.certified().clone(), now()).unwrap();
+        let made = Authority::create(Purpose::Clients, CA, now()).unwrap();
+        let read = Authority::read(Purpose::Clients, made.certified().clone()).unwrap();
         let gateway = Names::uri("gateway", kite_api::identity::GATEWAY_URI);
-        assert!(made.accepts(&read.issue(&gateway, now()).unwrap(), &gateway, now()));
+        assert!(made.accepts(&read.issue(&gateway, LIFE, now()).unwrap(), &gateway, now()));
     }
 
     #[test]
     fn a_ca_of_another_purpose_is_refused() {
         let purposes = [Purpose::Servers, Purpose::Clients, Purpose::Serving];
         for made in purposes {
-            let certified = Authority::create(made, now()).unwrap().certified().clone();
+            let certified = Authority::create(made, CA, now()).unwrap().certified().clone();
             for read in purposes {
-                let result = Authority::read(read, certified.clone(), now()).map(|_| ());
+                let result = Authority::read(read, certified.clone()).map(|_| ());
                 match result {
                     Ok(()) => assert_eq!(made, read),
                     Err(AuthorityError::WrongPurpose(purpose)) => assert!(purpose == read && made != read),
@@ -376,24 +448,30 @@ mod tests {
 
     #[test]
     fn a_kept_ca_is_refused_for_each_of_its_reasons() {
-        let made = Authority::create(Purpose::Servers, now()).unwrap();
+        let made = Authority::create(Purpose::Servers, CA, now()).unwrap();
         let good = made.certified().clone();
-        let leaf = made.issue(&names("hello.plugins.kite.internal"), now()).unwrap();
-        let read = |certified, at| Authority::read(Purpose::Servers, certified, at).map(|_| ());
+        let leaf = made.issue(&names("hello.plugins.kite.internal"), LIFE, now()).unwrap();
+        let read = |certified| Authority::read(Purpose::Servers, certified).map(|_| ());
         let garbled = Certified {
             certificate: String::from("garbage"),
             ..good.clone()
         };
-        assert!(matches!(read(garbled, now()), Err(AuthorityError::Pair)));
+        assert!(matches!(read(garbled), Err(AuthorityError::Pair)));
         let mixed = Certified {
             key: leaf.key.clone(),
             ..good.clone()
         };
-        assert!(matches!(read(mixed, now()), Err(AuthorityError::Pair)));
-        assert!(matches!(read(leaf, now()), Err(AuthorityError::NotAnAuthority)));
-        assert!(matches!(
-            read(good, now() + AUTHORITY_LIFE * 2),
-            Err(AuthorityError::Expired)
-        ));
+        assert!(matches!(read(mixed), Err(AuthorityError::Pair)));
+        assert!(matches!(read(leaf), Err(AuthorityError::NotAnAuthority)));
+        assert!(read(good).is_ok());
+    }
+
+    #[test]
+    fn a_kept_ca_that_has_ended_is_read_and_issues_nothing_that_is_accepted() {
+        let long_ago = now() - CA * 2;
+        let made = Authority::create(Purpose::Servers, CA, long_ago).unwrap();
+        let read = Authority::read(Purpose::Servers, made.certified().clone()).unwrap();
+        let names = names("hello.plugins.kite.internal");
+        assert!(!read.accepts(&read.issue(&names, LIFE, now()).unwrap(), &names, now()));
     }
 }

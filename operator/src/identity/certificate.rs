@@ -14,7 +14,9 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
+
+use super::validity::Validity;
 
 /// A certificate and its private key, PEM.
 #[derive(Clone, Eq, PartialEq)]
@@ -35,10 +37,15 @@ impl fmt::Debug for Certified {
 impl Certified {
     /// Certificate and key in the data of a `kubernetes.io/tls` Secret, if both are there as text.
     pub fn of_data(data: &BTreeMap<String, ByteString>) -> Option<Self> {
+        Self::of_keys(data, CERTIFICATE_KEY, PRIVATE_KEY_KEY)
+    }
+
+    /// The same under other keys.
+    pub(super) fn of_keys(data: &BTreeMap<String, ByteString>, certificate: &str, key: &str) -> Option<Self> {
         let text = |key| String::from_utf8(data.get(key)?.0.clone()).ok();
         Some(Self {
-            certificate: text(CERTIFICATE_KEY)?,
-            key: text(PRIVATE_KEY_KEY)?,
+            certificate: text(certificate)?,
+            key: text(key)?,
         })
     }
 
@@ -48,6 +55,16 @@ impl Certified {
             (CERTIFICATE_KEY.to_owned(), ByteString(self.certificate.into_bytes())),
             (PRIVATE_KEY_KEY.to_owned(), ByteString(self.key.into_bytes())),
         ])
+    }
+
+    /// From when to when the certificate is valid. `None`: it is no certificate.
+    pub fn validity(&self) -> Option<Validity> {
+        validity(&self.certificate)
+    }
+
+    /// When the certificate ends. `None`: it is no certificate.
+    pub fn not_after(&self) -> Option<SystemTime> {
+        self.validity().map(|validity| validity.to)
     }
 
     /// The certificate, if the key is its own.
@@ -118,13 +135,25 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
 }
 
+/// From when to when a certificate, PEM, is valid. `None`: it is none.
+pub(super) fn validity(pem: &str) -> Option<Validity> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
+    read(&der).map(|facts| facts.validity)
+}
+
 /// Reads a certificate's fields.
 pub(super) fn read(der: &CertificateDer<'_>) -> Option<X509CertificateFacts> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let until = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    let time = |at: ASN1Time| {
+        let since = u64::try_from(at.timestamp()).ok()?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since))
+    };
     Some(X509CertificateFacts {
         is_ca: certificate.is_ca(),
-        not_after: SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(until))?,
+        validity: Validity {
+            from: time(certificate.validity().not_before)?,
+            to: time(certificate.validity().not_after)?,
+        },
     })
 }
 
@@ -132,5 +161,5 @@ pub(super) fn read(der: &CertificateDer<'_>) -> Option<X509CertificateFacts> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct X509CertificateFacts {
     pub(super) is_ca: bool,
-    pub(super) not_after: SystemTime,
+    pub(super) validity: Validity,
 }

@@ -3,97 +3,55 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    pin::pin,
     time::{Duration, SystemTime},
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::{
     ByteString,
     api::core::v1::{Secret, Service},
 };
 use kite_api::{
-    error_chain,
     identity::{CA_KEY, GATEWAY_CLIENT_SECRET, GATEWAY_SERVICE, GATEWAY_SERVING_SECRET, GATEWAY_URI},
     labels,
 };
 use kube::{
     Api, Client,
-    api::{PartialObjectMeta, Patch, PatchParams},
-    runtime::{WatchStreamExt, watcher},
+    api::{Patch, PatchParams},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Identity,
     authority::Authority,
     certificate::{Certified, Names},
+    rotation::Spread,
     secrets::{self, IdentityError},
 };
-use crate::{backoff, options::HostName};
+use crate::options::HostName;
 
-/// How often all is looked at though nothing has changed: a certificate may be about to expire.
-const LOOK: Duration = Duration::from_hours(1);
-/// A certificate that has less than this left is replaced: it must not expire before the next look, nor when that is late.
-const MARGIN: Duration = LOOK.saturating_mul(2);
-
-/// Keeps the Secrets as they should be, until `stop`.
-pub async fn keep(identity: &Identity, client: &Client, system: &str, names: &[HostName], stop: &CancellationToken) {
-    let mut changes = pin!(changes(client, system));
-    let mut failures = 0;
-    let mut wait = LOOK;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = changes.next() => {}
-            () = tokio::time::sleep(wait) => {}
-        }
-        wait = match ensure(identity, client, system, names).await {
-            Ok(()) => {
-                failures = 0;
-                LOOK
-            }
-            Err(error) => {
-                failures += 1;
-                tracing::error!(
-                    error = error_chain(&error),
-                    "the gateway's certificates are not as they should be"
-                );
-                backoff::delay(failures)
-            }
-        };
-    }
+/// A Secret of the gateway's, as it stands then.
+#[derive(Clone, Copy, Debug)]
+pub struct Ensured {
+    /// When its certificate ends.
+    pub end: Option<SystemTime>,
+    /// Whether it had the CAs that are believed.
+    pub spread: Spread,
 }
 
-/// One item for each change of the gateway's Service and of the operator's own Secrets.
-fn changes(client: &Client, system: &str) -> impl stream::Stream<Item = ()> {
-    let service: Api<PartialObjectMeta<Service>> = Api::namespaced(client.clone(), system);
-    let service = watcher(
-        service,
-        watcher::Config::default().fields(&format!("metadata.name={GATEWAY_SERVICE}")),
-    );
-    let secret: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), system);
-    let ours = format!("{}={}", labels::MANAGED_BY, labels::OPERATOR);
-    let secret = watcher(secret, watcher::Config::default().labels(&ours));
-    // A watch that fails is begun again; what it missed is in its new list.
-    let service = service.default_backoff().touched_objects().map_ok(drop);
-    let secret = secret.default_backoff().touched_objects().map_ok(drop);
-    stream::select(service, secret).filter_map(async |result| {
-        result
-            .inspect_err(|error| tracing::warn!(error = error_chain(error), "a watch of the gateway's was interrupted"))
-            .ok()
-    })
+/// The gateway's two Secrets.
+#[derive(Clone, Copy, Debug)]
+pub struct Gateway {
+    pub client: Ensured,
+    pub serving: Ensured,
 }
 
-/// Makes what is missing and replaces what would not be accepted. Writes nothing where all is well. `names` are those
+/// Makes what is missing and replaces what is due or would not be accepted. Writes nothing where all is well. `names` are those
 /// under which the gateway is reached beside its Service's.
 pub async fn ensure(
     identity: &Identity,
     client: &Client,
     system: &str,
     names: &[HostName],
-) -> Result<(), IdentityError> {
-    secrets::put_back(identity, client, system).await?;
+) -> Result<Gateway, IdentityError> {
     let services: Api<Service> = Api::namespaced(client.clone(), system);
     let service = services
         .get_opt(GATEWAY_SERVICE)
@@ -101,47 +59,65 @@ pub async fn ensure(
         .map_err(|error| IdentityError::ReadService(GATEWAY_SERVICE, error.into()))?;
     let api: Api<Secret> = Api::namespaced(client.clone(), system);
     let client_names = Names::uri("kite-gateway", GATEWAY_URI);
+    let life = identity.lives.certificate;
     let client_secret = Wanted {
         name: GATEWAY_CLIENT_SECRET,
-        issuer: &identity.clients,
+        issuer: &identity.clients.issuing,
+        life,
         names: client_names,
-        ca: identity.servers.certificate(),
+        ca: identity.servers.trust(),
     };
     let serving_secret = Wanted {
         name: GATEWAY_SERVING_SECRET,
-        issuer: &identity.serving,
+        issuer: &identity.serving.issuing,
+        life,
         names: serving_names(system, service.as_ref(), names),
-        ca: identity.serving.certificate(),
+        ca: identity.serving.trust(),
     };
-    client_secret.ensure(&api).await?;
-    serving_secret.ensure(&api).await
+    Ok(Gateway {
+        client: client_secret.ensure(&api).await?,
+        serving: serving_secret.ensure(&api).await?,
+    })
 }
 
 /// A Secret as it should be.
 struct Wanted<'a> {
     name: &'static str,
     issuer: &'a Authority,
+    life: Duration,
     names: Names,
-    /// The CA that the Secret carries beside the certificate.
-    ca: &'a str,
+    /// The CAs that the Secret carries beside the certificate.
+    ca: String,
 }
 
 impl Wanted<'_> {
-    async fn ensure(&self, api: &Api<Secret>) -> Result<(), IdentityError> {
+    async fn ensure(&self, api: &Api<Secret>) -> Result<Ensured, IdentityError> {
         let existing = api
             .get_opt(self.name)
             .await
             .map_err(|error| IdentityError::Read(self.name.into(), error.into()))?;
         let now = SystemTime::now();
-        if existing
-            .and_then(|secret| secret.data)
-            .is_some_and(|data| self.is_met_by(&data, now))
-        {
-            return Ok(());
+        let existing = existing.and_then(|secret| secret.data).unwrap_or_default();
+        let spread = if self.has_cas(&existing) {
+            Spread::Whole
+        } else {
+            Spread::Fresh
+        };
+        let kept = self.kept(&existing, now);
+        if let Some(kept) = kept.as_ref().filter(|_| spread == Spread::Whole) {
+            let end = kept.not_after();
+            return Ok(Ensured { end, spread });
         }
-        let certified = self.issuer.issue(&self.names, now).map_err(IdentityError::Issue)?;
+        let certified = match kept {
+            Some(kept) => kept,
+            None => self
+                .issuer
+                .issue(&self.names, self.life, now)
+                .map_err(IdentityError::Issue)?,
+        };
+        let end = certified.not_after();
         let mut data = certified.into_data();
-        data.insert(CA_KEY.to_owned(), ByteString(self.ca.as_bytes().to_vec()));
+        data.insert(CA_KEY.to_owned(), ByteString(self.ca.clone().into_bytes()));
         let secret = Secret {
             metadata: secrets::metadata(self.name),
             type_: Some(secrets::TLS.to_owned()),
@@ -155,17 +131,17 @@ impl Wanted<'_> {
         )
         .await
         .map_err(|error| IdentityError::Write(self.name.into(), error.into()))?;
-        tracing::info!(secret = self.name, "issued a certificate");
-        Ok(())
+        tracing::info!(secret = self.name, "wrote a certificate and its CAs");
+        Ok(Ensured { end, spread })
     }
 
-    fn is_met_by(&self, data: &BTreeMap<String, ByteString>, now: SystemTime) -> bool {
-        let carries_ca = data.get(CA_KEY).is_some_and(|ca| ca.0 == self.ca.as_bytes());
-        carries_ca
-            && Certified::of_data(data).is_some_and(|certified| {
-                let accepts = |at| self.issuer.accepts(&certified, &self.names, at);
-                accepts(now) && accepts(now + MARGIN)
-            })
+    fn has_cas(&self, data: &BTreeMap<String, ByteString>) -> bool {
+        data.get(CA_KEY).is_some_and(|ca| ca.0 == self.ca.as_bytes())
+    }
+
+    /// The certificate that is there, if it is good for longer.
+    fn kept(&self, data: &BTreeMap<String, ByteString>, now: SystemTime) -> Option<Certified> {
+        Certified::of_data(data).filter(|certified| self.issuer.keeps(certified, &self.names, self.life, now))
     }
 }
 
@@ -262,25 +238,25 @@ mod tests {
     }
 
     #[test]
-    fn the_certificate_is_issued_anew_when_addresses_change() {
+    fn the_certificate_is_issued_anew_when_addresses_change_and_when_it_is_due() {
         let identity = identity();
         let wanted = |service: Option<&Service>| Wanted {
             name: GATEWAY_SERVING_SECRET,
-            issuer: &identity.serving,
+            issuer: &identity.serving.issuing,
+            life: identity.lives.certificate,
             names: serving_names("kite-system", service, &[]),
-            ca: identity.serving.certificate(),
+            ca: identity.serving.trust(),
         };
         let now = SystemTime::now();
-        let mut data = identity.serving.issue(&wanted(None).names, now).unwrap().into_data();
-        assert!(!wanted(None).is_met_by(&data, now), "without its CA");
-        data.insert(
-            CA_KEY.to_owned(),
-            ByteString(identity.serving.certificate().as_bytes().to_vec()),
-        );
-        assert!(wanted(None).is_met_by(&data, now));
-        assert!(!wanted(Some(&service())).is_met_by(&data, now));
-        let year = Duration::from_hours(365 * 24);
-        assert!(wanted(None).is_met_by(&data, now + year - MARGIN - LOOK));
-        assert!(!wanted(None).is_met_by(&data, now + year - LOOK), "about to expire");
+        let life = identity.lives.certificate;
+        let issued = identity.serving.issuing.issue(&wanted(None).names, life, now);
+        let mut data = issued.unwrap().into_data();
+        assert!(!wanted(None).has_cas(&data));
+        data.insert(CA_KEY.to_owned(), ByteString(identity.serving.trust().into_bytes()));
+        assert!(wanted(None).has_cas(&data));
+        assert!(wanted(None).kept(&data, now).is_some());
+        assert!(wanted(Some(&service())).kept(&data, now).is_none());
+        assert!(wanted(None).kept(&data, now + life * 3 / 5).is_some());
+        assert!(wanted(None).kept(&data, now + life * 7 / 10).is_none());
     }
 }

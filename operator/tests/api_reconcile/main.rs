@@ -3,21 +3,32 @@
 #[cfg(test)]
 mod boundary;
 #[cfg(test)]
+mod edited;
+#[cfg(test)]
 mod grants;
 #[cfg(test)]
 mod moment;
 #[cfg(test)]
 mod relations;
 #[cfg(test)]
+mod revisions;
+#[cfg(test)]
+mod rotation;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
+mod told;
+#[cfg(test)]
 mod trouble;
+#[cfg(test)]
+mod workload;
 
 use std::time::SystemTime;
 
 use k8s_openapi::api::{
-    apps::v1::Deployment,
+    apps::v1::{ControllerRevision, Deployment},
     core::v1::{Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
 use kite_api::{KitePlugin, Phase, PluginName, identity as names};
@@ -44,6 +55,8 @@ fn a_plugin_gets_its_objects_with_owner_and_labels() {
         is_owned(&w.get::<RoleBinding>("kite-plugin-made").await, &plugin);
         is_owned(&w.get::<Deployment>("kite-plugin-made-1").await, &plugin);
         is_owned(&w.get::<Service>("kite-plugin-made-1").await, &plugin);
+        is_owned(&w.get::<ControllerRevision>("kite-plugin-made-1").await, &plugin);
+        is_owned(&w.get::<NetworkPolicy>("kite-plugin-made").await, &plugin);
         let secret: Secret = w.get("kite-plugin-made-tls").await;
         is_owned(&secret, &plugin);
         assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/tls"));
@@ -257,22 +270,22 @@ fn a_second_look_writes_nothing() {
         let limits = json!({"limits": {"cpu": "1000m", "memory": "128Mi"}});
         w.apply(
             "steady",
-            json!({"permissions": permissions.clone(), "resources": limits.clone()}),
+            json!({"permissions": permissions.clone(), "resources": limits.clone(), "replicas": 2}),
         )
         .await;
         w.observed("steady", 1).await;
         let before = w.versions("steady").await;
-        // The same number of pods in other words: another generation, which the status shows when it was looked at.
+        // The same in other words: another generation, which the status shows when it was looked at.
         w.apply(
             "steady",
-            json!({"permissions": permissions.clone(), "resources": limits.clone(), "replicas": 1}),
+            json!({"permissions": permissions.clone(), "resources": limits.clone(), "replicas": 2, "enabled": true}),
         )
         .await;
         let settled = w.observed("steady", 2).await;
         assert_eq!(w.versions("steady").await, before);
         let again = async {
-            for (generation, fields) in [(3, json!({})), (4, json!({"replicas": 1})), (5, json!({}))] {
-                let mut spec = json!({"permissions": permissions, "resources": limits});
+            for (generation, fields) in [(3, json!({})), (4, json!({"enabled": true})), (5, json!({}))] {
+                let mut spec = json!({"permissions": permissions, "resources": limits, "replicas": 2});
                 spec.as_object_mut()
                     .unwrap()
                     .extend(fields.as_object().unwrap().clone());

@@ -33,9 +33,18 @@ where
 {
     /// Of an object that is there.
     async fn of(api: Api<K>, name: &str) -> Self {
+        Self::with(api, name, 1).await
+    }
+
+    /// Of an object that is not there yet.
+    async fn before(api: Api<K>, name: &str) -> Self {
+        Self::with(api, name, 0).await
+    }
+
+    async fn with(api: Api<K>, name: &str, count: usize) -> Self {
         let params = ListParams::default().fields(&format!("metadata.name={name}"));
         let list = api.list(&params).await.unwrap();
-        assert_eq!(list.items.len(), 1, "{} {name}", K::kind(&()));
+        assert_eq!(list.items.len(), count, "{} {name}", K::kind(&()));
         Self {
             api,
             name: name.to_owned(),
@@ -106,7 +115,7 @@ fn whoever_takes_all_rights_and_changes_the_image_at_once_runs_nothing_with_them
             w.apply(plugin, before).await;
             w.observed(plugin, 1).await;
             let name = format!("kite-plugin-{plugin}");
-            let deployment = Log::<Deployment>::of(w.plugins(), &format!("{name}-1")).await;
+            let deployment = Log::<Deployment>::before(w.plugins(), &format!("{name}-2")).await;
             let here = Log::<RoleBinding>::of(w.plugins(), &name).await;
             let there = Log::<RoleBinding>::of(w.within(&other), &name).await;
             let everywhere = Log::<ClusterRoleBinding>::of(w.everywhere(), &name).await;
@@ -133,7 +142,7 @@ fn whoever_takes_some_rights_and_changes_the_image_at_once_runs_nothing_with_the
         w.apply("moment-less", before).await;
         w.observed("moment-less", 1).await;
         let name = "kite-plugin-moment-less";
-        let deployment = Log::<Deployment>::of(w.plugins(), &format!("{name}-1")).await;
+        let deployment = Log::<Deployment>::before(w.plugins(), &format!("{name}-2")).await;
         let here = Log::<Role>::of(w.plugins(), name).await;
         let everywhere = Log::<ClusterRole>::of(w.everywhere(), name).await;
 

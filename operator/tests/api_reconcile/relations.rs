@@ -237,7 +237,8 @@ fn a_version_that_lacks_something_leaves_the_one_that_runs() {
 
         w.apply("updated", json!({"version": "0.2.0", "image": "registry.invalid/hello:0.2.0"})).await;
         let goes_on = |deployment: &Deployment| image(deployment).is_some_and(|image| image.ends_with("0.2.0"));
-        w.seen(&w.plugins(), "kite-plugin-updated-1", goes_on).await;
+        w.seen(&w.plugins(), "kite-plugin-updated-2", |it| goes_on(it) && replicas(it) == Some(1)).await;
+        assert_eq!(replicas(&w.get("kite-plugin-updated-1").await), Some(1), "until the new one takes over");
     });
 }
 
@@ -283,7 +284,7 @@ fn settings_and_what_has_no_effect_are_told() {
         );
         assert!(conditions(&told).contains(&String::from("InEffect=False NotYetBuilt")));
         let effect = message(&told, "InEffect");
-        assert!(effect.contains("spec.env") && effect.contains("moon"), "{effect}");
+        assert!(effect.contains("spec.frontend") && effect.contains("moon"), "{effect}");
     });
 }
 

@@ -3,7 +3,14 @@
 pub(crate) mod early;
 pub(crate) mod plugin;
 
-use std::{collections::BTreeMap, fmt::Debug, net::SocketAddr, pin::pin, sync::LazyLock, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use futures::TryStreamExt;
 use k8s_openapi::{
@@ -12,15 +19,20 @@ use k8s_openapi::{
         apps::v1::Deployment,
         core::v1::{Namespace, Secret, Service, ServiceAccount},
         events::v1::Event,
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
-use kite_api::{KitePlugin, boundary::Places, labels};
+use kite_api::{KitePlugin, boundary::Places, labels, name::ClusterName};
 use kite_operator::{
     Namespaces, Options,
-    identity::{self, Identity},
+    identity::{Identity, keeper, lives::Lives},
+    metrics::Metrics,
+    pod_defaults::PodDefaults,
     run,
+    traces::Collector,
 };
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
@@ -50,7 +62,7 @@ pub(crate) struct World {
     runtime: Runtime,
     pub(crate) client: Client,
     config: Config,
-    namespaces: Namespaces,
+    options: Options,
     /// Where the operator tells of itself.
     health: SocketAddr,
     /// Held by the tests that speak of the gateway's certificates, which follow the one Service of the gateway.
@@ -90,17 +102,23 @@ impl World {
         let [_, _, high, low] = std::process::id().to_be_bytes();
         let health = SocketAddr::from(([127, 77, high, low.max(1)], 8080));
         let options = Options {
-            namespaces: namespaces.clone(),
+            namespaces,
             listen: health,
             gateway_address: String::from("https://gateway.test"),
             gateway_names: Vec::new(),
+            home_cluster: ClusterName::parse("home").expect("a name"),
+            replica_name: String::from("test"),
+            watch_seconds: 60,
+            pod_defaults: PodDefaults::default(),
+            lives: Lives::default(),
+            collector: Collector::default(),
         };
-        runtime.spawn(run::run(client.clone(), options, CancellationToken::new()));
+        runtime.spawn(run::run(config.clone(), options.clone(), CancellationToken::new()));
         Self {
             runtime,
             client,
             config,
-            namespaces,
+            options,
             health,
             gateway: Mutex::new(()),
         }
@@ -112,11 +130,11 @@ impl World {
     }
 
     pub(crate) fn plugins_namespace(&self) -> &str {
-        &self.namespaces.plugins
+        &self.options.namespaces.plugins
     }
 
     pub(crate) fn places(&self) -> Places<'_> {
-        self.namespaces.places()
+        self.options.namespaces.places()
     }
 
     /// What the operator says of itself under `path`, once `holds`.
@@ -227,20 +245,27 @@ impl World {
         );
     }
 
+    /// The operator's options, in namespaces of a test's own.
+    pub(crate) fn options_in(&self, system: &str, plugins: &str) -> Options {
+        Options {
+            namespaces: Namespaces {
+                system: system.to_owned(),
+                plugins: plugins.to_owned(),
+            },
+            ..self.options.clone()
+        }
+    }
+
     pub(crate) async fn make_namespace(&self, name: &str) {
         make_namespace(&self.client, name).await;
     }
 
     /// What a new process of the operator does before all else.
-    pub(crate) async fn start_identity_again(&self) -> Identity {
-        let system = &self.namespaces.system;
-        let identity = identity::secrets::load_or_make(&self.client, system)
-            .await
-            .expect("the CAs");
-        identity::gateway::ensure(&identity, &self.client, system, &[])
-            .await
-            .expect("the gateway's certificates");
-        identity
+    pub(crate) async fn start_identity_again(&self) -> Arc<Identity> {
+        let (metrics, stop) = (Metrics::default(), CancellationToken::new());
+        let keeper = keeper::establish(&self.client, &self.options, &metrics, &stop);
+        let keeper = tokio::time::timeout(LIMIT, keeper).await.expect("the identity");
+        keeper.expect("nobody stops it").current().get()
     }
 
     /// Versions of all that was made for the plugin.
@@ -272,6 +297,11 @@ impl World {
                 version(&self.get::<Secret>(&format!("{name}-tls")).await.metadata),
             ),
             ("service", version(&self.get::<Service>(revision).await.metadata)),
+            ("policy", version(&self.get::<NetworkPolicy>(name).await.metadata)),
+            (
+                "budget",
+                version(&self.get::<PodDisruptionBudget>(revision).await.metadata),
+            ),
             ("deployment", version(&self.get::<Deployment>(revision).await.metadata)),
         ])
     }
@@ -328,11 +358,11 @@ impl World {
     }
 
     pub(crate) fn plugins<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
-        self.within(&self.namespaces.plugins)
+        self.within(&self.options.namespaces.plugins)
     }
 
     pub(crate) fn system<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
-        self.within(&self.namespaces.system)
+        self.within(&self.options.namespaces.system)
     }
 
     pub(crate) fn within<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(

@@ -61,7 +61,7 @@ fn a_refusal_is_told_and_mended_and_does_not_keep_a_plugin_from_being_stopped() 
         let runs = |replicas| {
             move |deployment: &Deployment| deployment.spec.as_ref().and_then(|it| it.replicas) == Some(replicas)
         };
-        w.seen(&w.plugins(), "kite-plugin-refused-1", runs(1)).await;
+        w.seen(&w.plugins(), "kite-plugin-refused-2", runs(1)).await;
 
         w.apply("refused", json!({"resources": impossible(), "enabled": false}))
             .await;
@@ -75,7 +75,7 @@ fn a_refusal_is_told_and_mended_and_does_not_keep_a_plugin_from_being_stopped() 
                 "Stalled=True Refused"
             ]
         );
-        w.seen(&w.plugins(), "kite-plugin-refused-1", runs(0)).await;
+        w.seen(&w.plugins(), "kite-plugin-refused-2", runs(0)).await;
     });
 }
 

@@ -14,14 +14,14 @@ use std::{
 
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
-use kite_api::{KitePluginSpec, Phase, PluginName, RequestLimits};
+use kite_api::{KitePluginSpec, Phase, PluginName, RequestLimits, RevisionSpec};
 use kite_conformance::{Authorities, Certified};
 use kite_gateway::{
     access_log::AccessLog,
     account::{Recorded, Recorder},
     audit::{Lines, Trail},
     base_path::BasePath,
-    directory::{Active, DefinitionsHash, Directory, Entry, Guards, Table},
+    directory::{DefinitionsHash, Directory, Entry, Guards, Revision, Table},
     pipeline::{
         Gateway,
         authenticate::{AuthenticateError, Authenticator, BearerToken, Caller},
@@ -126,6 +126,7 @@ impl Scene {
             kube: None,
             // It calls nobody.
             gateway: "/nowhere".into(),
+            grace: Config::GRACE,
         };
         tokio::spawn(serve_with(Small, config, std::future::pending()));
         let client_dir = tempfile::tempdir().unwrap();
@@ -195,13 +196,15 @@ impl Scene {
             enabled: true,
             phase: Phase::Loaded,
             trouble: None,
-            active: Some(Active {
-                revision: 1,
+            active: Some(Revision {
+                number: 1,
                 hash: self.hash.clone(),
                 endpoints,
+                guards: guards(routes),
+                until: None,
             }),
+            draining: Vec::new(),
             tools: [].into(),
-            guards: guards(routes),
             limits: RequestLimits::default(),
         }
     }
@@ -214,7 +217,7 @@ fn guards(routes: usize) -> Guards {
     let permissions = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "namespaces": ["shop"]}]);
     let spec = json!({"version": "1.0.0", "image": "a", "routes": routes, "permissions": permissions});
     let spec: KitePluginSpec = serde_json::from_value(spec).unwrap();
-    Guards::of(&spec, "kite-plugins")
+    Guards::of(&RevisionSpec::of(&spec), &spec.permissions, "kite-plugins")
 }
 
 fn path(number: usize, namespace: &str) -> String {

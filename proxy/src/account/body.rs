@@ -17,7 +17,7 @@ use http_body_util::BodyExt as _;
 use super::Account;
 use crate::{
     BoxError,
-    pipeline::{RequestBody, ResponseBody, forward::BodyError},
+    pipeline::{RequestBody, ResponseBody, forward::BodyError, full, over::Over},
 };
 
 /// How an answer ended.
@@ -28,6 +28,8 @@ pub enum End {
     Broken,
     /// The caller went away.
     Cancelled,
+    /// The gateway closed it.
+    Closed,
 }
 
 impl End {
@@ -36,6 +38,7 @@ impl End {
             Self::Complete => "complete",
             Self::Broken => "broken",
             Self::Cancelled => "cancelled",
+            Self::Closed => "closed",
         }
     }
 }
@@ -45,14 +48,32 @@ pub struct Recorded {
     body: ResponseBody,
     /// How many bytes the head says there are.
     length: Option<u64>,
-    account: Account,
+    /// Unless it has gone on with the connection.
+    account: Option<Account>,
+    /// When it ends whatever there is to come.
+    over: Option<Over>,
 }
 
 impl Recorded {
-    pub(super) fn of(response: Response<ResponseBody>, account: Account) -> Response<Self> {
+    pub(super) fn of(response: Response<ResponseBody>, account: Account, over: Option<Over>) -> Response<Self> {
         let length = response.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        response.map(|body| Self { body, length, account })
+        response.map(|body| Self {
+            body,
+            length,
+            account: Some(account),
+            over,
+        })
+    }
+
+    /// An answer whose account ends elsewhere.
+    pub(super) fn elsewhere(response: Response<ResponseBody>) -> Response<Self> {
+        response.map(|body| Self {
+            body,
+            length: None,
+            account: None,
+            over: None,
+        })
     }
 }
 
@@ -62,12 +83,21 @@ impl Body for Recorded {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if let Some(over) = &mut this.over
+            && over.as_mut().poll(cx).is_ready()
+        {
+            // The plugin's exchange, or the call of its tool, goes with it.
+            (this.over, this.body) = (None, full(Bytes::new()));
+            this.account.iter_mut().for_each(|account| account.end = End::Closed);
+        }
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        match &frame {
-            Some(Ok(frame)) => this.account.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(_)) => this.account.end = End::Broken,
-            None if this.account.end == End::Cancelled => this.account.end = End::Complete,
-            None => {}
+        if let Some(account) = &mut this.account {
+            match &frame {
+                Some(Ok(frame)) => account.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Some(Err(_)) => account.end = End::Broken,
+                None if account.end == End::Cancelled => account.end = End::Complete,
+                None => {}
+            }
         }
         Poll::Ready(frame)
     }
@@ -83,10 +113,11 @@ impl Body for Recorded {
 
 impl Drop for Recorded {
     fn drop(&mut self) {
+        let Some(account) = &mut self.account else { return };
         // A server need not ask for an end that it can tell.
-        let told = self.body.is_end_stream() || self.length == Some(self.account.sent);
-        if told && self.account.end == End::Cancelled {
-            self.account.end = End::Complete;
+        let told = self.body.is_end_stream() || self.length == Some(account.sent);
+        if told && account.end == End::Cancelled {
+            account.end = End::Complete;
         }
     }
 }

@@ -70,6 +70,28 @@ impl Outcome {
     }
 }
 
+#[cfg(test)]
+impl Record {
+    /// One that differs from others by its operation, which is what a test looks for.
+    pub(crate) fn of_a_test(operation: &str) -> Self {
+        Self {
+            time: Timestamp::UNIX_EPOCH,
+            request_id: "r-1".to_owned(),
+            kind: Kind::Plugin,
+            caller: None,
+            source: None,
+            cluster: "home".into(),
+            plugin: PluginName::parse("hello").unwrap(),
+            revision: None,
+            operation: operation.to_owned(),
+            outcome: Outcome::Succeeded,
+            status: None,
+            duration: Duration::ZERO,
+            error: None,
+        }
+    }
+}
+
 impl Serialize for Record {
     /// With an id of its own, which is made here: whoever sends a record again sends the text again.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -138,12 +138,16 @@ impl Trail {
         }
     }
 
-    /// Takes a record and returns when it is kept.
+    /// Takes a record and returns when it is kept. It is taken even if nobody waits for that to its end.
     pub async fn keep(&self, record: Record) -> Result<(), AuditError> {
-        let (done, kept) = oneshot::channel();
-        let order = Order::Keep(Box::new(record), done);
+        let mut taken = Taken {
+            trail: self,
+            record: Some(Box::new(record)),
+        };
         let asked = async {
-            self.orders.send(order).await.map_err(|_| AuditError::Lost)?;
+            let place = self.orders.reserve().await.map_err(|_| AuditError::Lost)?;
+            let (done, kept) = oneshot::channel();
+            place.send(Order::Keep(taken.record.take().ok_or(AuditError::Lost)?, done));
             kept.await.ok().filter(|kept| *kept).map(|_| ()).ok_or(AuditError::Lost)
         };
         timeout(PATIENCE, asked).await.unwrap_or(Err(AuditError::Stalled))
@@ -159,6 +163,21 @@ impl Trail {
         };
         if timeout(PATIENCE, asked).await.is_err() {
             tracing::warn!("the last records of the audit may be lost");
+        }
+    }
+}
+
+/// A record of a change, until it is handed over. Whoever gives up before then leaves it as one that nobody waits for: so it is kept
+/// a little later, or counted as lost.
+struct Taken<'a> {
+    trail: &'a Trail,
+    record: Option<Box<Record>>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take() {
+            self.trail.note(*record);
         }
     }
 }
@@ -206,12 +225,10 @@ impl<S: AuditSink> Writer<S> {
         let mut next = tokio::time::Instant::now() + GATHERING;
         loop {
             let came = timeout_at(next, taken.recv_many(&mut orders, BATCH)).await;
-            if came == Ok(0) {
-                break;
-            }
+            let is_over = came == Ok(0);
             // What a thread gathered and does not hand over, because nothing more comes.
             let settles = orders.iter().any(|order| matches!(order, Order::Done(_)));
-            if came.is_err() || settles {
+            if is_over || came.is_err() || settles {
                 next = tokio::time::Instant::now() + GATHERING;
                 let gathered = self
                     .gathered
@@ -222,6 +239,9 @@ impl<S: AuditSink> Writer<S> {
                 orders.splice(at..at, gathered.map(Order::Note));
             }
             self.take(orders.drain(..)).await;
+            if is_over {
+                break;
+            }
         }
     }
 
@@ -278,8 +298,10 @@ impl<S: AuditSink> Writer<S> {
 mod tests {
     use std::sync::mpsc as channel;
 
+    use futures::FutureExt as _;
+
     use super::*;
-    use crate::audit::{Kind, Outcome, SinkError};
+    use crate::audit::SinkError;
 
     /// Keeps a batch for each turn that it gets, and is stuck without.
     struct Stuck(channel::Receiver<()>);
@@ -293,21 +315,7 @@ mod tests {
     }
 
     fn record() -> Record {
-        Record {
-            time: jiff::Timestamp::UNIX_EPOCH,
-            request_id: "r-1".to_owned(),
-            kind: Kind::Plugin,
-            caller: None,
-            source: None,
-            cluster: "home".into(),
-            plugin: kite_api::PluginName::parse("hello").unwrap(),
-            revision: None,
-            operation: "get /".to_owned(),
-            outcome: Outcome::Succeeded,
-            status: None,
-            duration: Duration::ZERO,
-            error: None,
-        }
+        Record::of_a_test("get /")
     }
 
     #[test]
@@ -341,5 +349,48 @@ mod tests {
         (0..=GATHERED).for_each(|_| trail.note(record()));
         trail.settle().await;
         assert_eq!(trail.standing().kept, GATHERED as u64 + 2);
+    }
+    #[tokio::test]
+    async fn a_change_whose_caller_leaves_is_kept_or_counted_as_lost() {
+        let (turns, stuck) = channel::channel();
+        let trail = Trail::start(Stuck(stuck)).unwrap();
+        // Far more than may wait, so that most leave before there is a place for their record.
+        let many = 2 * (QUEUE + BATCH) as u64;
+        for _ in 0..many {
+            // Whatever else this task has done.
+            let kept = tokio::task::unconstrained(trail.keep(record())).now_or_never();
+            assert_eq!(kept, None);
+        }
+        drop(turns);
+        let began = Instant::now();
+        loop {
+            let Standing { kept, lost, .. } = trail.standing();
+            if kept + lost == many {
+                assert!(kept >= QUEUE as u64 && lost > 0, "{kept} kept and {lost} lost");
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "{:?}", trail.standing());
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Tells what it has kept.
+    struct Told(channel::Sender<usize>);
+
+    impl AuditSink for Told {
+        async fn keep(&mut self, records: &[Record]) -> Result<(), SinkError> {
+            let _ = self.0.send(records.len());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_was_gathered_is_kept_when_nobody_makes_records_any_more() {
+        let (told, kept) = channel::channel();
+        let trail = Trail::start(Told(told)).unwrap();
+        trail.note(record());
+        drop(trail);
+        // Ends with the sink.
+        assert_eq!(kept.iter().sum::<usize>(), 1);
     }
 }

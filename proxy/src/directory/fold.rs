@@ -3,18 +3,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
 };
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kite_api::{
-    KitePlugin, KitePluginStatus, Phase, PluginName, RequestLimits, ToolName, ToolReference, conditions,
-    name::NameError, object_names,
+    KitePlugin, KitePluginStatus, Phase, PluginName, RequestLimits, RevisionSpec, RevisionState, RevisionStatus,
+    ToolName, ToolReference, conditions, name::NameError, object_names,
 };
 
-use super::{Active, DefinitionsHash, Entry, Guards, Table};
+use super::{DefinitionsHash, Entry, Guards, Revision, Table};
+use crate::moment::Moment;
 
 /// Label on an `EndpointSlice`: the Service that it belongs to.
 const SERVICE: &str = "kubernetes.io/service-name";
+
+/// By how much the clocks of an operator and a gateway may differ.
+const CLOCKS: Duration = Duration::from_secs(30);
 
 /// Something in an object that was left out of the table.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -33,10 +39,20 @@ pub enum Broken {
     Address { service: String, address: String },
 }
 
-/// All plugins that can be read, with their endpoints in `plugins_namespace`, and what could not be read. A broken object costs
-/// nobody else.
+/// What revisions have recorded, by the names of their objects.
+pub type Records = BTreeMap<String, Arc<RevisionSpec>>;
+
+/// What is known beside the plugins.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Where the plugins run.
+    pub namespace: &'a str,
+    pub records: &'a Records,
+}
+
+/// All plugins that can be read, with their endpoints, and what could not be read. A broken object costs nobody else.
 pub fn fold<'a>(
-    plugins_namespace: &str,
+    source: Source<'_>,
     plugins: impl IntoIterator<Item = &'a KitePlugin>,
     slices: impl IntoIterator<Item = &'a EndpointSlice>,
 ) -> (Table, Vec<Broken>) {
@@ -47,8 +63,7 @@ pub fn fold<'a>(
         let name = plugin.metadata.name.as_deref().unwrap_or_default();
         match PluginName::parse(name) {
             Ok(name) => {
-                let guards = Guards::of(&plugin.spec, plugins_namespace);
-                let entry = entry(&name, plugin, guards, &ready, &mut broken);
+                let entry = entry(&name, plugin, source, &ready, &mut broken);
                 table.insert(name, entry);
             }
             Err(source) => broken.push(Broken::Plugin {
@@ -58,6 +73,16 @@ pub fn fold<'a>(
         }
     }
     (table, broken)
+}
+
+/// One plugin, as it would stand in the table.
+pub fn fold_one<'a>(
+    source: Source<'_>,
+    plugin: &'a KitePlugin,
+    slices: impl IntoIterator<Item = &'a EndpointSlice>,
+) -> Option<Entry> {
+    let (table, _) = fold(source, [plugin], slices);
+    table.into_values().next()
 }
 
 /// The ready addresses of each Service.
@@ -93,23 +118,31 @@ fn ready_addresses<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>, brok
     ready
 }
 
-fn entry(name: &PluginName, plugin: &KitePlugin, guards: Guards, ready: &Ready<'_>, broken: &mut Vec<Broken>) -> Entry {
+fn entry(
+    name: &PluginName,
+    plugin: &KitePlugin,
+    source: Source<'_>,
+    ready: &Ready<'_>,
+    broken: &mut Vec<Broken>,
+) -> Entry {
     let absent = KitePluginStatus::default();
     let status = plugin.status.as_ref().unwrap_or(&absent);
     let phase = status.phase.unwrap_or_default();
+    let revision = |entry: &RevisionStatus| revision(name, entry, plugin, source, ready);
+    let drains = |entry: &&RevisionStatus| entry.state == RevisionState::Draining;
     Entry {
         version: status.version.clone().unwrap_or_else(|| plugin.spec.version.clone()),
         description: plugin.spec.description.clone().unwrap_or_default(),
         enabled: plugin.spec.is_enabled(),
         phase,
         trouble: trouble(phase, status),
-        active: active(name, status, ready),
+        active: status.active().and_then(revision),
+        draining: status.revisions.iter().filter(drains).filter_map(revision).collect(),
         tools: status
             .tools
             .iter()
             .filter_map(|tool| own_tool(name, &tool.name, broken))
             .collect(),
-        guards,
         limits: RequestLimits::of(&plugin.spec),
     }
 }
@@ -123,16 +156,34 @@ fn trouble(phase: Phase, status: &KitePluginStatus) -> Option<String> {
     (phase == Phase::Failed).then(|| ready.message.clone())
 }
 
-fn active(name: &PluginName, status: &KitePluginStatus, ready: &Ready<'_>) -> Option<Active> {
-    let revision = status.active()?;
-    let hash = DefinitionsHash::recorded(revision.definitions_hash.as_deref()?);
-    let service = object_names::revision(name, revision.number);
-    let addresses = ready.get(service.as_str()).into_iter().flatten();
-    Some(Active {
-        revision: revision.number,
+/// A revision to which requests go, if all is known of it: without what it requires of its callers it takes none.
+fn revision(
+    name: &PluginName,
+    entry: &RevisionStatus,
+    plugin: &KitePlugin,
+    source: Source<'_>,
+    ready: &Ready<'_>,
+) -> Option<Revision> {
+    let hash = DefinitionsHash::recorded(entry.definitions_hash.as_deref()?);
+    // Service and record have the same name.
+    let object = object_names::revision(name, entry.number);
+    let recorded = source.records.get(&object)?;
+    let addresses = ready.get(object.as_str()).into_iter().flatten();
+    Some(Revision {
+        number: entry.number,
         hash,
         endpoints: addresses.map(|ip| SocketAddr::new(*ip, kite_proto::PORT)).collect(),
+        guards: Guards::of(recorded, &plugin.spec.permissions, source.namespace),
+        until: until(entry, plugin.spec.drain()),
     })
+}
+
+/// When a revision that drains is asked no longer, whether or not anybody is there to stop it. Its own time is a moment longer: the clock that
+/// wrote its beginning may be ahead.
+fn until(entry: &RevisionStatus, drain: Duration) -> Option<Moment> {
+    let since = entry.draining_since.as_ref()?.0.as_second();
+    let since = Moment::of(u64::try_from(since).unwrap_or_default());
+    Some(since.after(drain).after(CLOCKS))
 }
 
 fn own_tool(plugin: &PluginName, tool: &str, broken: &mut Vec<Broken>) -> Option<ToolName> {
@@ -168,7 +219,9 @@ mod tests {
                 "version": "1.0.1",
                 "activeRevision": 2,
                 "revisions": [
-                    {"number": 1, "version": "0.9.0", "state": "Stopped", "definitionsHash": "sha256:old"},
+                    {"number": 0, "version": "0.8.0", "state": "Stopped", "definitionsHash": "sha256:older"},
+                    {"number": 1, "version": "0.9.0", "state": "Draining", "definitionsHash": "sha256:old",
+                     "drainingSince": "1970-01-01T00:01:00Z"},
                     {"number": 2, "version": "1.0.0", "state": "Active", "definitionsHash": "sha256:new"},
                 ],
                 "tools": [{"name": "plugin_hello_hello", "description": "", "hash": ""}],
@@ -203,8 +256,25 @@ mod tests {
         ]
     }
 
+    /// What the revisions of hello have recorded: each requires another resource on its one path.
+    fn records() -> Records {
+        let record = |number: i64| {
+            let spec = json!({"routes": [{"path": "/a", "requires": [{"resource": format!("r{number}")}]}]});
+            let spec: RevisionSpec = serde_json::from_value(spec).unwrap();
+            (format!("kite-plugin-hello-{number}"), Arc::new(spec))
+        };
+        (0..=2).map(record).collect()
+    }
+
+    fn source(records: &Records) -> Source<'_> {
+        Source {
+            namespace: "kite-plugins",
+            records,
+        }
+    }
+
     fn hello(plugin: &KitePlugin) -> (Entry, Vec<Broken>) {
-        let (mut table, broken) = fold("kite-plugins", [plugin], &slices());
+        let (mut table, broken) = fold(source(&records()), [plugin], &slices());
         (table.remove(&PluginName::parse("hello").unwrap()).unwrap(), broken)
     }
 
@@ -217,16 +287,53 @@ mod tests {
             enabled: true,
             phase: Phase::Loaded,
             trouble: None,
-            active: Some(Active {
-                revision: 2,
+            active: Some(Revision {
+                number: 2,
                 hash: DefinitionsHash::recorded("sha256:new"),
                 endpoints: vec!["10.0.0.1:9443".parse().unwrap(), "10.0.0.2:9443".parse().unwrap()],
+                guards: guards(2),
+                until: None,
             }),
+            draining: vec![Revision {
+                number: 1,
+                hash: DefinitionsHash::recorded("sha256:old"),
+                endpoints: vec!["10.0.0.9:9443".parse().unwrap()],
+                guards: guards(1),
+                until: Some(Moment::of(60 + 300 + 30)),
+            }],
             tools: BTreeSet::from([ToolName::parse("hello").unwrap()]),
-            guards: Guards::of(&plugin(|_| ()).spec, "kite-plugins"),
             limits: RequestLimits::default(),
         };
         assert_eq!((entry, broken), (expected, vec![]));
+    }
+
+    fn guards(number: i64) -> Guards {
+        Guards::of(&records()[&format!("kite-plugin-hello-{number}")], &[], "kite-plugins")
+    }
+
+    #[test]
+    fn routes_are_the_revisions_own_and_the_grant_is_that_of_now() {
+        let plugin = plugin(|object| {
+            object["spec"]["routes"] = json!([{"path": "/a", "requires": [{"resource": "r3"}]}]);
+            object["spec"]["permissions"] = json!([{"apiGroups": [""], "resources": ["r2"], "verbs": ["get"]}]);
+        });
+        let (entry, _) = hello(&plugin);
+        let active = entry.active.unwrap();
+        assert_eq!(active.guards.routes("/a")[0].route.requires[0].resource, "r2");
+        let expected = Guards::of(
+            &records()["kite-plugin-hello-2"],
+            &plugin.spec.permissions,
+            "kite-plugins",
+        );
+        assert_eq!(active.guards, expected);
+    }
+
+    #[test]
+    fn a_revision_of_which_nothing_is_recorded_takes_no_traffic() {
+        let mut records = records();
+        records.remove("kite-plugin-hello-2");
+        let entry = fold_one(source(&records), &plugin(|_| ()), &slices()).unwrap();
+        assert_eq!((entry.serving(), entry.draining.len()), (None, 1));
     }
 
     #[test]
@@ -245,7 +352,7 @@ mod tests {
             |object| object["spec"]["enabled"] = json!(false),
             |object| object["status"]["activeRevision"] = Value::Null,
             |object| object["status"]["activeRevision"] = json!(3),
-            |object| object["status"]["revisions"][1]["definitionsHash"] = Value::Null,
+            |object| object["status"]["revisions"][2]["definitionsHash"] = Value::Null,
         ];
         for spoil in spoils {
             assert_eq!(hello(&plugin(spoil)).0.serving(), None);
@@ -281,7 +388,7 @@ mod tests {
             ]);
         });
         let address = slice("kite-plugin-hello-2", &json!([{"addresses": ["pod.example"]}]));
-        let (table, broken) = fold("kite-plugins", [&odd, &tools], slices().iter().chain([&address]));
+        let (table, broken) = fold(source(&records()), [&odd, &tools], slices().iter().chain([&address]));
         let name = PluginName::parse("hello").unwrap();
         assert_eq!(table.len(), 1);
         assert_eq!(table[&name].tools, BTreeSet::from([ToolName::parse("good").unwrap()]));

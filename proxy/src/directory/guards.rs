@@ -1,15 +1,15 @@
-//! What a plugin's object asks of callers beyond the right to use the plugin, read once for all requests.
+//! What a revision of a plugin asks of callers beyond the right to use the plugin, read once for all requests.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use kite_api::{
-    KitePluginSpec, Permission, ToolName,
+    Permission, RevisionSpec, ToolName,
     path_pattern::PathPattern,
     plugin::access::{RouteRequirement, ToolRequirement},
     rights::{self, Right},
 };
 
-/// What the object asks, and the grant that has to have it too.
+/// What the revision asks, and the grant that has to have it too: that of now, so that a right that was withdrawn is withdrawn at once.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Guards {
     /// The most specific first.
@@ -34,7 +34,8 @@ pub struct Matched<'a> {
 }
 
 impl Guards {
-    pub fn of(spec: &KitePluginSpec, plugins_namespace: &str) -> Self {
+    /// Those of a revision, by what it records and what its object grants now.
+    pub fn of(spec: &RevisionSpec, permissions: &[Permission], plugins_namespace: &str) -> Self {
         let guarded = spec.routes.iter().map(|route| GuardedRoute {
             pattern: PathPattern::parse(&route.path),
             requires: route.requires.clone(),
@@ -49,7 +50,7 @@ impl Guards {
         Self {
             routes,
             tools: tools.collect(),
-            permissions: spec.permissions.clone(),
+            permissions: permissions.to_vec(),
             plugins_namespace: plugins_namespace.to_owned(),
         }
     }
@@ -123,7 +124,7 @@ mod tests {
 
     fn guards(routes: &Value) -> Guards {
         let spec = json!({"version": "1.0.0", "image": "a", "routes": routes});
-        Guards::of(&serde_json::from_value(spec).unwrap(), "kite-plugins")
+        Guards::of(&serde_json::from_value(spec).unwrap(), &[], "kite-plugins")
     }
 
     /// The resources that are asked about.

@@ -70,7 +70,7 @@ impl SharedSessions {
     }
 
     pub fn latest(&self) -> Latest {
-        Arc::clone(&self.latest)
+        self.latest.clone()
     }
 
     /// Keeps what is known current, and the keys young. It does not end.
@@ -142,13 +142,8 @@ impl SharedSessions {
     /// Tells what is known, unless something newer is.
     fn tell(&self, known: Known) {
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
-        if self
-            .latest
-            .load()
-            .as_ref()
-            .is_none_or(|latest| latest.is_older_than(&known))
-        {
-            self.latest.store(Some(Arc::new(known)));
+        if self.latest.get().is_none_or(|latest| latest.is_older_than(&known)) {
+            self.latest.set(Some(known));
         }
     }
 }

@@ -27,8 +27,8 @@ fn table(names: &[&str]) -> Table {
         phase: kite_api::Phase::Loaded,
         trouble: None,
         active: None,
+        draining: Vec::new(),
         tools: [].into(),
-        guards: crate::directory::Guards::default(),
         limits: kite_api::RequestLimits::default(),
     };
     names.iter().map(|it| (name(it), entry())).collect()

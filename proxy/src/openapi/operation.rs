@@ -11,6 +11,7 @@ use super::Schemas;
 use crate::{
     pipeline::{
         authorize::Part,
+        revision::FIELD,
         route::{Content, Operation, Row},
     },
     problem::KNOWN,
@@ -31,6 +32,8 @@ const OF_RIGHTS: &[&str] = &[
     "authorization-unavailable",
     "ambiguous-cluster",
     "no-such-cluster",
+    "invalid-revision",
+    "revision-gone",
     "no-such-plugin",
     "not-ready",
     "not-loaded",
@@ -67,14 +70,15 @@ pub(super) fn operation(
             json!([{"bearer": []}, {"session": []}])
         },
     );
-    if !about.query.is_empty() {
-        let query = about.query.iter().map(|query| {
-            json!({
-                "name": query.name, "in": "query", "description": query.description,
-                "schema": {"type": "string", "pattern": query.pattern}, "example": query.example,
-            })
-        });
-        set("parameters", query.collect());
+    let query = about.query.iter().map(|query| {
+        json!({
+            "name": query.name, "in": "query", "description": query.description,
+            "schema": {"type": "string", "pattern": query.pattern}, "example": query.example,
+        })
+    });
+    let parameters: Vec<Value> = query.chain(row.part().map(|_| pin())).collect();
+    if !parameters.is_empty() {
+        set("parameters", parameters.into());
     }
     let takes_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
     if takes_body && let Some(content) = content(about.body, &mut schemas.bodies) {
@@ -86,6 +90,16 @@ pub(super) fn operation(
         responses(row, of, open, &mut schemas.answers, problem).into(),
     );
     whole.into()
+}
+
+/// The field by which a page says from which revision it was loaded.
+fn pin() -> Value {
+    json!({
+        "name": FIELD.as_str(), "in": "header",
+        "description": "The revision of the plugin that is to answer, as the field of that name in an answer says it: the one that takes the \
+                        traffic, or one that drains. Left out: the one that takes the traffic.",
+        "schema": {"type": "integer", "format": "int64", "minimum": 1},
+    })
 }
 
 /// What it is for, at which other paths it is, and which right it needs.

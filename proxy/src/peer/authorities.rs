@@ -12,7 +12,7 @@ use kite_api::error_chain;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
     client::danger::HandshakeSignatureValid,
-    pki_types::{CertificateDer, UnixTime, pem, pem::PemObject as _},
+    pki_types::{CertificateDer, Der, UnixTime, pem, pem::PemObject as _},
     server::{
         VerifierBuilderError, WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
@@ -50,6 +50,8 @@ pub struct Trusted {
 /// One CA, or several that stand for one another.
 struct Authority {
     certificates: Vec<CertificateDer<'static>>,
+    /// Their public keys, by which a CA is the same whatever else its certificates say.
+    keys: Vec<Der<'static>>,
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
@@ -149,7 +151,7 @@ impl Trusted {
         };
         // Whoever has a certificate of their own could else say to be anybody.
         if let (Some(one), Some(other)) = (&of_people, &of_proxies)
-            && one.certificates.iter().any(|one| other.certificates.contains(one))
+            && one.keys.iter().any(|key| other.keys.contains(key))
         {
             return Err(AuthoritiesError::Shared {
                 people: people.unwrap_or(Path::new("")).to_owned(),
@@ -287,8 +289,14 @@ impl Authority {
     }
 
     fn of(certificates: Vec<CertificateDer<'static>>, roots: RootCertStore) -> Result<Self, VerifierBuilderError> {
+        let keys = roots.roots.iter().map(|root| root.subject_public_key_info.clone());
+        let keys = keys.collect();
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build()?;
-        Ok(Self { certificates, verifier })
+        Ok(Self {
+            certificates,
+            keys,
+            verifier,
+        })
     }
 }
 

@@ -127,18 +127,10 @@ struct Asking<'a> {
 }
 
 /// How an exchange ended before an answer.
-pub enum Ended<T> {
+pub enum Ended<T, E = ForwardError> {
     /// It can go to another endpoint: the plugin never began with it, or it changes nothing.
-    Again(Box<T>, ForwardError),
-    Failed(ForwardError),
-}
-
-impl<T> From<Ended<T>> for ForwardError {
-    fn from(ended: Ended<T>) -> Self {
-        match ended {
-            Ended::Again(_, error) | Ended::Failed(error) => error,
-        }
-    }
+    Again(Box<T>, E),
+    Failed(E),
 }
 
 impl<'a> Exchange<'a> {
@@ -157,10 +149,15 @@ impl<'a> Exchange<'a> {
         Ok(Self { asked, body, passed })
     }
 
+    /// When the answer has to have begun.
+    pub fn deadline(&self) -> Instant {
+        self.asked.deadline
+    }
+
     /// Sends the request to the plugin and gives its answer, whose body comes as the plugin sends it.
     pub async fn on(self, connected: Connected) -> Result<http::Response<ResponseBody>, Ended<Self>> {
         let Some(lane) = connected.lane.clone().filter(|_| !self.asked.may_stream()) else {
-            return self.by_own(connected).await;
+            return Box::pin(self.by_own(connected)).await;
         };
         let Self { asked, body, passed } = self;
         let gathered = carried::gather(body, asked.deadline, asked.forwarded.limits.caller).await;
@@ -175,7 +172,7 @@ impl<'a> Exchange<'a> {
                 None => carried::whole(data),
             },
         };
-        Self { asked, body, passed }.by_own(connected).await
+        Box::pin(Self { asked, body, passed }.by_own(connected)).await
     }
 
     /// On the stream that many share, on which the exchange has begun.

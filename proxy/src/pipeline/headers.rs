@@ -1,5 +1,7 @@
 //! Which header fields pass between caller and plugin. All others are dropped.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use kite_proto::{Header, MAX_FIELDS};
@@ -87,7 +89,7 @@ pub fn to_plugin(headers: &HeaderMap) -> Vec<Header> {
         .filter(|(name, _)| {
             let name = plain(name.as_str());
             !is_hop_by_hop(&name, &connection)
-                && !FROM_CALLER.contains(&name.as_str())
+                && !FROM_CALLER.contains(&&*name)
                 && !FROM_CALLER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         })
         .map(|(name, value)| Header {
@@ -114,7 +116,7 @@ pub fn to_caller(given: Vec<Header>) -> Result<HeaderMap, InvalidHeader> {
         .filter(|name| {
             let name = plain(name.as_str());
             is_hop_by_hop(&name, &connection)
-                || FROM_PLUGIN.contains(&name.as_str())
+                || FROM_PLUGIN.contains(&&*name)
                 || FROM_PLUGIN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         })
         .cloned()
@@ -138,6 +140,10 @@ pub fn confine(headers: &mut HeaderMap) {
 /// The `Cache-Control` instead of one that lets a shared cache keep the answer (RFC 9111, section 3.5). It must not keep any: of an answer
 /// to a session's cookie, or to a certificate, no cache knows by itself that it is for one caller.
 fn kept_private(headers: &HeaderMap) -> Option<HeaderValue> {
+    // As most answers have it.
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        return Some(HeaderValue::from_static("private"));
+    }
     let values = headers.get_all(header::CACHE_CONTROL).iter();
     let text: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
     let all = text.iter().flat_map(|text| text.split(',')).map(str::trim);
@@ -161,8 +167,12 @@ fn kept_private(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// A name as those see it who take underscores for hyphens.
-fn plain(name: &str) -> String {
-    name.replace('_', "-")
+fn plain(name: &str) -> Cow<'_, str> {
+    if name.contains('_') {
+        Cow::Owned(name.replace('_', "-"))
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 fn is_hop_by_hop(name: &str, connection: &[String]) -> bool {
@@ -175,7 +185,9 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
     let names = values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','));
-    names.map(|name| plain(&name.trim().to_ascii_lowercase())).collect()
+    names
+        .map(|name| plain(&name.trim().to_ascii_lowercase()).into_owned())
+        .collect()
 }
 
 #[cfg(test)]

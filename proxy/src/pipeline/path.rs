@@ -78,6 +78,10 @@ pub(super) fn check_escapes(segment: &str) -> Result<(), PathError> {
 
 /// Neither the segment as it stands nor any decoding of it is, or holds, what separates or climbs.
 fn check_decodings(segment: &str) -> Result<(), PathError> {
+    if !segment.contains('%') {
+        // As most have it: it is what it decodes to.
+        return check_plain(segment);
+    }
     let mut decoded = segment.to_owned();
     for _ in 0..=MAX_DECODINGS {
         check_plain(&decoded)?;

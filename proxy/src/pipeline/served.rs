@@ -3,12 +3,11 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use kite_api::PluginName;
 
-use crate::directory::Active;
+use super::{over::Over, revision};
+use crate::directory::Revision;
 
 /// Says of which plugin an answer is.
 pub const PLUGIN: HeaderName = HeaderName::from_static("x-kite-plugin");
-/// Says of which revision of the plugin an answer is.
-pub const REVISION: HeaderName = HeaderName::from_static("x-kite-revision");
 
 /// What an answer tells beside what was asked for.
 #[derive(Default)]
@@ -16,6 +15,8 @@ pub(super) struct Told {
     pub(super) served: Option<Served>,
     /// The cookies of a session that goes on.
     pub(super) renewed: Vec<HeaderValue>,
+    /// When it ends whatever there is to come.
+    pub(super) over: Option<Over>,
 }
 
 /// Which plugin and revision an answer is of, or would have been.
@@ -25,16 +26,16 @@ pub(super) struct Served {
 }
 
 impl Served {
-    pub(super) fn of(plugin: &PluginName, active: &Active) -> Self {
+    pub(super) fn of(plugin: &PluginName, serving: &Revision) -> Self {
         Self {
             // A label, which every field value can have.
             plugin: HeaderValue::from_str(plugin.as_str()).unwrap_or(HeaderValue::from_static("-")),
-            revision: HeaderValue::from(active.revision),
+            revision: HeaderValue::from(serving.number),
         }
     }
 
     pub(super) fn tell(self, headers: &mut HeaderMap) {
         headers.insert(PLUGIN, self.plugin);
-        headers.insert(REVISION, self.revision);
+        headers.insert(revision::FIELD, self.revision);
     }
 }

@@ -6,17 +6,24 @@ mod records;
 mod session;
 mod table;
 
-use std::{collections::BTreeSet, sync::Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use http::{HeaderMap, HeaderName};
-use kite_api::{Phase, RequestLimits, ToolName, rights::Place};
+use kite_api::{KitePluginSpec, Phase, RequestLimits, RevisionSpec, ToolName, rights::Place};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use self::records::Written;
 use super::*;
 use crate::{
-    directory::{DefinitionsHash, Guards},
+    directory::{DefinitionsHash, Guards, Revision},
+    moment::Moment,
     pipeline::{
         authenticate::{AuthenticateError, BearerToken},
         authorize::AuthorizeError,
@@ -78,11 +85,22 @@ impl Authorizer for Arc<Fake> {
     }
 }
 
-struct Fixed(Option<Arc<Table>>);
+/// A table that stays, and what is read at the source.
+#[derive(Default)]
+struct Fixed {
+    table: Option<Arc<Table>>,
+    read: Option<Arc<Entry>>,
+    reads: AtomicUsize,
+}
 
 impl Directory for Fixed {
     fn table(&self) -> Option<Arc<Table>> {
-        self.0.clone()
+        self.table.clone()
+    }
+
+    async fn read(&self, _: &PluginName) -> Option<Arc<Entry>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.read.clone()
     }
 }
 
@@ -103,7 +121,8 @@ fn guards() -> Guards {
             {"name": "nodes", "requires": [{"resource": "nodes", "verb": "list"}]},
         ],
     });
-    Guards::of(&serde_json::from_value(spec).unwrap(), "kite-plugins")
+    let spec: KitePluginSpec = serde_json::from_value(spec).unwrap();
+    Guards::of(&RevisionSpec::of(&spec), &spec.permissions, "kite-plugins")
 }
 
 /// hello is loaded without endpoints, full is too, and takes no request at once and three bytes at most, off is disabled, young has no revision yet, wrecked has failed.
@@ -114,13 +133,23 @@ fn table() -> Table {
         enabled: true,
         phase: Phase::Loaded,
         trouble: None,
-        active: Some(Active {
-            revision: 7,
+        active: Some(Revision {
+            number: 7,
             hash: DefinitionsHash::recorded("sha256:x"),
             endpoints: vec![],
+            guards: guards(),
+            until: None,
         }),
+        draining: [(5, None), (4, Some(Moment::of(1)))]
+            .map(|(number, until)| Revision {
+                number,
+                hash: DefinitionsHash::recorded("sha256:w"),
+                endpoints: vec![],
+                guards: Guards::default(),
+                until,
+            })
+            .to_vec(),
         tools: BTreeSet::from(["greet", "costs", "nodes"].map(|tool| ToolName::parse(tool).unwrap())),
-        guards: guards(),
         limits: RequestLimits::default(),
     };
     let full = Entry {
@@ -189,7 +218,10 @@ fn asking(table: Option<Table>) -> Asking {
     let gateway = Gateway {
         authenticator: Arc::clone(&fake),
         authorizer: Arc::clone(&fake),
-        directory: Fixed(table.map(Arc::new)),
+        directory: Fixed {
+            table: table.map(Arc::new),
+            ..Fixed::default()
+        },
         entrance: Arc::default(),
         upstream: Arc::new(Upstream::new("/nonexistent".into())),
         upstreams: Arc::default(),

@@ -22,8 +22,12 @@ pub use self::{
     arguments::{ArgumentsError, arguments},
     events::are_accepted,
 };
-use super::{ResponseBody, forward::close, json, origin::Origin};
-use crate::upstream::{self, Connected, InFlight};
+use super::{ResponseBody, forward::close, held::held, json, origin::Origin};
+use crate::{
+    account::Later,
+    request_id::RequestId,
+    upstream::{self, Connected, InFlight, Place},
+};
 
 /// Why a tool has no result.
 #[derive(Debug, thiserror::Error)]
@@ -117,12 +121,17 @@ pub struct Call<'a> {
     pub origin: Origin<'a>,
     /// When the whole call is over, whatever is tried.
     pub deadline: Instant,
-    /// Whether the caller takes events, by which it learns how far the tool is.
-    pub events: bool,
 }
 
 /// A tool that has said something.
-struct Running {
+pub struct Running {
+    said: Said,
+    /// Held until the caller has the whole answer: a large result takes memory for as long as it is being sent.
+    place: Option<Place>,
+}
+
+/// What a tool says.
+struct Said {
     first: Option<Part>,
     parts: Streaming<CallToolResponse>,
     deadline: Instant,
@@ -130,8 +139,8 @@ struct Running {
 }
 
 impl Call<'_> {
-    /// Runs the tool, if its arguments fit and the plugin lets this caller, and gives its result as the answer.
-    pub async fn on(&self, connected: Connected) -> Result<Response<ResponseBody>, ToolError> {
+    /// Runs the tool, if its arguments fit and the plugin lets this caller.
+    pub async fn on(&self, connected: Connected) -> Result<Running, ToolError> {
         let tool = connected.offered.tool(self.tool).ok_or(ToolError::NotOffered)?;
         let arguments = serde_json::from_slice(&self.arguments).map_err(ToolError::Arguments)?;
         let violations = tool.violations(&arguments).map_err(ToolError::Schema)?;
@@ -160,17 +169,16 @@ impl Call<'_> {
             Ok((next(&mut parts).await?, parts))
         };
         let (first, parts) = within(deadline, began).await?;
-        let running = Running {
-            first,
-            parts,
-            deadline,
-            in_flight: connected.in_flight,
-        };
-        if self.events {
-            Ok(events::answer(running, self.origin.id.clone()))
-        } else {
-            running.result().await
-        }
+        let mut in_flight = connected.in_flight;
+        Ok(Running {
+            place: in_flight.leave(),
+            said: Said {
+                first,
+                parts,
+                deadline,
+                in_flight,
+            },
+        })
     }
 
     fn context(&self) -> CallContext {
@@ -180,6 +188,20 @@ impl Call<'_> {
 }
 
 impl Running {
+    /// The tool's result as the answer. How far the tool has come is of no use to a caller that waits for one.
+    pub async fn result(self) -> Result<Response<ResponseBody>, ToolError> {
+        let answer = json(&answer(&self.said.result().await?)?);
+        Ok(answer.map(|body| held(body, self.place)))
+    }
+
+    /// Events as the answer, by which the caller learns how far the tool is. The operation is recorded by `later`, before its result
+    /// is told.
+    pub fn events(self, later: Later, id: RequestId) -> Response<ResponseBody> {
+        events::answer(self.said, later, id).map(|body| held(body, self.place))
+    }
+}
+
+impl Said {
     /// What the tool says next, in time.
     async fn next(&mut self) -> Result<Option<Part>, ToolError> {
         match self.first.take() {
@@ -188,19 +210,22 @@ impl Running {
         }
     }
 
-    /// The tool's result. How far the tool has come is of no use to a caller that waits for one answer.
-    async fn result(mut self) -> Result<Response<ResponseBody>, ToolError> {
+    async fn result(mut self) -> Result<ToolResult, ToolError> {
         loop {
             match self.next().await? {
                 Some(Part::Result(result)) => {
-                    self.in_flight.leave();
-                    close(self.parts, self.in_flight);
-                    return Ok(json(&answer(&result)?));
+                    self.close();
+                    return Ok(result);
                 }
                 Some(Part::Progress(_)) => {}
                 None => return Err(ToolError::NoResult),
             }
         }
+    }
+
+    /// After the result all is said.
+    fn close(self) {
+        close(self.parts, self.in_flight);
     }
 }
 

@@ -8,6 +8,7 @@ use super::{Refusal, bounded};
 use crate::{
     pipeline::{
         forward::{ExchangeFailure, ForwardError},
+        revision::FIELD,
         tool::{CallFailure, ToolError},
     },
     session::SessionError,
@@ -31,6 +32,13 @@ impl Refusal {
             Self::Credential(error) => return error.to_string().into(),
             Self::Name(error) => return error.to_string().into(),
             Self::Cluster(error) => return error.to_string().into(),
+            Self::Revision(error) => return error.to_string().into(),
+            Self::RevisionGone { number } => {
+                return format!(
+                    "revision {number} of the plugin takes no requests any longer: load the page again, or leave out the field {FIELD}"
+                )
+                .into();
+            }
             Self::NoCluster => "the dashboard knows no cluster of the name in x-cluster-name",
             Self::CrossSite(error) => return error.to_string().into(),
             Self::Login(error) => return error_chain(error).into(),

@@ -81,6 +81,8 @@ impl Refusal {
             Self::Method { .. } => (S::METHOD_NOT_ALLOWED, "method-not-allowed", "The route does not take this method"),
             Self::Name(_) => (S::BAD_REQUEST, "invalid-name", "The name is malformed"),
             Self::Cluster(_) => (S::BAD_REQUEST, "ambiguous-cluster", "The cluster can be read in more than one way"),
+            Self::Revision(_) => (S::BAD_REQUEST, "invalid-revision", "The revision is not a number, or there are several"),
+            Self::RevisionGone { .. } => (S::CONFLICT, "revision-gone", "The revision takes no requests any longer"),
             Self::NoCluster => (S::NOT_FOUND, "no-such-cluster", "There is no such cluster"),
             Self::Handshake(HandshakeError::Unsupported) => (S::NOT_IMPLEMENTED, "upgrade-unsupported", "The connection cannot be upgraded"),
             Self::Handshake(HandshakeError::Version) => (S::UPGRADE_REQUIRED, "websocket-version", "The version of WebSocket is another"),

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use futures::FutureExt as _;
 use http::header;
+use tokio::time::timeout;
 
 use super::{shared::SharedKey, *};
 
@@ -41,7 +42,7 @@ impl Memory {
 
     /// What one gateway of several makes of it.
     pub(crate) fn sessions(&self, path: &str) -> Sessions {
-        Sessions::new(Arc::clone(&self.latest), self.clone(), LASTING, path.to_owned())
+        Sessions::new(self.latest.clone(), self.clone(), LASTING, path.to_owned())
     }
 
     fn change(&self, change: impl FnOnce(&Shared) -> Shared) {
@@ -53,11 +54,11 @@ impl Memory {
 
     fn tell(&self, asked: Instant) {
         let shared = self.shared.lock().unwrap().clone();
-        self.latest.store(Some(Arc::new(Known::of(shared, asked))));
+        self.latest.set(Some(Known::of(shared, asked)));
     }
 
     pub(crate) fn forget(&self) {
-        self.latest.store(None);
+        self.latest.set(None);
     }
 }
 
@@ -160,6 +161,48 @@ async fn once_ended_it_is_over_everywhere_and_no_other_is() {
         assert!(matches!(found, Err(SessionError::Over)));
     }
     assert!(memory.sessions("/").find(&of_other, NOW).is_ok());
+}
+
+/// Within which anything here happens.
+const LIMIT: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn what_a_session_has_open_is_over_with_it() {
+    let now = Moment::now();
+    let memory = Memory::new(now);
+    let sessions = memory.sessions("/");
+    let (one, other) = (sessions.begin(token("t"), now), sessions.begin(token("t"), now));
+    let mut ends = Box::pin(sessions.over(&one));
+    assert_eq!(ends.as_mut().now_or_never(), None);
+    memory.sessions("/").end(&other, &HeaderMap::new()).await.unwrap();
+    assert_eq!(ends.as_mut().now_or_never(), None, "another is ended");
+    memory.sessions("/").end(&one, &HeaderMap::new()).await.unwrap();
+    timeout(LIMIT, ends).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_session_has_open_is_over_at_its_end() {
+    let now = Moment::now();
+    let sessions = Memory::new(now).sessions("/");
+    let ending = Session {
+        until: now.after(Duration::from_secs(1)),
+        ..sessions.begin(token("t"), now)
+    };
+    timeout(LIMIT, sessions.over(&ending)).await.unwrap();
+    assert!(Moment::now() >= ending.until);
+}
+
+#[tokio::test]
+async fn what_a_session_has_open_is_over_when_nobody_knows_whether_it_was_ended() {
+    let now = Moment::now();
+    let memory = Memory::new(now);
+    let sessions = memory.sessions("/");
+    let session = sessions.begin(token("t"), now);
+    let almost = Instant::now().checked_sub(LASTING.outage).unwrap() + Duration::from_millis(100);
+    memory.tell(almost);
+    let mut ends = Box::pin(sessions.over(&session));
+    assert_eq!(ends.as_mut().now_or_never(), None);
+    timeout(LIMIT, ends).await.unwrap();
 }
 
 #[tokio::test]

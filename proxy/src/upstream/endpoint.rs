@@ -17,7 +17,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     connection::{self, EndpointError, Sender},
-    exchange::{Lane, Lanes},
+    exchange::{Lane, Lanes, Times},
     offered::Offered,
     places::Place,
 };
@@ -32,8 +32,8 @@ const DISTRUSTED: Duration = Duration::from_secs(10);
 pub(super) struct Endpoint {
     plugin: PluginName,
     address: SocketAddr,
-    /// Whether a plugin that has it is asked by `Exchange`.
-    exchange: bool,
+    /// Absent if no plugin is asked by `Exchange`.
+    exchange: Option<Times>,
     in_flight: Arc<AtomicUsize>,
     /// The connection, with the hash of the definitions that the plugin gave on it.
     current: ArcSwapOption<Checked>,
@@ -93,9 +93,10 @@ impl InFlight {
         Self { count, place: None }
     }
 
-    /// The request is over for its caller: what is left to be read of it takes no place of another.
-    pub fn leave(&mut self) {
-        self.place = None;
+    /// The request is over for the plugin: what is left to be read of it takes no place of another. The place is given up when it is
+    /// dropped.
+    pub fn leave(&mut self) -> Option<Place> {
+        self.place.take()
     }
 }
 
@@ -106,7 +107,7 @@ impl Drop for InFlight {
 }
 
 impl Endpoint {
-    pub(super) fn new(plugin: PluginName, address: SocketAddr, exchange: bool) -> Self {
+    pub(super) fn new(plugin: PluginName, address: SocketAddr, exchange: Option<Times>) -> Self {
         Self {
             plugin,
             address,
@@ -244,9 +245,10 @@ impl Endpoint {
         // Nothing is read of what the operator has not looked at.
         let offered = is_wanted.then(|| Offered::read(&definitions)).transpose();
         let offered = offered.map_err(EndpointError::Offered)?;
-        let has_exchange = self.exchange && offered.as_ref().is_some_and(|offered| offered.exchange);
+        let has_exchange = offered.as_ref().is_some_and(|offered| offered.exchange);
+        let times = self.exchange.filter(|_| has_exchange);
         let checked = Arc::new(Checked {
-            lanes: has_exchange.then(|| Lanes::new(sender.clone().client())),
+            lanes: times.map(|times| Lanes::new(sender.clone().client(), times)),
             sender,
             since,
             hash,

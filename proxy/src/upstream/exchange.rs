@@ -26,7 +26,7 @@ use kite_proto::{
 };
 use prost::Message as _;
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, sleep_until, timeout},
 };
 use tonic::{Status, Streaming};
@@ -39,14 +39,28 @@ use self::{
 pub use self::{inbox::Stopped, ledger::Breach};
 use super::Sender;
 
-/// The protocol gives a plugin this long to open a stream.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of a reply may wait for its caller, beside its first message.
 const WINDOW: usize = 64 * 1024;
-/// How old a stream is when exchanges begin on another.
-const RENEWED: Duration = Duration::from_mins(9);
-/// How old it becomes at most before its end is told, with what is under way on it.
-const OLDEST: Duration = Duration::from_mins(10);
+/// How long a stream takes to open, and how old it becomes.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// The protocol gives a plugin this long to say Hello.
+    pub hello: Duration,
+    /// How old a stream is when exchanges begin on another.
+    pub renewed: Duration,
+    /// How old it becomes at most before its end is told, with what is under way on it.
+    pub oldest: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            hello: Duration::from_secs(10),
+            renewed: Duration::from_mins(9),
+            oldest: Duration::from_mins(10),
+        }
+    }
+}
 
 /// Why a stream of exchanges is over.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +82,9 @@ pub struct Lane {
     open: AtomicBool,
     /// When it ended for what the plugin did.
     failed: OnceLock<Instant>,
+    /// Set, and told, when nobody waits for anything that the plugin may still say.
+    abandoned: AtomicBool,
+    left: Notify,
 }
 
 /// What is under way, and the way to the plugin. Ids go out in the order in which they are given.
@@ -94,7 +111,7 @@ impl Book {
 
 impl Lane {
     /// Opens a stream, and waits until the plugin has said what it takes.
-    pub(super) async fn open(client: PluginClient<Sender>) -> Result<Arc<Self>, LaneError> {
+    pub(super) async fn open(client: PluginClient<Sender>, times: Times) -> Result<Arc<Self>, LaneError> {
         let (out, mut asked) = mpsc::unbounded_channel();
         let asked = stream::poll_fn(move |cx| asked.poll_recv(cx));
         let lane = Arc::new(Self {
@@ -104,18 +121,20 @@ impl Lane {
             }),
             open: AtomicBool::new(true),
             failed: OnceLock::new(),
+            abandoned: AtomicBool::new(false),
+            left: Notify::new(),
         });
         let mut client = client.max_decoding_message_size(MAX_EXCHANGE_MESSAGE);
         let opened = async {
             let mut answers = client.exchange(asked).await?.into_inner();
             Ok::<_, Status>((answers.message().await?, answers))
         };
-        let (hello, answers) = timeout(HELLO_TIMEOUT, opened)
+        let (hello, answers) = timeout(times.hello, opened)
             .await
             .map_err(|_| LaneError::Timeout)?
             .map_err(|status| LaneError::Call(Box::new(status)))?;
         lane.hear(hello.ok_or(LaneError::Ended)?).map_err(LaneError::Breach)?;
-        tokio::spawn(Arc::clone(&lane).read(answers));
+        tokio::spawn(Arc::clone(&lane).read(answers, times));
         Ok(lane)
     }
 
@@ -177,13 +196,16 @@ impl Lane {
                 book.out = None;
             }
         }
+        if book.ledger.is_abandoned() && !self.abandoned.swap(true, Ordering::Relaxed) {
+            self.left.notify_one();
+        }
     }
 
     /// Reads to the end of the stream, and tells all who wait then.
-    async fn read(self: Arc<Self>, mut answers: Streaming<ExchangeResponse>) {
+    async fn read(self: Arc<Self>, mut answers: Streaming<ExchangeResponse>, times: Times) {
         let opened = Instant::now();
-        let mut renewed = std::pin::pin!(sleep_until(opened + RENEWED));
-        let mut oldest = std::pin::pin!(sleep_until(opened + OLDEST));
+        let mut renewed = std::pin::pin!(sleep_until(opened + times.renewed));
+        let mut oldest = std::pin::pin!(sleep_until(opened + times.oldest));
         let (mut is_renewed, mut is_oldest) = (false, false);
         let ended = loop {
             let message = tokio::select! {
@@ -199,11 +221,16 @@ impl Lane {
                     self.finish();
                     continue;
                 }
+                () = self.left.notified() => break Ok(()),
             };
             match message {
                 Ok(Some(message)) => {
                     if let Err(breach) = self.hear(message) {
                         break Err(LaneError::Breach(breach));
+                    }
+                    // One who never stops leaves no time to be told.
+                    if self.abandoned.load(Ordering::Relaxed) {
+                        break Ok(());
                     }
                 }
                 Ok(None) => break if self.is_open() { Err(LaneError::Ended) } else { Ok(()) },
@@ -225,9 +252,11 @@ impl Lane {
     }
 
     fn hear(&self, message: ExchangeResponse) -> Result<(), Breach> {
+        let id = message.id;
         let mut book = self.lock();
+        let mut had_room = true;
         match book.ledger.hear(message)? {
-            Heard::Part(inbox, part) => inbox.put(part),
+            Heard::Part(inbox, part) => had_room = inbox.put(part),
             Heard::Over(inbox, Terminal::Reply(last)) => inbox.complete(last),
             Heard::Over(inbox, Terminal::Busy) => inbox.stop(Stopped::Busy),
             Heard::Over(inbox, Terminal::Cancelled) => inbox.stop(Stopped::Broken),
@@ -237,6 +266,9 @@ impl Lane {
             }
             Heard::NotBegun(all) => all.iter().for_each(|inbox| inbox.stop(Stopped::NotBegun)),
             Heard::Nothing => {}
+        }
+        if !had_room {
+            book.ledger.give_up(id);
         }
         self.settle(&mut book);
         Ok(())
@@ -317,5 +349,6 @@ impl Drop for Reply {
         if book.ledger.give_up(self.id) {
             book.say(self.id, Part::Cancel(ExchangeCancel {}));
         }
+        self.lane.settle(&mut book);
     }
 }

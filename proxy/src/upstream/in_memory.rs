@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     connection::{self, EndpointError, Sender},
     endpoint::{Connected, InFlight},
-    exchange::{Lane, LaneError},
+    exchange::{Lane, LaneError, Times},
     offered::Offered,
 };
 use crate::directory::DefinitionsHash;
@@ -46,7 +46,7 @@ pub async fn connect_shared(
     definitions: &[u8],
 ) -> Result<Connected, InMemoryError> {
     let connected = connect(io, definitions).await?;
-    let lane = Lane::open(connected.client.clone()).await?;
+    let lane = Lane::open(connected.client.clone(), Times::default()).await?;
     Ok(Connected {
         lane: Some(lane),
         ..connected

@@ -1,18 +1,20 @@
 //! Small exchanges on the stream that they share.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, future::join_all};
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt as _;
+use kite_gateway::{tls, upstream::Times};
 use kite_proto::MAX_EXCHANGE_BODY;
 use tokio::time::timeout;
 
 use super::forward::{
-    LIMIT, Scene,
+    LIMIT, PATIENT, Scene,
     gateway::{Whole, request, table},
+    records::Records,
     rogue::{DEFINITIONS, Rogue},
     rogue_exchange::Heard,
     slug,
@@ -217,4 +219,110 @@ async fn with_an_endpoint_that_is_gone_its_stream_ends() {
     let scene = Scene::new().await;
     scene.gateway.upstream.keep_only(&table("rogue", &[], &DEFINITIONS));
     scene.heard("the end of the stream", |heard| heard.open == 0).await;
+}
+
+const TIMES: Times = Times {
+    hello: Duration::from_millis(100),
+    renewed: Duration::from_millis(300),
+    oldest: Duration::from_hours(1),
+};
+
+/// A scene whose streams have these times, of which the first is open.
+async fn timed(times: Times) -> Scene {
+    let scene = Scene::timed(PATIENT, Some(times), Records::new()).await;
+    let begun = async {
+        while scene.shared() == 0 {
+            scene.get("rogue/status?204").await;
+        }
+    };
+    timeout(LIMIT, begun).await.expect("a stream");
+    scene
+}
+
+#[tokio::test]
+async fn who_says_no_hello_in_time_is_asked_without_the_stream() {
+    let scene = Scene::timed(PATIENT, Some(TIMES), Records::new()).await;
+    scene.rogue.mute.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert_eq!(scene.post("rogue/echo", "x").await.body, "x", "nobody waits for it");
+    }
+    scene
+        .heard("the end of the stream", |heard| (heard.opened, heard.open) == (1, 0))
+        .await;
+    assert_eq!(scene.post("rogue/echo", "x").await.body, "x");
+    assert_eq!(scene.shared(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_is_renewed_and_what_is_under_way_on_the_old_one_goes_on() {
+    let scene = timed(TIMES).await;
+    let endless = scene.gateway.answer(request(Method::GET, "rogue/endless", "")).await;
+    let mut endless = endless.into_body().into_data_stream();
+    let renewed = async {
+        while scene.rogue.streams.borrow().opened < 2 {
+            assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
+        }
+    };
+    timeout(LIMIT, renewed).await.expect("another stream");
+    let mut read = 0;
+    while read < 1024 * 1024 {
+        read += timeout(LIMIT, endless.next()).await.unwrap().unwrap().unwrap().len();
+    }
+    drop(endless);
+    // Without requests no third is opened.
+    scene.heard("the end of the first", |heard| heard.open <= 1).await;
+}
+
+#[tokio::test]
+async fn a_reply_that_nobody_reads_breaks_off_when_its_stream_is_too_old() {
+    let times = Times {
+        oldest: Duration::from_millis(600),
+        ..TIMES
+    };
+    let scene = timed(times).await;
+    let unread = scene.gateway.answer(request(Method::GET, "rogue/endless", "")).await;
+    let mut open = scene.rogue.open.subscribe();
+    let over = timeout(LIMIT, open.wait_for(|open| *open == 0)).await;
+    over.expect("the plugin is let go").unwrap();
+    assert!(unread.into_body().collect().await.is_err());
+}
+
+#[tokio::test]
+async fn who_gives_up_on_a_stream_that_is_too_old_lets_the_plugin_go() {
+    let times = Times {
+        oldest: Duration::from_millis(400),
+        ..TIMES
+    };
+    let scene = timed(times).await;
+    let never = scene.gateway.answer(request(Method::POST, "rogue/never", "x"));
+    // Until long after the plugin can be told for the last time.
+    assert!(timeout(Duration::from_secs(1), never).await.is_err());
+    scene.heard("the end of the stream", |heard| heard.open == 0).await;
+}
+
+#[tokio::test]
+async fn with_another_certificate_there_is_another_stream() {
+    let scene = Scene::new().await;
+    let calling = tls::calling(scene.certificates.client_dir.path()).await.unwrap();
+    let (upstream, changes) = (scene.gateway.upstream.clone(), calling.renewals());
+    let renewing = tokio::spawn(async move { upstream.renew(changes).await });
+    let looking = tokio::spawn(async move { calling.renew(Duration::from_millis(10)).await });
+    scene.certificates.renew();
+    let renewed = async {
+        while scene.rogue.streams.borrow().opened < 2 {
+            assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
+        }
+    };
+    timeout(LIMIT, renewed).await.expect("another stream");
+    scene.heard("the end of the first", |heard| heard.open == 1).await;
+    assert_eq!(scene.rogue.described.load(Ordering::SeqCst), 2, "on another connection");
+    let before = scene.shared();
+    let goes_on = async {
+        while scene.shared() == before {
+            assert_eq!(scene.post("rogue/echo", "x").await.body, "x");
+        }
+    };
+    timeout(LIMIT, goes_on).await.expect("exchanges on it");
+    renewing.abort();
+    looking.abort();
 }

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use kite_api::{PluginName, ToolName};
 use kite_gateway::{
     BoxError,
-    directory::Active,
+    directory::Revision,
     pipeline::{
         RequestBody,
         authenticate::Caller,
@@ -44,7 +44,7 @@ fn rogue() -> PluginName {
     PluginName::parse("rogue").unwrap()
 }
 
-fn active(addresses: &[std::net::SocketAddr]) -> Active {
+fn active(addresses: &[std::net::SocketAddr]) -> Revision {
     table("rogue", addresses, &DEFINITIONS)[&rogue()]
         .active
         .clone()
@@ -205,12 +205,12 @@ async fn a_request_that_never_left_goes_by_another_connection() {
         arguments: Bytes::from("{}"),
         origin,
         deadline: tokio::time::Instant::now() + LIMIT,
-        events: false,
     };
     let unsent = call.on(old_too).await;
     assert!(matches!(unsent, Err(ToolError::NotBegun(_))));
     let connected = upstream.connect(&plugin, &second).await.ok().unwrap();
-    assert_eq!(call.on(connected).await.unwrap().status(), StatusCode::OK);
+    let running = call.on(connected).await.unwrap();
+    assert_eq!(running.result().await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -137,11 +137,24 @@ async fn http2_floods_of_streams_are_refused_beyond_the_bound() {
     let settings = wire.next_of(SETTINGS).await.unwrap();
     let announced = settings.payload.chunks(6).find(|setting| setting[1] == 3).unwrap();
     assert_eq!(announced[2..], 256_u32.to_be_bytes());
-    for stream in 0..257 {
+    let bound = 256;
+    for stream in 0..=bound {
         wire.send(&headers(stream * 2 + 1, "never")).await;
     }
-    let refused = wire.next_of(RST_STREAM).await.unwrap();
-    assert_eq!((refused.stream, refused.payload), (513, 7_u32.to_be_bytes().to_vec()));
+    let mut last = bound;
+    let refused = loop {
+        let next = wire.next().await.expect("the connection stays");
+        if next.kind == RST_STREAM {
+            break next;
+        }
+        // On a machine that is too busy to connect to the plugin in time one of them is answered, and another has its place.
+        if next.flags & END_STREAM != 0 && [HEADERS, DATA].contains(&next.kind) {
+            last += 1;
+            wire.send(&headers(last * 2 + 1, "never")).await;
+        }
+    };
+    assert!((bound..=last).contains(&(refused.stream / 2)), "{}", refused.stream);
+    assert_eq!(refused.payload, 7_u32.to_be_bytes());
 }
 
 #[tokio::test]

@@ -4,11 +4,14 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, future::join_all, stream};
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use kite_api::PluginName;
-use kite_gateway::{BoxError, pipeline::forward::Limits};
+use kite_gateway::{
+    BoxError,
+    pipeline::{RequestBody, forward::Limits},
+};
 use tokio::time::timeout;
 
 use super::{
@@ -85,6 +88,33 @@ async fn a_place_is_given_back_however_a_request_ends() {
     assert_eq!(scene.get("rogue/seen").await.status, StatusCode::SERVICE_UNAVAILABLE);
     drop(gone);
     assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
+}
+
+/// A call of a tool by a caller who takes events.
+pub(crate) fn call_by_events(tool: &str) -> Request<RequestBody> {
+    let mut call = request(Method::POST, &format!("tools/plugin_rogue_{tool}"), "{}");
+    call.headers_mut()
+        .insert("accept", HeaderValue::from_static("text/event-stream"));
+    call
+}
+
+#[tokio::test]
+async fn a_tools_place_is_kept_until_its_caller_has_the_answer() {
+    let scene = Scene::new().await;
+    scene.allow(1);
+    for call in [
+        request(Method::POST, "tools/plugin_rogue_greet", "{}"),
+        call_by_events("halfway"),
+    ] {
+        let mut answer = scene.gateway.answer(call).await.into_body();
+        assert_eq!(scene.tool("greet", "{}").await.status, StatusCode::SERVICE_UNAVAILABLE);
+        while let Some(piece) = answer.frame().await {
+            piece.unwrap();
+            assert_eq!(scene.tool("greet", "{}").await.status, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        drop(answer);
+        assert_eq!(scene.tool("greet", "{}").await.status, StatusCode::OK);
+    }
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ impl Written {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         self.text()
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
@@ -213,10 +213,10 @@ async fn a_caller_who_goes_away_leaves_a_record() {
 
 /// A sink that keeps a batch when it is let, and fails if it is told to.
 #[derive(Clone)]
-struct Gate {
-    turns: Arc<Semaphore>,
-    fails: Arc<AtomicBool>,
-    lines: Written,
+pub(crate) struct Gate {
+    pub(crate) turns: Arc<Semaphore>,
+    pub(crate) fails: Arc<AtomicBool>,
+    pub(crate) lines: Written,
 }
 
 impl AuditSink for Gate {
@@ -229,7 +229,7 @@ impl AuditSink for Gate {
     }
 }
 
-async fn gated() -> (Scene, Gate) {
+pub(crate) async fn gated() -> (Scene, Gate) {
     let gate = Gate {
         turns: Arc::new(Semaphore::new(0)),
         fails: Arc::default(),

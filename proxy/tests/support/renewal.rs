@@ -12,6 +12,12 @@ use super::{LIMIT, Scene, gateway::request, served::Served};
 /// How often files are looked at here.
 const OFTEN: Duration = Duration::from_millis(10);
 
+/// A new connection is one with the certificate that is expected.
+async fn is_served(served: &Served) {
+    let answer = served.client(Version::HTTP_11).await.get("/healthz").await;
+    assert_eq!(answer.unwrap().status(), 200);
+}
+
 #[tokio::test]
 async fn new_connections_get_the_new_certificate_and_old_ones_stay() {
     let mut served = Served::new().await;
@@ -23,32 +29,14 @@ async fn new_connections_get_the_new_certificate_and_old_ones_stay() {
     let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     // Between the two the pair does not fit, and nobody notices.
     fs::write(served.dir.path().join("tls.crt"), cert.pem()).unwrap();
-    assert_eq!(
-        served
-            .client(Version::HTTP_11)
-            .await
-            .get("/healthz")
-            .await
-            .unwrap()
-            .status(),
-        200
-    );
+    is_served(&served).await;
     fs::write(served.dir.path().join("tls.key"), signing_key.serialize_pem()).unwrap();
     timeout(LIMIT, renewals.changed())
         .await
         .expect("the new pair is used")
         .unwrap();
     served.certificate = cert.der().clone();
-    assert_eq!(
-        served
-            .client(Version::HTTP_11)
-            .await
-            .get("/healthz")
-            .await
-            .unwrap()
-            .status(),
-        200
-    );
+    is_served(&served).await;
     assert_eq!(old.get("/healthz").await.unwrap().status(), 200);
     looking.abort();
 }

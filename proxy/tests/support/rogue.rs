@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, LazyLock, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Poll,
 };
@@ -31,9 +31,9 @@ use tonic::{
 use super::{gateway::Certificates, rogue_exchange};
 
 /// The tools that the plugin has.
-pub(crate) const TOOLS: [&str; 15] = [
-    "bug", "busy", "denied", "fail", "gone", "greet", "guarded", "halfway", "huge", "invalid", "late", "never", "shut",
-    "silent", "strict",
+pub(crate) const TOOLS: [&str; 16] = [
+    "begun", "bug", "busy", "denied", "fail", "gone", "greet", "guarded", "halfway", "huge", "invalid", "late",
+    "never", "shut", "silent", "strict",
 ];
 
 /// What the plugin says it offers: tools that take anything, `strict` which wants a name, and two whose calls are authorized.
@@ -80,6 +80,8 @@ pub(crate) struct Rogue {
     pub(crate) heard: watch::Sender<Vec<HttpRequest>>,
     /// What came by `Exchange`.
     pub(crate) streams: rogue_exchange::Counted,
+    /// Set to have it open no stream of exchanges.
+    pub(crate) mute: Arc<AtomicBool>,
     /// Set to have the plugin end, as a pod does that is told to.
     pub(crate) stop: watch::Sender<bool>,
 }
@@ -103,6 +105,7 @@ impl Rogue {
             pieces: watch::Sender::new(0),
             heard: watch::Sender::new(vec![]),
             streams: watch::Sender::default(),
+            mute: Arc::default(),
             stop: watch::Sender::new(false),
         }
     }
@@ -183,10 +186,23 @@ impl Rogue {
             })
             .boxed(),
             "/endless" => self.endless(),
+            "/events" => self.events(),
             path => broken(path)
                 .or_else(|| invalid(path))
                 .unwrap_or_else(|| whole(404, vec![], "no such path")),
         })
+    }
+
+    /// One event, and no end.
+    fn events(&self) -> Answers<HttpResponse> {
+        let open = self.opened();
+        let kind = header("content-type", "Text/Event-Stream; charset=utf-8");
+        let first = stream::iter([Ok(head(200, vec![kind])), Ok(data("data: 1\n\n"))]);
+        let never = stream::poll_fn(move |_| {
+            let _ = &open;
+            Poll::Pending
+        });
+        first.chain(never).boxed()
     }
 
     /// Pieces of 1 KiB for as long as somebody takes them.
@@ -443,6 +459,9 @@ impl Plugin for Rogue {
             "greet" => stream::iter([part(Part::Progress(Progress::default())), result(arguments, false)]).boxed(),
             "fail" => stream::iter([result("out of cheese".to_owned(), true)]).boxed(),
             "silent" => stream::iter([part(Part::Progress(Progress::default()))]).boxed(),
+            "begun" => stream::iter([part(Part::Progress(Progress::default()))])
+                .chain(stream::pending())
+                .boxed(),
             "huge" => stream::iter([result("a".repeat(5 * 1024 * 1024), false)]).boxed(),
             "invalid" => return Err(Status::invalid_argument("name: is not a string")),
             "denied" => return Err(Status::permission_denied("not you")),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
 };
 
 use futures::{StreamExt as _, stream};
@@ -58,13 +58,13 @@ pub(crate) fn serve(rogue: Rogue, mut asked: Streaming<ExchangeRequest>) -> Answ
         heard.opened += 1;
         heard.open += 1;
     });
-    conversation.say(
-        0,
-        Part::Hello(ExchangeHello {
+    if !conversation.rogue.mute.load(Ordering::SeqCst) {
+        let hello = ExchangeHello {
             max_in_flight: 100,
             max_message: 16 * 1024,
-        }),
-    );
+        };
+        conversation.say(0, Part::Hello(hello));
+    }
     tokio::spawn(async move {
         let mut stop = conversation.rogue.stop.subscribe();
         loop {

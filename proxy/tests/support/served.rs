@@ -24,7 +24,12 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{LIMIT, Scene, records::picked, socket::Peer as Socket};
+use super::{
+    LIMIT, Scene,
+    records::picked,
+    socket::Peer as Socket,
+    socket_frames::{close, masked},
+};
 
 pub(crate) struct Served {
     pub(crate) scene: Scene,
@@ -185,7 +190,7 @@ async fn records_say_where_a_request_came_from_and_by_what() {
         let answer = client.send(Method::POST, "/api/v1/plugins/rogue/echo", "hi").await;
         answer.unwrap().into_body().collect().await.unwrap();
     }
-    let _socket = Socket::open(&served, "/api/v1/plugins/rogue/socket", &[]).await;
+    let mut socket = Socket::open(&served, "/api/v1/plugins/rogue/socket", &[]).await;
     let records = &served.scene.records;
     let audit = records.audit().await;
     let keys = ["operation", "source", "status"];
@@ -198,6 +203,13 @@ async fn records_say_where_a_request_came_from_and_by_what() {
             "websocket /socket 127.0.0.1 101",
         ]
     );
+    // Of a WebSocket the access log tells the end.
+    socket.send(&masked(0x81, b"hello")).await;
+    assert_eq!(socket.frame().await, Some((0x81, b"hello".to_vec())));
+    assert!(records.log().len() < 3);
+    socket.send(&close(1000, b"")).await;
+    while socket.frame().await.is_some() {}
+    drop(socket);
     // The server lets go of an answer after its caller has it.
     let log = async {
         loop {
@@ -216,7 +228,7 @@ async fn records_say_where_a_request_came_from_and_by_what() {
         told,
         [
             "HTTP/1.1 plugin complete 2 2",
-            "HTTP/1.1 websocket complete 0 0",
+            "HTTP/1.1 websocket complete 5 5",
             "HTTP/2 plugin complete 2 2",
         ]
     );

@@ -1,7 +1,7 @@
 //! Sessions of a gateway that shares them with nobody.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -28,7 +28,7 @@ struct Alone {
 impl Alone {
     fn tell(&self) {
         let shared = self.shared.lock().unwrap().clone();
-        self.latest.store(Some(Arc::new(Known::of(shared, Instant::now()))));
+        self.latest.set(Some(Known::of(shared, Instant::now())));
     }
 }
 
@@ -51,5 +51,5 @@ pub(crate) fn sessions() -> Sessions {
         shared: Mutex::new(Shared::default().with_key(SharedKey::random(now).unwrap(), LASTING.longest, now)),
     };
     alone.tell();
-    Sessions::new(Arc::clone(&alone.latest), alone, LASTING, "/".to_owned())
+    Sessions::new(alone.latest.clone(), alone, LASTING, "/".to_owned())
 }

@@ -43,7 +43,7 @@ const FIELDS: [(&str, &str); 5] = [
 ];
 
 /// A caller who sends and sees bytes.
-pub(crate) struct Peer(TlsStream<TcpStream>);
+pub(crate) struct Peer(pub(crate) TlsStream<TcpStream>);
 
 impl Peer {
     /// A caller whose WebSocket is accepted.
@@ -60,7 +60,7 @@ impl Peer {
     }
 
     /// Status and head of the answer to a GET.
-    async fn ask(&mut self, target: &str, fields: &[(&str, &str)]) -> (u16, String) {
+    pub(crate) async fn ask(&mut self, target: &str, fields: &[(&str, &str)]) -> (u16, String) {
         self.send(get(target, fields).as_bytes()).await;
         self.head().await
     }
@@ -112,13 +112,13 @@ fn get(target: &str, fields: &[(&str, &str)]) -> String {
 }
 
 /// What is left when these fields are taken away, and those are put there.
-fn fields<'a>(without: &str, with: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn fields<'a>(without: &str, with: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let kept = FIELDS.into_iter().filter(|(name, _)| *name != without);
     kept.chain(with.iter().copied()).collect()
 }
 
 /// A CLOSE as a caller gets it.
-fn closed(code: u16, reason: &str) -> (u8, Vec<u8>) {
+pub(crate) fn closed(code: u16, reason: &str) -> (u8, Vec<u8>) {
     (0x88, [&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 

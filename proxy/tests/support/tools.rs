@@ -3,7 +3,7 @@
 use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 
-use super::{Scene, gateway::request, rogue::TOOLS, slug};
+use super::{Scene, gateway::request, limits::call_by_events, rogue::TOOLS, slug};
 
 #[tokio::test]
 async fn arguments_are_compared_with_the_tools_schema_before_the_plugin_sees_them() {
@@ -58,7 +58,7 @@ async fn tool_injection_arguments_reach_the_plugin_as_one_value_as_they_came() {
 }
 
 /// The names of the events, and what each has.
-fn events(text: &[u8]) -> Vec<(&str, Value)> {
+pub(crate) fn events(text: &[u8]) -> Vec<(&str, Value)> {
     let text = std::str::from_utf8(text).unwrap();
     let parts = text.split("\n\n").filter(|part| !part.is_empty());
     let read = |part| {
@@ -75,10 +75,10 @@ fn events(text: &[u8]) -> Vec<(&str, Value)> {
 async fn a_caller_who_takes_events_learns_how_far_the_tool_is() {
     let scene = Scene::new().await;
     let call = async |tool: &str| {
-        let mut request = request(Method::POST, &format!("tools/plugin_rogue_{tool}"), "{}");
+        let mut call = call_by_events(tool);
         let accept = HeaderValue::from_static("application/json, text/event-stream");
-        request.headers_mut().insert("accept", accept);
-        scene.whole(request).await.unwrap()
+        call.headers_mut().insert("accept", accept);
+        scene.whole(call).await.unwrap()
     };
     let halfway = call("halfway").await;
     assert_eq!(halfway.headers["content-type"], "text/event-stream");

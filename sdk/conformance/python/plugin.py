@@ -130,7 +130,7 @@ async def main():
     await stop.wait()
     state["serving"] = False
     # No new calls, and those under way are finished.
-    await plugin.stop(25)
+    await plugin.stop(int(given("KITE_GRACE_SECONDS", "30")) - 5)
     await probes.stop(None)
 
 

@@ -279,7 +279,7 @@ rules! {
     /// Renewed certificates are used.
     RenewedCertificates: "A plugin MUST use new ones within 60 seconds, for new connections." => trust::renewed;
     /// Shutdown is answered within its time.
-    ShutdownInTime: "It MUST answer within the call's time." => hooks::shutdown;
+    ShutdownInTime: "It MUST answer within the call's time." => stop::shutdown;
     /// A plugin that was told to stop says so by its health.
     StopHealth: "NOT_SERVING once the plugin was told to stop" => stop::health;
     /// A plugin that was told to stop sends Drain on its exchanges and ends them.

@@ -40,6 +40,7 @@ async fn hello_keeps_the_rules() {
         socket: Some(String::from("/socket")),
         tools: vec![(String::from("hello"), json!({"name": "Ada"}).to_string())],
         objects: vec![(String::from("notes"), json!({"text": "milk"}))],
+        settings: Some(json!({"greeting": "Hi"}).to_string()),
         ..Known::default()
     };
     insta::assert_snapshot!(report(plugin, known).await);

@@ -1,7 +1,7 @@
 //! The plugin in Python, which has nothing but the protocol's file and grpcio, does what the protocol says.
 #![cfg(test)]
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use futures::stream;
 use kite_conformance::{Authorities, Authority, Subject, python::Python};
@@ -18,7 +18,26 @@ async fn plugin() -> Subject {
     // Fails only if there is a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/plugin.py");
-    Python::ready().unwrap().start("snake", &program).await.unwrap()
+    let plugin = Python::ready().unwrap().start("snake", &program).await.unwrap();
+    // It listens before it takes connections.
+    let serves = async {
+        let mut turns = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            turns.tick().await;
+            let Ok(channel) = plugin.health().await else { continue };
+            if HealthClient::new(channel)
+                .check(HealthCheckRequest::default())
+                .await
+                .is_ok()
+            {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), serves)
+        .await
+        .expect("it answers in time");
+    plugin
 }
 
 fn context() -> CallContext {

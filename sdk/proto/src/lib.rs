@@ -36,8 +36,13 @@ pub const GATEWAY_TOKEN_FILE: &str = "gateway-token";
 pub const GATEWAY_ADDRESS_FILE: &str = "gateway-address";
 /// File in [`MOUNT_PATH`] of a plugin that may call others: the CA of the gateway's serving certificate, PEM.
 pub const GATEWAY_CA_FILE: &str = "gateway-ca.crt";
+/// File in [`MOUNT_PATH`], if the installation has one: the CAs that the plugin is to trust where it calls others, PEM. The variable
+/// `SSL_CERT_FILE` names it.
+pub const CA_BUNDLE_FILE: &str = "ca-bundle.crt";
 /// Environment variable that tells a plugin the name under which it serves.
 pub const NAME_VARIABLE: &str = "KITE_PLUGIN_NAME";
+/// Environment variable that tells a plugin how many seconds it has from SIGTERM until it is killed. Absent: 30.
+pub const GRACE_VARIABLE: &str = "KITE_GRACE_SECONDS";
 /// Environment variable by which a plugin that runs outside of a pod is told another folder than [`MOUNT_PATH`].
 pub const FOLDER_VARIABLE: &str = "KITE_PLUGIN_FOLDER";
 /// Environment variable by which a plugin that runs outside of a pod is told to listen on one IP address only.

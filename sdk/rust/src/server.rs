@@ -35,10 +35,10 @@ use crate::{
     telemetry,
 };
 
-/// How long requests may go on after the plugin was told to stop. The kubelet's own patience, 30 s by default, is longer.
-const GRACE: Duration = Duration::from_secs(25);
-/// How long the plugin may release what it holds beyond that, still within the kubelet's patience.
-const RELEASE: Duration = Duration::from_secs(4);
+/// How long before the plugin is killed what it holds is released, whatever is under way.
+const RELEASE: Duration = Duration::from_secs(5);
+/// How long before the plugin is killed it ends by itself.
+const MARGIN: Duration = Duration::from_secs(1);
 /// Each gateway uses one connection, for all that it has for the plugin.
 const MAX_STREAMS: u32 = 1024;
 /// Streams that were reset before they were begun, and those that were reset for what came too late for them. Both
@@ -77,6 +77,17 @@ pub enum ServeError {
         address: String,
         /// The cause.
         source: std::net::AddrParseError,
+    },
+    /// The environment says for how long the plugin may go on after it was told to stop, and that is no number.
+    #[error(
+        "failed to read {seconds:?} in the environment variable {} as a number of seconds",
+        kite_proto::GRACE_VARIABLE
+    )]
+    Grace {
+        /// What stands there.
+        seconds: String,
+        /// The cause.
+        source: std::num::ParseIntError,
     },
     /// The embedded `plugin.yaml` is no good.
     #[error("failed to read the plugin.yaml that the plugin was built with")]
@@ -120,7 +131,8 @@ impl fmt::Debug for ServeError {
 /// The plugin's name is in the environment variable `KITE_PLUGIN_NAME`; certificate, key and the clients' CA are in
 /// `/run/kite`. The protocol is served on port 9443, to clients with a certificate of that CA only; health on port 9440.
 /// Logs go to stderr, as JSON, by `tracing`. Told to stop, it takes no new requests and ends when those under way have
-/// ended, after 25 seconds at the latest, and what the plugin holds is released. New certificates in `/run/kite` are used
+/// ended, and what the plugin holds is released. Five seconds before the kubelet's patience ends, of which `KITE_GRACE_SECONDS`
+/// tells, it waits no longer. New certificates in `/run/kite` are used
 /// within seconds. Why it failed is left in `/dev/termination-log` too.
 pub async fn serve(plugin: impl Plugin) -> Result<(), ServeError> {
     telemetry::install();
@@ -148,6 +160,7 @@ pub async fn serve_with(
         certificates,
         kube,
         gateway,
+        grace,
     } = config;
     let kite = Kite::new(kube.map_or_else(Source::default, Source::given), Gateway::of(&gateway));
     // True while the plugin takes requests.
@@ -178,20 +191,23 @@ pub async fn serve_with(
     info!("stopping");
     serving.send_replace(false);
     let told = Instant::now();
+    let patience = grace.saturating_sub(RELEASE);
     // Fails only if the server has ended, which is noticed below.
     let _ = end.send(());
     tokio::select! {
-        ended = timeout(GRACE, protocol) => {
+        ended = timeout(patience, protocol) => {
             if let Ok(ended) = ended {
                 ended.map_err(ServeError::Serve)?;
             } else {
-                warn!("requests that did not end in {} s were dropped", GRACE.as_secs());
+                warn!("requests that did not end in {} s were dropped", patience.as_secs());
             }
         }
         ended = health => return ended.map_err(ServeError::ServeHealth),
     }
     if let Some(shutdown) = shutdown
-        && timeout_at(told + GRACE + RELEASE, shutdown.run()).await.is_err()
+        && timeout_at(told + grace.saturating_sub(MARGIN), shutdown.run())
+            .await
+            .is_err()
     {
         warn!("the plugin did not release what it holds in time");
     }

@@ -129,6 +129,7 @@ impl<P: Plugin> TestPlugin<P> {
             certificates: both.plugin,
             kube: self.kubernetes.map(client_of),
             gateway: NOWHERE.into(),
+            grace: Config::GRACE,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let plugin = self.plugin;

@@ -66,6 +66,7 @@ async fn told(plugin: Wrong) -> String {
         certificates: Certificates::Folder("/nonexistent".into()),
         kube: None,
         gateway: "/nonexistent".into(),
+        grace: Config::GRACE,
     };
     let error = serve_with(plugin, config, std::future::pending()).await.unwrap_err();
     format!("{error:?}")

@@ -120,6 +120,7 @@ pub(super) async fn run(folder: &Path, names: Vec<(String, IpAddr)>) -> Result<(
             kube: None,
             // It calls nobody.
             gateway: PathBuf::from("/nowhere"),
+            grace: Config::GRACE,
         };
         served.push(serve_with(plugin, config, std::future::pending()));
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::{
+    apps::v1::ControllerRevision,
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
     discovery::v1::EndpointSlice,
@@ -38,6 +39,12 @@ pub(super) async fn plugin(world: &World, name: &str, address: IpAddr, hash: &st
         .await
         .expect("the plugin's status");
     let service = object_names::revision(&PluginName::parse(name).expect("a name"), 1);
+    let record = json!({
+        "metadata": {"name": service, "labels": {labels::PLUGIN: name}}, "revision": 1,
+        "data": {"spec": {"version": "1.0.0", "image": "a"}},
+    });
+    let records: Api<ControllerRevision> = Api::namespaced(world.admin.clone(), PLUGINS);
+    world.apply(&records, record).await;
     let slice = json!({
         "metadata": {"name": service, "labels": {"kubernetes.io/service-name": service, labels::PLUGIN: name}},
         "addressType": "IPv4",

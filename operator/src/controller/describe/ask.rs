@@ -3,7 +3,9 @@
 use std::{net::IpAddr, time::Duration};
 
 use kite_api::{PluginName, ToolStatus};
-use kite_proto::{DescribeRequest, DescribeResponse, MAX_DEFINITIONS, PORT, plugin_client::PluginClient, server_name};
+use kite_proto::{
+    DescribeRequest, DescribeResponse, MAX_DEFINITIONS, PORT, Supports, plugin_client::PluginClient, server_name,
+};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity as ClientIdentity};
 
 use super::tools::{self, ToolsError};
@@ -39,6 +41,8 @@ pub struct Answer {
     pub protocol: u32,
     /// Hash over the definitions, as they came.
     pub hash: String,
+    /// What else it says that it has.
+    pub supports: Supports,
     /// The tools among the definitions, or what is wrong with them.
     pub tools: Result<Vec<ToolStatus>, ToolsError>,
 }
@@ -48,6 +52,7 @@ impl Answer {
     pub fn of(plugin: &PluginName, response: DescribeResponse) -> Self {
         Self {
             hash: kite_proto::definitions_hash(&response.definitions),
+            supports: tools::supports(&response.definitions),
             tools: tools::read(plugin, &response.definitions),
             name: response.name,
             version: response.version,
@@ -77,7 +82,7 @@ pub async fn ask(plugin: &PluginName, ip: &str, identity: &Identity) -> Result<A
 }
 
 /// The pod is dialled by address, and must prove the plugin's name whatever the address is.
-fn endpoint(plugin: &PluginName, ip: &str, identity: &Identity) -> Result<Endpoint, AskError> {
+pub(crate) fn endpoint(plugin: &PluginName, ip: &str, identity: &Identity) -> Result<Endpoint, AskError> {
     let authority = match ip.parse() {
         Ok(IpAddr::V4(address)) => format!("https://{address}:{PORT}"),
         Ok(IpAddr::V6(address)) => format!("https://[{address}]:{PORT}"),
@@ -85,7 +90,7 @@ fn endpoint(plugin: &PluginName, ip: &str, identity: &Identity) -> Result<Endpoi
     };
     let operator = &identity.operator;
     let tls = ClientTlsConfig::new()
-        .ca_certificate(Certificate::from_pem(identity.servers.certificate()))
+        .ca_certificate(Certificate::from_pem(identity.servers.trust()))
         .identity(ClientIdentity::from_pem(&operator.certificate, &operator.key))
         .domain_name(server_name(plugin.as_str()));
     let endpoint = Endpoint::from_shared(authority).map_err(AskError::Prepare)?;

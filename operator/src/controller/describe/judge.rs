@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use kite_api::{ToolStatus, conditions::reasons, error_chain};
+use kite_api::{PluginName, ToolStatus, conditions::reasons, error_chain};
+use semver::Version;
 
 use super::{ask::Answer, shown};
-use crate::controller::validate::ValidatedPlugin;
 
 /// What one pod said, or why it said nothing.
 pub struct PodAnswer {
@@ -36,14 +36,14 @@ pub enum Verdict {
     },
 }
 
-/// Judges the answers of the pods of `plugin`.
-pub fn judge(plugin: &ValidatedPlugin, answers: &[PodAnswer]) -> Verdict {
-    let mut good: Vec<(&str, &Arc<Answer>, &Vec<ToolStatus>)> = Vec::new();
+/// Judges the answers of the pods of a revision of `plugin`, which should be of this version.
+pub fn judge(plugin: &PluginName, version: &Version, answers: &[PodAnswer]) -> Verdict {
+    let mut good: Vec<Good<'_>> = Vec::new();
     let mut wrong = None;
     let mut silent = Vec::new();
     for PodAnswer { pod, result } in answers {
         match result {
-            Ok(answer) => match differs(plugin, pod, answer) {
+            Ok(answer) => match differs(plugin, version, pod, answer) {
                 Ok(tools) => good.push((pod, answer, tools)),
                 Err(difference) => _ = wrong.get_or_insert(difference),
             },
@@ -65,14 +65,16 @@ pub fn judge(plugin: &ValidatedPlugin, answers: &[PodAnswer]) -> Verdict {
         };
     }
     let unanswered = (!silent.is_empty()).then(|| silent.join("; "));
-    let Some((first_pod, first, tools)) = good.first() else {
+    let Some((_, first, tools)) = good.first() else {
         return unanswered.map_or(Verdict::NotAsked, |message| Verdict::Unreachable { message });
     };
-    if let Some((other_pod, other, _)) = good.iter().find(|(_, answer, _)| answer.hash != first.hash) {
+    if let Some((odd, other)) = odd_one(&good) {
+        let (odd_pod, odd, _) = odd;
+        let (other_pod, other, _) = other;
         let message = format!(
-            "pods {first_pod} ({}) and {other_pod} ({}) offer different things though they run the same image: what a \
-             plugin offers may not depend on where or when it starts",
-            first.hash, other.hash,
+            "pod {odd_pod} ({}) offers something else than pod {other_pod} ({}), though they run the same image: name spec.image by digest; \
+             what a plugin offers may not depend on where or when it starts",
+            odd.hash, other.hash,
         );
         return Verdict::Mismatch {
             reason: reasons::REPLICA_MISMATCH,
@@ -88,6 +90,23 @@ pub fn judge(plugin: &ValidatedPlugin, answers: &[PodAnswer]) -> Verdict {
     }
 }
 
+/// A pod that is what the object says, and what it said.
+type Good<'a> = (&'a str, &'a Arc<Answer>, &'a Vec<ToolStatus>);
+
+/// A pod that offers what fewer others offer, and one that offers what most do. `None`: all offer the same.
+fn odd_one<'a, 'b>(good: &'b [Good<'a>]) -> Option<(&'b Good<'a>, &'b Good<'a>)> {
+    let like = |it: &Good<'_>| good.iter().filter(|(_, answer, _)| answer.hash == it.1.hash).count();
+    // Of as many, the first are taken for what is right.
+    let usual = good.iter().rev().max_by_key(|it| like(it))?;
+    let odd = good.iter().find(|(_, answer, _)| answer.hash != usual.1.hash)?;
+    Some((odd, usual))
+}
+
+/// Whether a pod that gave this answer is what the object says.
+pub fn is_as_said(plugin: &PluginName, version: &Version, answer: &Answer) -> bool {
+    differs(plugin, version, "", answer).is_ok()
+}
+
 /// In what a pod is not what the object says.
 struct Difference {
     reason: &'static str,
@@ -97,7 +116,12 @@ struct Difference {
 }
 
 /// The tools of a pod that is what the object says.
-fn differs<'a>(plugin: &ValidatedPlugin, pod: &str, answer: &'a Answer) -> Result<&'a Vec<ToolStatus>, Difference> {
+fn differs<'a>(
+    plugin: &PluginName,
+    version: &Version,
+    pod: &str,
+    answer: &'a Answer,
+) -> Result<&'a Vec<ToolStatus>, Difference> {
     let mismatch = |reason, message| Difference {
         reason,
         message,
@@ -114,15 +138,15 @@ fn differs<'a>(plugin: &ValidatedPlugin, pod: &str, answer: &'a Answer) -> Resul
         );
         return Err(mismatch(reasons::PROTOCOL_MISMATCH, message));
     }
-    if answer.name != plugin.name.as_str() {
+    if answer.name != plugin.as_str() {
         let message = format!(
-            "pod {pod} says that it is {:?}: a plugin answers the name that {} tells it",
+            "pod {pod} says that it is {:?}: correct spec.image, or let the plugin answer the name that {} tells it",
             shown(&answer.name),
             kite_proto::NAME_VARIABLE,
         );
         return Err(mismatch(reasons::NAME_MISMATCH, message));
     }
-    let wanted = plugin.version.to_string();
+    let wanted = version.to_string();
     if answer.version != wanted {
         let message = format!(
             "pod {pod} says that its version is {:?}, spec.version says {wanted:?}: correct spec.version or spec.image",
@@ -143,6 +167,11 @@ mod tests {
 
     use super::*;
     use crate::controller::{describe::tools::tests::tool, validate::tests::plugin};
+
+    fn judged(answers: &[PodAnswer]) -> Verdict {
+        let plugin = plugin(|_| {});
+        judge(&plugin.name, &plugin.version, answers)
+    }
 
     fn answer(pod: &str, change: impl FnOnce(&mut DescribeResponse)) -> PodAnswer {
         let mut response = DescribeResponse {
@@ -184,7 +213,7 @@ mod tests {
     }
 
     fn reason(change: impl FnOnce(&mut DescribeResponse)) -> &'static str {
-        match judge(&plugin(|_| {}), &[answer("a", change)]) {
+        match judged(&[answer("a", change)]) {
             Verdict::Mismatch { reason, .. } => reason,
             other => panic!("{other:?}"),
         }
@@ -192,7 +221,7 @@ mod tests {
 
     #[test]
     fn pods_that_agree_describe_the_plugin() {
-        let verdict = judge(&plugin(|_| {}), &[answer("a", |_| {}), answer("b", |_| {})]);
+        let verdict = judged(&[answer("a", |_| {}), answer("b", |_| {})]);
         assert!(
             matches!(&verdict, Verdict::Described { tools, unanswered: None, .. } if tools.len() == 1),
             "{verdict:?}"
@@ -215,11 +244,25 @@ mod tests {
 
     #[test]
     fn pods_that_differ_are_a_mismatch() {
-        let verdict = judge(&plugin(|_| {}), &[answer("a", |_| {}), answer("b", other_tools)]);
+        let verdict = judged(&[answer("a", |_| {}), answer("b", other_tools)]);
         let Verdict::Mismatch { reason, hashes, .. } = verdict else {
             panic!("{verdict:?}")
         };
         assert_eq!((reason, hashes.len()), ("ReplicaMismatch", 2));
+    }
+
+    #[test]
+    fn the_one_pod_that_differs_is_named_first_whatever_their_order() {
+        for answers in [
+            [answer("odd", other_tools), answer("b", |_| {}), answer("c", |_| {})],
+            [answer("b", |_| {}), answer("c", |_| {}), answer("odd", other_tools)],
+        ] {
+            let Verdict::Mismatch { message, .. } = judged(&answers) else {
+                panic!("no mismatch")
+            };
+            assert!(message.starts_with("pod odd ("), "{message}");
+            assert!(message.contains("than pod"), "{message}");
+        }
     }
 
     #[test]
@@ -236,7 +279,7 @@ mod tests {
                 message,
                 version,
                 hashes,
-            } = judge(&plugin(|_| {}), &answers)
+            } = judged(&answers)
             else {
                 panic!("no mismatch")
             };
@@ -248,10 +291,10 @@ mod tests {
 
     #[test]
     fn silence_is_told() {
-        assert_eq!(judge(&plugin(|_| {}), &[]), Verdict::NotAsked);
-        let none = judge(&plugin(|_| {}), &[silent()]);
+        assert_eq!(judged(&[]), Verdict::NotAsked);
+        let none = judged(&[silent()]);
         assert!(matches!(none, Verdict::Unreachable { .. }), "{none:?}");
-        let some = judge(&plugin(|_| {}), &[silent(), answer("a", |_| {})]);
+        let some = judged(&[silent(), answer("a", |_| {})]);
         assert!(
             matches!(
                 some,

@@ -7,7 +7,7 @@ use kite_api::{
     name::NameError,
     tool_rules::{self, MAX_TOOLS, ToolRuleError},
 };
-use kite_proto::{Definitions, MAX_DEFINITIONS, Tool};
+use kite_proto::{Definitions, MAX_DEFINITIONS, Supports, Tool};
 use prost::Message;
 
 use super::shown;
@@ -27,6 +27,15 @@ pub enum ToolsError {
     Twice(ToolName),
     #[error("failed to take the tool {tool}")]
     Tool { tool: ToolName, source: ToolRuleError },
+}
+
+/// The optional methods that a plugin has by its serialized `definitions`: none, where these cannot be read.
+pub fn supports(definitions: &[u8]) -> Supports {
+    if definitions.len() > MAX_DEFINITIONS {
+        return Supports::default();
+    }
+    let supports = Definitions::decode(definitions).ok().and_then(|it| it.supports);
+    supports.unwrap_or_default()
 }
 
 /// The tools of `plugin` in its serialized `definitions`.

@@ -1,5 +1,7 @@
 //! The conditions that speak of a plugin beside its pods.
 
+use std::collections::BTreeMap;
+
 use kite_api::{
     DependencyStatus,
     conditions::{DEPENDENCIES_SATISFIED, IN_EFFECT, PERMISSIONS_GRANTED, SETTINGS_ACCEPTED, reasons},
@@ -8,7 +10,11 @@ use kite_api::{
 };
 
 use super::condition::{Fact, Truth};
-use crate::{controller::findings::Findings, first_of};
+use crate::{
+    controller::{findings::Findings, settings::SettingsFault},
+    first_of,
+    push::news::Taken,
+};
 
 /// Whether all is there that the plugin needs: other plugins, and the versions that it runs with.
 pub(super) fn dependencies(findings: &Findings) -> Fact {
@@ -66,21 +72,58 @@ fn namespaces(names: &[String]) -> String {
     format!("{kind} {}", first_of::names(names))
 }
 
-/// Whether the settings are what the schema says.
-pub(super) fn settings(findings: &Findings) -> Fact {
+/// Whether there are settings for a revision, and its pods have `taken` them.
+pub(super) fn settings_of(settings: &Result<(), SettingsFault>, taken: &Taken) -> Fact {
     let fact = |truth, reason, message: &str| Fact::new(SETTINGS_ACCEPTED, truth, reason, message);
-    match &findings.settings {
-        Ok(()) => fact(
+    if let Err(fault) = settings {
+        let reason = match fault {
+            SettingsFault::Missing { .. } | SettingsFault::Unlabelled { .. } => reasons::SECRET_MISSING,
+            SettingsFault::Check(SettingsError::Bounds(_) | SettingsError::Schema(_)) => reasons::SCHEMA_INVALID,
+            SettingsFault::Check(
+                SettingsError::Violation(_)
+                | SettingsError::Long(_)
+                | SettingsError::Secret(_)
+                | SettingsError::Whole
+                | SettingsError::Json(_),
+            ) => reasons::SCHEMA_VIOLATION,
+        };
+        return fact(Truth::False, reason, &fault.to_string());
+    }
+    let told = |reasons: &BTreeMap<String, String>, what: &str| {
+        let told = reasons.iter().map(|(pod, reason)| format!("pod {pod}{what}: {reason}"));
+        first_of::sentences(&told.collect::<Vec<_>>())
+    };
+    let failed = told(&taken.failed, " could not be given them");
+    let holds = "spec.settings is what spec.settingsSchema says";
+    if !taken.refused.is_empty() {
+        let refused = told(&taken.refused, "");
+        let message =
+            format!("the plugin refuses the settings, and goes on with those that it accepted last: {refused}");
+        return fact(Truth::False, reasons::REFUSED, &message);
+    }
+    match (taken.accepted, taken.is_whole()) {
+        (0, true) => fact(Truth::True, reasons::ACCEPTED, holds),
+        (_, true) => fact(
             Truth::True,
             reasons::ACCEPTED,
-            "spec.settings is what spec.settingsSchema says",
+            &format!("{holds}, and the plugin has accepted it"),
         ),
-        Err(error @ (SettingsError::Violation(_) | SettingsError::Long(_))) => {
-            fact(Truth::False, reasons::SCHEMA_VIOLATION, &error.to_string())
-        }
-        Err(error @ (SettingsError::Bounds(_) | SettingsError::Schema(_))) => {
-            fact(Truth::False, reasons::SCHEMA_INVALID, &error.to_string())
-        }
+        (0, false) if taken.failed.is_empty() => fact(
+            Truth::Unknown,
+            reasons::PROGRESSING,
+            "the plugin has not said yet whether it accepts the settings",
+        ),
+        (0, false) => fact(Truth::False, reasons::UNREACHABLE, &failed),
+        (_, false) if taken.failed.is_empty() => fact(
+            Truth::True,
+            reasons::ACCEPTED,
+            &format!("{holds}, and the plugin has accepted it, but not all of its pods have said so yet"),
+        ),
+        (_, false) => fact(
+            Truth::True,
+            reasons::ACCEPTED,
+            &format!("{holds}, and the plugin has accepted it, but {failed}"),
+        ),
     }
 }
 
@@ -102,10 +145,17 @@ pub(super) fn effect(findings: &Findings) -> Fact {
             without.unknown_slots.join(", ")
         ));
     }
-    let reason = if without.not_yet_built.is_empty() {
-        reasons::UNKNOWN_SLOT
-    } else {
-        reasons::NOT_YET_BUILT
+    if !findings.lacking.is_empty() {
+        told.push(format!(
+            "the revision that serves was made with rights that spec.permissions and spec.calls do not give any longer, and goes on without \
+             them until the new one takes over: {}",
+            first_of::sentences(&findings.lacking),
+        ));
+    }
+    let reason = match (without.not_yet_built.as_slice(), without.unknown_slots.as_slice()) {
+        ([], []) => reasons::OLD_REVISION_LACKS_RIGHTS,
+        ([], _) => reasons::UNKNOWN_SLOT,
+        _ => reasons::NOT_YET_BUILT,
     };
     match told.as_slice() {
         [] => Fact::new(
@@ -251,17 +301,59 @@ mod tests {
 
     #[test]
     fn settings_are_told_by_what_is_wrong() {
-        let with = |error| Findings {
-            settings: Err(error),
-            ..Findings::default()
-        };
+        let nobody = Taken::default();
+        let reason = |error| settings_of(&Err(SettingsFault::Check(error)), &nobody).reason;
         let violation = SettingsError::Violation(vec![String::from("/a: no")]);
-        assert_eq!(settings(&with(violation)).reason, "SchemaViolation");
-        assert_eq!(
-            settings(&with(SettingsError::Schema(String::from("no")))).reason,
-            "SchemaInvalid"
+        assert_eq!(reason(violation), "SchemaViolation");
+        assert_eq!(reason(SettingsError::Schema(String::from("no"))), "SchemaInvalid");
+        assert_eq!(reason(SettingsError::Whole), "SchemaViolation");
+        let missing = SettingsFault::Unlabelled {
+            name: String::from("keys"),
+            plugin: String::from("hello"),
+        };
+        let missing = settings_of(&Err(missing), &nobody);
+        assert_eq!(missing.reason, "SecretMissing");
+        assert!(
+            missing.message.contains("give it the label kite.dev/plugin: hello"),
+            "{missing:?}"
         );
-        assert_eq!(settings(&Findings::default()).truth, Truth::True);
+        assert_eq!(settings_of(&Ok(()), &nobody).truth, Truth::True);
+    }
+
+    #[test]
+    fn settings_are_told_by_what_the_pods_say() {
+        let pods = |reasons: &[(&str, &str)]| {
+            reasons
+                .iter()
+                .map(|(pod, it)| ((*pod).to_owned(), (*it).to_owned()))
+                .collect()
+        };
+        let say = |accepted, refused: &[(&str, &str)], failed: &[(&str, &str)], waiting| {
+            let taken = Taken {
+                accepted,
+                refused: pods(refused),
+                failed: pods(failed),
+                waiting,
+            };
+            let fact = settings_of(&Ok(()), &taken);
+            (fact.truth, fact.reason, fact.message)
+        };
+        let (truth, reason, message) = say(2, &[], &[], 0);
+        assert_eq!((truth, reason.as_str()), (Truth::True, "Accepted"));
+        assert!(message.ends_with("and the plugin has accepted it"), "{message}");
+        let (truth, reason, message) = say(1, &[("a", "too dear")], &[("b", "no answer")], 0);
+        assert_eq!((truth, reason.as_str()), (Truth::False, "Refused"));
+        assert!(message.ends_with("accepted last: pod a: too dear"), "{message}");
+        let (truth, reason, message) = say(1, &[], &[("b", "no answer")], 1);
+        assert_eq!((truth, reason.as_str()), (Truth::True, "Accepted"));
+        assert!(
+            message.ends_with("but pod b could not be given them: no answer"),
+            "{message}"
+        );
+        let (truth, reason, _) = say(0, &[], &[("b", "no answer")], 0);
+        assert_eq!((truth, reason.as_str()), (Truth::False, "Unreachable"));
+        let (truth, reason, _) = say(0, &[], &[], 1);
+        assert_eq!((truth, reason.as_str()), (Truth::Unknown, "Progressing"));
     }
 
     #[test]
@@ -286,6 +378,27 @@ mod tests {
                  dashboard does not have: moon"
             )
         );
+    }
+
+    #[test]
+    fn rights_that_the_serving_revision_has_lost_are_told() {
+        let lacking = |not_yet_built: Vec<&'static str>| {
+            effect(&Findings {
+                lacking: vec![String::from("get nodes")],
+                without_effect: WithoutEffect {
+                    not_yet_built,
+                    ..WithoutEffect::default()
+                },
+                ..Findings::default()
+            })
+        };
+        let fact = lacking(vec![]);
+        assert_eq!(
+            (fact.truth, fact.reason.as_str()),
+            (Truth::False, "OldRevisionLacksRights")
+        );
+        assert!(fact.message.ends_with("takes over: get nodes"), "{fact:?}");
+        assert_eq!(lacking(vec!["env"]).reason, "NotYetBuilt");
     }
 
     #[test]

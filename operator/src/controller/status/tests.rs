@@ -1,11 +1,15 @@
 //! One test per situation that a status tells.
 
+use std::time::Duration;
+
 use kite_api::ToolStatus;
 use serde_json::json;
 
 use super::*;
 
 mod findings;
+mod judged;
+mod takeover;
 
 const HASH: &str = "sha256:1";
 
@@ -29,14 +33,36 @@ fn applied(replicas: i32, available: i32) -> Applied {
     Applied::of(deployment(replicas, available))
 }
 
+fn named(number: i64) -> Named {
+    Named {
+        number,
+        version: format!("0.{number}.0"),
+    }
+}
+
+/// The revisions up to this number are kept.
+fn history(last: i64) -> History {
+    History {
+        kept: (1..=last).map(named).collect(),
+        drain: Duration::from_mins(5),
+    }
+}
+
 fn refusal(enabled: bool, deployment: Option<Deployment>) -> Situation {
     Situation::Refused {
         message: String::from("quota"),
         refusal: Refusal {
             enabled,
-            version: String::from("0.2.0"),
-            deployment,
-            pods: Vec::new(),
+            wanted: named(1),
+            before: deployment.map(|deployment| {
+                Box::new(Before {
+                    named: named(1),
+                    deployment,
+                    pods: Vec::new(),
+                })
+            }),
+            pods: 0,
+            history: history(1),
             findings: Findings::default(),
         },
     }
@@ -69,12 +95,31 @@ fn running_with(available: i32, verdict: Verdict) -> Situation {
     running_and(available, verdict, Findings::default())
 }
 
-fn running_and(available: i32, verdict: Verdict, findings: Findings) -> Situation {
-    Situation::Running {
+fn seen(number: i64, available: i32, verdict: Verdict) -> Seen {
+    Seen {
+        named: named(number),
         applied: applied(1, available),
         pods: Vec::new(),
+        events: Vec::new(),
         verdict,
-        version: String::from("0.1.0"),
+        known_for: None,
+        taken: Taken::default(),
+    }
+}
+
+fn running_and(available: i32, verdict: Verdict, findings: Findings) -> Situation {
+    Situation::Running {
+        lead: Box::new(seen(1, available, verdict)),
+        next: None,
+        history: history(1),
+        findings,
+    }
+}
+
+fn stopped(findings: Findings) -> Situation {
+    Situation::Disabled {
+        pods: 0,
+        history: history(1),
         findings,
     }
 }
@@ -199,11 +244,7 @@ fn replicas_that_differ_leave_the_traffic_to_those_that_are_recorded() {
 
 #[test]
 fn a_disabled_plugin_is_ready_and_nothing_else() {
-    let situation = Situation::Disabled {
-        applied: applied(0, 0),
-        version: String::from("0.1.0"),
-        findings: Findings::default(),
-    };
+    let situation = stopped(Findings::default());
     let status = after(&loaded(), &situation);
     assert_eq!((status.phase, status.active_revision), (Some(Phase::Disabled), None));
     assert_eq!(conditions(&status), ["Ready=True Disabled"]);

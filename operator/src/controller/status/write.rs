@@ -24,6 +24,8 @@ pub enum StatusError {
 #[derive(Clone, Debug)]
 pub struct Recorded {
     pub status: KitePluginStatus,
+    /// The generation of the object that has it.
+    pub generation: Option<i64>,
     /// The object's version, so that nothing is written over what was not seen.
     version: Option<String>,
 }
@@ -42,6 +44,7 @@ pub async fn recorded(object: &Object, client: &Client) -> Result<Option<Recorde
         let status = found.data.get("status").cloned();
         Recorded {
             status: status.map(read).unwrap_or_default(),
+            generation: found.metadata.generation,
             version: found.metadata.resource_version,
         }
     }))

@@ -2,7 +2,11 @@
 
 use std::{
     net::Ipv4Addr,
-    sync::atomic::{AtomicU8, AtomicU32, Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::api::{
@@ -10,10 +14,14 @@ use k8s_openapi::api::{
     core::v1::{Pod, Secret},
 };
 use kite_proto::{
-    CLIENTS_CA_FILE, Definitions, DescribeRequest, DescribeResponse, PORT, PROTOCOL, Tool,
+    ApplySettingsRequest, ApplySettingsResponse, CLIENTS_CA_FILE, Definitions, DescribeRequest, DescribeResponse,
+    OnClusterEventRequest, OnClusterEventResponse, PORT, PROTOCOL, ShutdownRequest, ShutdownResponse, Supports, Tool,
     plugin_server::{Plugin, PluginServer},
 };
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
 use prost::Message;
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -23,14 +31,18 @@ use tonic::{
     transport::{Certificate, Identity, Server, ServerTlsConfig},
 };
 
-use super::World;
+use super::{LIMIT, World};
 
 /// Each plugin listens on the protocol's port, so each needs another address of the loopback network.
 static NEXT: AtomicU8 = AtomicU8::new(1);
 
+/// Of the image that its pods run.
+pub(crate) const DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000aa";
+
 /// A plugin that runs until it is replaced.
 pub(crate) struct Running {
     plugin: String,
+    pod: Pod,
     pub(crate) definitions_hash: String,
     server: JoinHandle<()>,
 }
@@ -38,6 +50,45 @@ pub(crate) struct Running {
 struct Answers {
     name: String,
     says: Says,
+    heard: Option<Heard>,
+}
+
+/// What a pod was told, in its order.
+#[derive(Clone, Default)]
+pub(crate) struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Heard {
+    fn note(&self, line: String) {
+        self.0.lock().expect("nobody panicked").push(line);
+    }
+
+    /// The settings that it was told, or all else.
+    pub(crate) fn lines(&self, settings: bool) -> Vec<String> {
+        let lines = self.0.lock().expect("nobody panicked");
+        let of_kind = lines.iter().filter(|line| line.starts_with('{') == settings);
+        of_kind.cloned().collect()
+    }
+
+    /// How often it was told this.
+    pub(crate) fn times(&self, line: &str) -> usize {
+        let lines = self.0.lock().expect("nobody panicked");
+        lines.iter().filter(|it| *it == line).count()
+    }
+
+    /// Waits until it was told this so often, and nothing of its kind since, and gives how long that took.
+    pub(crate) async fn ends_with(&self, line: &str, times: usize) -> Duration {
+        let began = Instant::now();
+        let mut turns = tokio::time::interval(Duration::from_millis(20));
+        let is_so = || {
+            let lines = self.lines(line.starts_with('{'));
+            self.times(line) == times && lines.last().is_some_and(|last| last == line)
+        };
+        while !is_so() {
+            turns.tick().await;
+            assert!(began.elapsed() < LIMIT, "{line}: {:#?}", self.0);
+        }
+        began.elapsed()
+    }
 }
 
 /// What a plugin answers when it is asked what it is.
@@ -47,7 +98,7 @@ enum Says {
     Nothing(AtomicU32),
 }
 
-fn definitions() -> Vec<u8> {
+fn definitions(hears: bool) -> Vec<u8> {
     let tool = Tool {
         name: String::from("hello"),
         description: String::from("Greets."),
@@ -56,6 +107,12 @@ fn definitions() -> Vec<u8> {
     };
     Definitions {
         tools: vec![tool],
+        supports: hears.then(|| Supports {
+            settings: true,
+            cluster_events: true,
+            shutdown: true,
+            ..Supports::default()
+        }),
         ..Definitions::default()
     }
     .encode_to_vec()
@@ -75,27 +132,78 @@ impl Plugin for Answers {
             name: self.name.clone(),
             version,
             protocol: PROTOCOL,
-            definitions: definitions().into(),
+            definitions: definitions(self.heard.is_some()).into(),
         }))
+    }
+
+    async fn apply_settings(
+        &self,
+        request: Request<ApplySettingsRequest>,
+    ) -> Result<Response<ApplySettingsResponse>, Status> {
+        let settings = String::from_utf8(request.into_inner().settings.to_vec()).expect("UTF-8");
+        let accepted = !settings.contains("refuse");
+        self.hear()?.note(settings);
+        let reason = String::from(if accepted { "" } else { "it is too much" });
+        Ok(Response::new(ApplySettingsResponse { accepted, reason }))
+    }
+
+    async fn on_cluster_event(
+        &self,
+        request: Request<OnClusterEventRequest>,
+    ) -> Result<Response<OnClusterEventResponse>, Status> {
+        let event = request.into_inner();
+        self.hear()?.note(format!("{:?} {}", event.kind(), event.cluster));
+        Ok(Response::new(OnClusterEventResponse {}))
+    }
+
+    async fn shutdown(&self, _: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
+        self.hear()?.note(String::from("stop"));
+        Ok(Response::new(ShutdownResponse {}))
+    }
+}
+
+impl Answers {
+    fn hear(&self) -> Result<&Heard, Status> {
+        self.heard
+            .as_ref()
+            .ok_or_else(|| Status::unimplemented("it is told nothing"))
     }
 }
 
 /// Starts the plugin as the cluster would: with the Secret that the operator made, in a pod of the Deployment's template.
 pub(crate) async fn start(world: &World, plugin: &str, version: &str) -> Running {
-    start_pod(world, plugin, "pod", Says::Version(version.to_owned())).await
+    start_revision(world, plugin, 1, version).await
+}
+
+/// Starts a revision of the plugin.
+pub(crate) async fn start_revision(world: &World, plugin: &str, number: i64, version: &str) -> Running {
+    start_pod(world, plugin, (number, "pod"), Says::Version(version.to_owned()), None).await
 }
 
 /// Starts one more pod of the plugin, which says that it is of this version.
 pub(crate) async fn start_beside(world: &World, plugin: &str, version: &str) -> Running {
-    start_pod(world, plugin, "other", Says::Version(version.to_owned())).await
+    start_pod(world, plugin, (1, "other"), Says::Version(version.to_owned()), None).await
+}
+
+/// Starts a pod of the plugin, called so, which can be told everything.
+pub(crate) async fn start_hearing(world: &World, plugin: &str, pod: &str) -> (Running, Heard) {
+    let (heard, says) = (Heard::default(), Says::Version(String::from("0.1.0")));
+    let running = start_pod(world, plugin, (1, pod), says, Some(heard.clone())).await;
+    (running, heard)
 }
 
 /// Starts the plugin so that it never says what it is, in other words each time.
 pub(crate) async fn start_silent(world: &World, plugin: &str) -> Running {
-    start_pod(world, plugin, "pod", Says::Nothing(AtomicU32::new(0))).await
+    start_pod(world, plugin, (1, "pod"), Says::Nothing(AtomicU32::new(0)), None).await
 }
 
-async fn start_pod(world: &World, plugin: &str, pod: &str, says: Says) -> Running {
+async fn start_pod(
+    world: &World,
+    plugin: &str,
+    (number, pod): (i64, &str),
+    says: Says,
+    heard: Option<Heard>,
+) -> Running {
     let address = Ipv4Addr::new(
         127,
         94,
@@ -107,9 +215,11 @@ async fn start_pod(world: &World, plugin: &str, pod: &str, says: Says) -> Runnin
     let tls = ServerTlsConfig::new()
         .identity(Identity::from_pem(&data["tls.crt"].0, &data["tls.key"].0))
         .client_ca_root(Certificate::from_pem(&data[CLIENTS_CA_FILE].0));
+    let definitions = definitions(heard.is_some());
     let answers = Answers {
         name: plugin.to_owned(),
         says,
+        heard,
     };
     let listener = TcpListener::bind((address, PORT)).await.expect("the plugin's port");
     let server = Server::builder()
@@ -118,15 +228,29 @@ async fn start_pod(world: &World, plugin: &str, pod: &str, says: Says) -> Runnin
         .add_service(PluginServer::new(answers))
         .serve_with_incoming(TcpListenerStream::new(listener));
     let server = tokio::spawn(async move { server.await.expect("the plugin serves") });
-    make_pod(world, plugin, pod, address).await;
+    let pod = make_pod(world, plugin, number, pod, address).await;
     Running {
         plugin: plugin.to_owned(),
-        definitions_hash: kite_proto::definitions_hash(&definitions()),
+        pod,
+        definitions_hash: kite_proto::definitions_hash(&definitions),
         server,
     }
 }
 
 impl Running {
+    /// Says that its process was started again, so many times by now.
+    pub(crate) async fn restarted(&self, world: &World, times: i32) {
+        let container = json!({
+            "name": "plugin", "image": "hello", "imageID": format!("registry.invalid/hello@{DIGEST}"),
+            "ready": true, "restartCount": times,
+        });
+        let status = json!({"status": {"containerStatuses": [container]}});
+        let pods = world.plugins::<Pod>();
+        pods.patch_status(&self.pod.name_any(), &PatchParams::default(), &Patch::Merge(status))
+            .await
+            .expect("the pod's status");
+    }
+
     /// Another pod, of this version, in the place of this one.
     pub(crate) async fn replace(self, world: &World, version: &str) {
         self.server.abort();
@@ -136,17 +260,17 @@ impl Running {
         };
         world
             .plugins::<Pod>()
-            .delete(&format!("{}-pod", self.plugin), &now)
+            .delete(&self.pod.name_any(), &now)
             .await
             .expect("the pod is deleted");
         start(world, &self.plugin, version).await;
     }
 }
 
-async fn make_pod(world: &World, plugin: &str, pod: &str, address: Ipv4Addr) {
-    let deployment: Deployment = world.get(&format!("kite-plugin-{plugin}-1")).await;
+async fn make_pod(world: &World, plugin: &str, number: i64, pod: &str, address: Ipv4Addr) -> Pod {
+    let deployment: Deployment = world.get(&format!("kite-plugin-{plugin}-{number}")).await;
     let template = deployment.spec.expect("the Deployment's spec").template;
-    let name = format!("{plugin}-{pod}");
+    let name = format!("{plugin}-{number}-{pod}");
     let mut pod = Pod {
         metadata: template.metadata.unwrap_or_default(),
         spec: template.spec,
@@ -160,6 +284,10 @@ async fn make_pod(world: &World, plugin: &str, pod: &str, address: Ipv4Addr) {
         "podIP": address,
         "podIPs": [{"ip": address}],
         "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": [{
+            "name": "plugin", "image": "hello", "imageID": format!("registry.invalid/hello@{DIGEST}"),
+            "ready": true, "restartCount": 0,
+        }],
     }});
     pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(status))
         .await
@@ -169,9 +297,10 @@ async fn make_pod(world: &World, plugin: &str, pod: &str, address: Ipv4Addr) {
         "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
     }});
     let deployments = world.plugins::<Deployment>();
-    let name = format!("kite-plugin-{plugin}-1");
+    let name = format!("kite-plugin-{plugin}-{number}");
     deployments
         .patch_status(&name, &PatchParams::default(), &Patch::Merge(status))
         .await
         .expect("the Deployment's status");
+    pod
 }

@@ -217,6 +217,33 @@ fn a_ca_is_refused_for_each_of_its_reasons() {
     }
 }
 
+/// Another certificate of the proxies' CA.
+fn twin(world: &World, name: &str) -> String {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_after = date_time_ymd(2040, 1, 1);
+    params.self_signed(world.proxies.key()).unwrap().pem()
+}
+
+#[test]
+fn identity_headers_a_ca_is_the_same_by_its_key_and_not_by_its_certificate() {
+    let world = World::new();
+    let file = world.dir.path().join("people");
+    for name in ["proxies", "people"] {
+        let authorities = world.authorities();
+        let before = fs::read(&file).unwrap();
+        fs::write(&file, twin(&world, name)).unwrap();
+        assert!(
+            matches!(authorities.reload(), Err(AuthoritiesError::Shared { .. })),
+            "{name}"
+        );
+        let loaded = world.load(Some("people"), Some("proxies"));
+        assert!(matches!(loaded, Err(AuthoritiesError::Shared { .. })), "{name}");
+        fs::write(&file, before).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_ca_that_has_changed_holds_on_open_connections_too() {
     let world = World::new();

@@ -75,7 +75,7 @@ pub(super) struct Kept {
 impl Kept {
     /// The same once the answer is complete.
     fn left(mut self) -> Self {
-        self.in_flight.leave();
+        drop(self.in_flight.leave());
         self
     }
 }

@@ -12,16 +12,20 @@ use std::{
 use futures::Stream;
 use http::{Method, Response};
 use kite_proto::{HttpRequest, HttpRequestHead, HttpResponse};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
 use tonic::{Status, Streaming};
 
 use self::bridge::{Answers, Bridge};
 pub use self::handshake::{Handshake, HandshakeError};
 use super::{
-    AnswerError, Asked, Base, Ended, ForwardError, Forwarded, Kept, Limits, MAX_MESSAGE, PluginName, ResponseBody,
-    carried, response, target,
+    AnswerError, Asked, Base, Ended, ForwardError, Forwarded, Kept, MAX_MESSAGE, PluginName, ResponseBody, carried,
+    response, target,
 };
 use crate::{
+    account::Opened,
     request_id::RequestId,
     upstream::{self, Connected, InFlight},
 };
@@ -35,9 +39,11 @@ pub struct Opening<'a> {
     plugin: &'a PluginName,
     below: &'a str,
     id: &'a RequestId,
-    limits: Limits,
     head: HttpRequestHead,
     handshake: Handshake,
+    opened: Option<oneshot::Receiver<Opened>>,
+    /// When the plugin has to have answered, whatever is tried.
+    deadline: Instant,
 }
 
 impl<'a> Opening<'a> {
@@ -54,9 +60,24 @@ impl<'a> Opening<'a> {
             plugin: forwarded.plugin,
             below: forwarded.below,
             id: forwarded.origin.id,
-            limits: forwarded.limits,
             head,
             handshake,
+            opened: None,
+            deadline: Instant::now() + forwarded.limits.plugin,
+        }
+    }
+
+    /// When the plugin has to have answered.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The same, with its account, which comes when the caller is answered.
+    #[must_use]
+    pub fn accounted(self, opened: oneshot::Receiver<Opened>) -> Self {
+        Self {
+            opened: Some(opened),
+            ..self
         }
     }
 
@@ -72,7 +93,7 @@ impl<'a> Opening<'a> {
             let mut answers = client.http(messages).await?.into_inner();
             Ok::<_, Status>((answers.message().await?, answers))
         };
-        let (first, rest) = match timeout(self.limits.plugin, answered).await {
+        let (first, rest) = match timeout_at(self.deadline, answered).await {
             Ok(Ok(begun)) => begun,
             Ok(Err(status)) => {
                 let never_began = upstream::never_began(&status);
@@ -107,11 +128,15 @@ impl<'a> Opening<'a> {
             answers: Answers::new(first, rest),
             lease: self.handshake.lease,
         };
-        let upgrade = self.handshake.upgrade;
+        let (upgrade, opened) = (self.handshake.upgrade, self.opened);
         tokio::spawn(async move {
             // Fails if the caller goes before it has the answer; then the plugin's stream is dropped.
             if let Ok(upgraded) = upgrade.await {
-                bridge.run(upgraded).await;
+                let opened = match opened {
+                    Some(opened) => opened.await.ok(),
+                    None => None,
+                };
+                bridge.run(upgraded, opened).await;
             }
             drop(in_flight);
         });

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{Method, Request};
-use kite_api::KitePluginSpec;
+use kite_api::{KitePluginSpec, RevisionSpec};
 use serde_json::{Value, json};
 
 use super::*;
@@ -14,7 +14,7 @@ fn guards(spec: &Value) -> Guards {
     let mut all = json!({"version": "1.0.0", "image": "a"});
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     let spec: KitePluginSpec = serde_json::from_value(all).unwrap();
-    Guards::of(&spec, "kite-plugins")
+    Guards::of(&RevisionSpec::of(&spec), &spec.permissions, "kite-plugins")
 }
 
 /// A route that takes its namespace from `source`.

@@ -120,7 +120,10 @@ fn remembering() -> Gateway<RecentIdentities<Arc<Fake>>, RecentDecisions<Arc<Fak
     Gateway {
         authenticator: RecentIdentities::new(Arc::clone(&fake), lifetimes(), Arc::default()).unwrap(),
         authorizer: RecentDecisions::new(Arc::clone(&fake), lifetimes(), Arc::default()),
-        directory: Fixed(Some(Arc::new(table()))),
+        directory: Fixed {
+            table: Some(Arc::new(table())),
+            ..Fixed::default()
+        },
         entrance: Arc::default(),
         upstream: Arc::new(Upstream::new("/nonexistent".into())),
         upstreams: Arc::default(),

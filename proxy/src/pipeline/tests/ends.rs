@@ -104,6 +104,74 @@ pub(super) const ENDS: &[Row] = &[
     ("GET", "/openapi.json/", "", "", 404, "no-such-route"),
 ];
 
+/// What a request to hello says of the revision, as whom; then status and problem.
+#[rustfmt::skip]
+const PINNED: &[(&str, &str, &str, u16, &str)] = &[
+    // Its syntax comes before the right.
+    ("/api/v1/plugins/hello/x", "seven", "stranger", 400, "invalid-revision"),
+    ("/api/v1/plugins/tools/plugin_hello_greet", "0", "stranger", 400, "invalid-revision"),
+    // The right before which there are.
+    ("/api/v1/plugins/hello/x", "6", "stranger", 403, "forbidden"),
+    ("/api/v1/plugins/hello/x", "6", "user", 409, "revision-gone"),
+    // It drained until long ago, whatever still stands in the status.
+    ("/api/v1/plugins/hello/x", "4", "user", 409, "revision-gone"),
+    ("/api/v1/plugins/hello/x", "8", "user", 409, "revision-gone"),
+    ("/api/v1/plugins/tools/plugin_hello_greet", "6", "user", 409, "revision-gone"),
+    ("/api/v1/plugins/off/x", "7", "admin", 503, "not-loaded"),
+    ("/api/v1/plugins/young/x", "5", "admin", 503, "not-loaded"),
+    // The one that takes the traffic, and one that drains, each with what it requires.
+    ("/api/v1/plugins/hello/costs/pay", "7", "user", 403, "caller-lacks-right"),
+    ("/api/v1/plugins/hello/costs/pay", "5", "user", 503, "no-endpoint"),
+    ("/api/v1/plugins/tools/plugin_hello_nodes", "7", "admin", 403, "plugin-lacks-right"),
+    ("/api/v1/plugins/tools/plugin_hello_nodes", "5", "admin", 503, "no-endpoint"),
+];
+
+#[tokio::test]
+async fn a_request_for_a_revision_goes_to_that_one_or_nowhere() {
+    let asking = asking(Some(table()));
+    for &(path, revision, token, status, slug) in PINNED {
+        let mut request = request("POST", path, token, "{}");
+        request
+            .headers_mut()
+            .insert("x-kite-revision", HeaderValue::from_static(revision));
+        let seen = asking.send(request).await;
+        assert_eq!(
+            (seen.status, seen.slug()),
+            (status, slug),
+            "{path} for {revision} as {token}"
+        );
+        let told = seen.headers.get("x-kite-revision").map(HeaderValue::as_bytes);
+        let is_served = matches!(slug, "caller-lacks-right" | "plugin-lacks-right" | "no-endpoint");
+        assert_eq!(told, is_served.then_some(revision.as_bytes()), "{path} for {revision}");
+    }
+}
+
+#[tokio::test]
+async fn a_revision_that_the_table_does_not_know_yet_is_asked_for_at_the_source() {
+    let name = PluginName::parse("hello").unwrap();
+    let mut newer = table().remove(&name).unwrap();
+    newer.active.as_mut().unwrap().number = 8;
+    let mut asking = asking(Some(table()));
+    asking.gateway.directory.read = Some(Arc::new(newer));
+    for (revision, status, slug) in [
+        ("8", 503, "no-endpoint"),
+        ("9", 409, "revision-gone"),
+        ("6", 409, "revision-gone"),
+    ] {
+        let mut request = request("GET", "/api/v1/plugins/hello/x", "user", "");
+        request
+            .headers_mut()
+            .insert("x-kite-revision", HeaderValue::from_static(revision));
+        let seen = asking.send(request).await;
+        assert_eq!((seen.status, seen.slug()), (status, slug), "{revision}");
+    }
+    assert_eq!(
+        asking.gateway.directory.reads.load(Ordering::Relaxed),
+        2,
+        "not for one that is older"
+    );
+}
+
 #[tokio::test]
 async fn each_request_ends_at_the_first_check_that_it_fails() {
     let asking = asking(Some(table()));

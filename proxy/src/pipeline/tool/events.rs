@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 use futures::stream;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use kite_proto::{Progress, call_tool_response::Part};
 use serde::Serialize;
 
-use super::{Running, ToolError, answer as whole, close};
+use super::{Said, ToolError, answer as whole};
 use crate::{
+    account::Later,
     pipeline::ResponseBody,
     problem::{Refusal, bounded},
     request_id::RequestId,
@@ -44,12 +45,13 @@ pub fn are_accepted(headers: &HeaderMap) -> bool {
 }
 
 /// The tool's events, read from the plugin as fast as the caller takes them.
-pub(super) fn answer(running: Running, id: RequestId) -> Response<ResponseBody> {
-    let events = stream::unfold(Some(running), move |running| {
+pub(super) fn answer(said: Said, later: Later, id: RequestId) -> Response<ResponseBody> {
+    let events = stream::unfold(Some((said, later)), move |going| {
         let id = id.clone();
         async move {
-            let (event, running) = event(running?, &id).await;
-            Some((Ok(Frame::data(event)), running))
+            let (said, later) = going?;
+            let (event, going) = event(said, later, &id).await;
+            Some((Ok(Frame::data(event)), going))
         }
     });
     let mut response = Response::new(StreamBody::new(Box::pin(events)).boxed_unsync());
@@ -61,21 +63,36 @@ pub(super) fn answer(running: Running, id: RequestId) -> Response<ResponseBody> 
 }
 
 /// The next event, and the tool if it may have more to say.
-async fn event(mut running: Running, id: &RequestId) -> (Bytes, Option<Running>) {
-    match running.next().await {
-        Ok(Some(Part::Progress(progress))) => (written("progress", &told(&progress)), Some(running)),
+async fn event(mut said: Said, later: Later, id: &RequestId) -> (Bytes, Option<(Said, Later)>) {
+    let ended = match said.next().await {
+        Ok(Some(Part::Progress(progress))) => return (written("progress", &told(&progress)), Some((said, later))),
         Ok(Some(Part::Result(result))) => {
-            running.in_flight.leave();
-            close(running.parts, running.in_flight);
-            let event = match whole(&result) {
-                Ok(answer) => written("result", &answer),
-                Err(error) => failed(error, id),
-            };
-            (event, None)
+            said.close();
+            whole(&result).map(|answer| written("result", &answer))
         }
-        Ok(None) => (failed(ToolError::NoResult, id), None),
-        Err(error) => (failed(error, id), None),
-    }
+        Ok(None) => Err(ToolError::NoResult),
+        Err(error) => Err(error),
+    };
+    (last(ended.map_err(Refusal::Tool), later, id).await, None)
+}
+
+/// The last event, as soon as it is on record that the call ended so. What went wrong is the problem document that it would have been.
+async fn last(ended: Result<Bytes, Refusal>, mut later: Later, id: &RequestId) -> Bytes {
+    let told = |ended: &Result<Bytes, Refusal>| match ended {
+        Ok(_) => (StatusCode::OK, None),
+        Err(refusal) => (refusal.status(), Some(refusal.slug())),
+    };
+    let (status, problem) = told(&ended);
+    let ended = match later.settle(status, problem).await {
+        Ok(()) => ended,
+        Err(error) => {
+            let unrecorded = Err(Refusal::AuditFailed(error));
+            let (status, problem) = told(&unrecorded);
+            later.tell(status, problem);
+            unrecorded
+        }
+    };
+    ended.unwrap_or_else(|refusal| line("error", &refusal.document(id)))
 }
 
 fn told(progress: &Progress) -> Told<'_> {
@@ -85,11 +102,6 @@ fn told(progress: &Progress) -> Told<'_> {
         progress: if fraction.is_nan() { 0.0 } else { fraction },
         message: bounded(&progress.message, MAX_MESSAGE),
     }
-}
-
-/// What went wrong, as the problem document that it would have been.
-fn failed(error: ToolError, id: &RequestId) -> Bytes {
-    line("error", &Refusal::Tool(error).document(id))
 }
 
 fn written<T: Serialize>(event: &str, value: &T) -> Bytes {

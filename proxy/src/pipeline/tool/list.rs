@@ -151,7 +151,11 @@ impl<N: Authenticator, Z: Authorizer, D: Directory> Gateway<N, Z, D> {
                 continue;
             };
             match self
-                .hold(entry, caller, &requires::of_every_call(entry.guards.tool(tool)))
+                .hold(
+                    &active.guards,
+                    caller,
+                    &requires::of_every_call(active.guards.tool(tool)),
+                )
                 .await
             {
                 Ok(()) => items.push(item(name, tool, offered)),

@@ -52,9 +52,11 @@ struct State {
 }
 
 impl Inbox {
-    /// A part of the reply.
-    pub(super) fn put(&self, part: HttpResponse) {
-        self.change(|state| state.put(part, false));
+    /// A part of the reply. Whether there was room for it: if not, nothing that follows is of any use.
+    pub(super) fn put(&self, part: HttpResponse) -> bool {
+        let mut had_room = true;
+        self.change(|state| had_room = state.put(part, false));
+        had_room
     }
 
     /// The last part of the reply.
@@ -110,25 +112,27 @@ impl Inbox {
 }
 
 impl State {
-    fn put(&mut self, part: HttpResponse, is_last: bool) {
+    fn put(&mut self, part: HttpResponse, is_last: bool) -> bool {
         if self.is_odd {
-            return;
+            return true;
         }
         let is_bare = part.trailers.is_empty() && part.frame.is_none();
         let is_first = !mem::replace(&mut self.has_begun, true);
         if !is_first && !is_last && is_bare && part.head.is_none() {
             // Many small ones take no more than one that is as large.
             self.data.extend_from_slice(&part.data);
-            if self.data.len() > MAX_CREDIT {
+            let has_room = self.data.len() <= MAX_CREDIT;
+            if !has_room {
                 self.break_off();
             }
-            return;
+            return has_room;
         }
         self.settle();
         // Only the first has a head, and only the last has trailers: whoever reads it will say so.
         let is_head = is_first && is_bare && part.head.is_some();
         self.is_odd = !(is_last || is_head);
         self.parts.push_back(part);
+        true
     }
 
     /// More came than anybody has room for, as it can while a stream ends on which all is covered.

@@ -13,7 +13,7 @@ use kite_api::error_chain;
 use kite_proto::plugin_client::PluginClient;
 use tokio::time::Instant;
 
-use super::Lane;
+use super::{Lane, Times};
 use crate::upstream::Sender;
 
 /// How long no stream is opened after one that failed.
@@ -22,6 +22,7 @@ const LEFT_ALONE: Duration = Duration::from_secs(5);
 /// The streams of one connection, one after another.
 pub(in crate::upstream) struct Lanes {
     client: PluginClient<Sender>,
+    times: Times,
     current: ArcSwapOption<Lane>,
     /// Set by whoever opens one.
     opening: AtomicBool,
@@ -30,9 +31,10 @@ pub(in crate::upstream) struct Lanes {
 }
 
 impl Lanes {
-    pub(in crate::upstream) fn new(client: PluginClient<Sender>) -> Arc<Self> {
+    pub(in crate::upstream) fn new(client: PluginClient<Sender>, times: Times) -> Arc<Self> {
         Arc::new(Self {
             client,
+            times,
             current: ArcSwapOption::empty(),
             opening: AtomicBool::new(false),
             failed: ArcSwapOption::empty(),
@@ -54,7 +56,7 @@ impl Lanes {
     }
 
     async fn open(self: Arc<Self>) {
-        match Lane::open(self.client.clone()).await {
+        match Lane::open(self.client.clone(), self.times).await {
             Ok(lane) => self.current.store(Some(lane)),
             Err(error) => {
                 tracing::debug!(error = error_chain(&error), "no stream of exchanges");

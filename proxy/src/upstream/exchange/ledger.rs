@@ -146,6 +146,11 @@ impl<T> Ledger<T> {
         self.drains
     }
 
+    /// Whether nothing can be said to the plugin any more, and nobody waits for what it still says.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.covered && !self.live.is_empty() && self.live.values().all(|live| live.of.is_none())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.live.is_empty()
     }

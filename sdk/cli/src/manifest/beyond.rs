@@ -10,7 +10,7 @@ use kite_api::{
     boundary::{self, Places, Refusal},
     rights::{self, Statement},
     schema_rules::MAX_DEPTH,
-    settings::{self, SettingsError},
+    settings::{self, FromSecret, SettingsError},
 };
 
 /// Checks what the operator would refuse of an object that the schema admits.
@@ -53,8 +53,11 @@ fn depth(desk: &mut Desk, path: &str, node: &Node, level: usize) -> bool {
 
 fn check_settings(spec: &Node, plugin: &KitePlugin, desk: &mut Desk) {
     let (schema, given) = (&plugin.spec.settings_schema, &plugin.spec.settings);
-    let has_secret = plugin.spec.settings_secret_ref.is_some();
-    let Err(error) = settings::check(schema.as_ref(), given.as_ref(), has_secret) else {
+    let secret = match plugin.spec.settings_secret_ref {
+        Some(_) => FromSecret::Unknown,
+        None => FromSecret::Nothing,
+    };
+    let Err(error) = settings::effective(schema.as_ref(), given.as_ref(), secret) else {
         return;
     };
     let key = |field: &str| spec.entry(field).map(|(key, _)| key.span.clone());
@@ -71,7 +74,7 @@ fn check_settings(spec: &Node, plugin: &KitePlugin, desk: &mut Desk) {
                 violated(spec, &violation, desk);
             }
         }
-        SettingsError::Long(_) => {
+        SettingsError::Long(_) | SettingsError::Whole | SettingsError::Secret(_) | SettingsError::Json(_) => {
             let advice = Some(String::from("keep large texts elsewhere"));
             desk.error("spec.settings", &key("settings").unwrap_or(of_schema), text, advice);
         }

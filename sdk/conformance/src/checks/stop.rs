@@ -1,4 +1,5 @@
-//! The end of a plugin's process, which is seen once, with an exchange and a stream of exchanges open.
+//! The end of a plugin's process, announced where the plugin has a method for that, which is seen once, with an exchange and a stream of
+//! exchanges open.
 
 use kite_api::error_chain;
 use kite_proto::{ExchangeResponse, HttpResponse, exchange_response::Part};
@@ -7,7 +8,7 @@ use tokio::time::{Instant, interval, timeout};
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-use super::{exchange::open_on, health, http, trust::is_taken};
+use super::{exchange::open_on, health, hooks, http, trust::is_taken};
 use crate::{
     verdict::{Checked, broken, ensure, not_applicable},
     wire::{Answer, Call, Ended, Event, Shown, Wire},
@@ -20,6 +21,7 @@ const TURN: std::time::Duration = std::time::Duration::from_millis(20);
 /// What was seen, a part for each rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Stopped {
+    shutdown: Checked,
     health: Checked,
     drain: Checked,
     connections: Checked,
@@ -32,6 +34,10 @@ async fn stopped(world: &World) -> Checked<&Stopped> {
         Ok(stopped) => Ok(stopped),
         Err(failed) => Err(failed.clone()),
     }
+}
+
+pub(crate) async fn shutdown(world: &World) -> Checked {
+    stopped(world).await?.shutdown.clone()
 }
 
 pub(crate) async fn health(world: &World) -> Checked {
@@ -63,6 +69,8 @@ async fn stop(world: &World) -> Checked<Stopped> {
     // What is under way keeps the plugin from its end, so that it can be seen until then.
     let mut held = hold(world, &wire).await?;
     let talk = open_on(world, &wire).await;
+    // After it the plugin takes no new connections, so that what is looked at has to be open before.
+    let shutdown = hooks::shutdown(world).await;
     if let Err(error) = process.terminate() {
         return not_applicable(error_chain(&error));
     }
@@ -92,6 +100,7 @@ async fn stop(world: &World) -> Checked<Stopped> {
         ),
     };
     Ok(Stopped {
+        shutdown,
         health,
         drain,
         connections,

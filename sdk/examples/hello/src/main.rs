@@ -5,9 +5,10 @@ mod pods;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod told;
 mod tools;
 
-use kite_plugin_sdk::{Plugin, ResourceType, ServeError, Tool, axum::Router};
+use kite_plugin_sdk::{ApplySettings, ClusterEvents, Plugin, ResourceType, ServeError, Shutdown, Tool, axum::Router};
 use notes::Notes;
 
 struct Hello;
@@ -27,6 +28,18 @@ impl Plugin for Hello {
 
     fn resource_types(&self) -> Vec<ResourceType> {
         vec![ResourceType::new(Notes::default())]
+    }
+
+    fn apply_settings(&self) -> Option<ApplySettings> {
+        Some(told::settings())
+    }
+
+    fn on_cluster_event(&self) -> Option<ClusterEvents> {
+        Some(told::clusters())
+    }
+
+    fn shutdown(&self) -> Option<Shutdown> {
+        Some(told::end())
     }
 }
 

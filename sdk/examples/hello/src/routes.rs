@@ -1,7 +1,7 @@
 //! The routes: below `/api/v1/plugins/hello` at the gateway.
 
 use kite_plugin_sdk::{
-    Caller, KubeClient, Message, WebSocket, WebSocketUpgrade,
+    Caller, Kite, KubeClient, Message, WebSocket, WebSocketUpgrade,
     axum::{
         Json, Router,
         body::Body,
@@ -10,11 +10,14 @@ use kite_plugin_sdk::{
         routing::{get, post},
     },
     kube,
-    tracing::warn,
+    tracing::{info, warn},
 };
 use serde_json::{Value, json};
 
-use crate::pods::{self, PodsError};
+use crate::{
+    pods::{self, PodsError},
+    told,
+};
 
 pub(crate) fn routes() -> Router {
     Router::new()
@@ -25,8 +28,8 @@ pub(crate) fn routes() -> Router {
 }
 
 /// Greets whoever asks.
-async fn hello(caller: Caller) -> Json<Value> {
-    Json(json!({"message": format!("Hello, {}!", caller.name)}))
+async fn hello(caller: Caller, kite: Kite) -> Json<Value> {
+    Json(json!({"message": told::greet(&kite, &caller.name)}))
 }
 
 /// The pods of the plugin's own namespace.
@@ -38,6 +41,8 @@ async fn own_pods(KubeClient(kube): KubeClient) -> Result<Json<Value>, PodsError
 
 /// Answers the body as it comes, without waiting for its end.
 async fn echo(headers: HeaderMap, body: Body) -> Response {
+    // With the id of the request, as every line.
+    info!("echoes");
     let mut response = Response::new(body);
     if let Some(kind) = headers.get(CONTENT_TYPE) {
         response.headers_mut().insert(CONTENT_TYPE, kind.clone());

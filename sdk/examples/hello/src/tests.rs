@@ -1,6 +1,7 @@
 //! The plugin as its callers meet it, behind the real protocol.
 
 use kite_plugin_sdk::{
+    ClusterChange,
     axum::{
         Json, Router,
         body::Bytes,
@@ -35,6 +36,22 @@ async fn hello_greets_the_caller() {
     let answer = client.as_user("anna").get("/hello").await;
     assert_eq!(answer.json::<Value>(), json!({"message": "Hello, anna!"}));
     assert_eq!(client.as_host().get("/hello").await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn hello_greets_as_it_is_told() {
+    let client = testing::start(Hello).await;
+    let greeted = async || client.as_user("anna").get("/hello").await.json::<Value>()["message"].clone();
+    client
+        .apply_settings(json!({"greeting": "Hi", "from": "us"}))
+        .await
+        .unwrap();
+    assert_eq!(greeted().await, "Hi, anna! From us.");
+    let refusal = client.apply_settings(json!({"greeting": "Hi,"})).await.unwrap_err();
+    assert!(refusal.contains("comma"), "{refusal}");
+    assert_eq!(greeted().await, "Hi, anna! From us.", "the settings before go on");
+    client.cluster_event(ClusterChange::Added, "home").await.unwrap();
+    client.stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -61,6 +61,7 @@ pub(crate) async fn client() -> PluginClient<Channel> {
         kube: None,
         // It calls nobody.
         gateway: "/nowhere".into(),
+        grace: Config::GRACE,
     };
     tokio::spawn(serve_with(Small, config, std::future::pending()));
     let tls = ClientTlsConfig::new()

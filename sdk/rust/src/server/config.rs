@@ -4,10 +4,11 @@ use std::{
     env, fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
+    time::Duration,
 };
 
 use kite_api::PluginName;
-use kite_proto::{ADDRESS_VARIABLE, FOLDER_VARIABLE, HEALTH_PORT, MOUNT_PATH, NAME_VARIABLE, PORT};
+use kite_proto::{ADDRESS_VARIABLE, FOLDER_VARIABLE, GRACE_VARIABLE, HEALTH_PORT, MOUNT_PATH, NAME_VARIABLE, PORT};
 use tokio::net::TcpListener;
 
 use super::{Certificates, ServeError};
@@ -26,10 +27,15 @@ pub struct Config {
     pub kube: Option<kube::Client>,
     /// The folder with the files for calls of other plugins: `gateway-token`, `gateway-address` and `gateway-ca.crt`.
     pub gateway: PathBuf,
+    /// How long after the plugin was told to stop its process is killed.
+    pub grace: Duration,
 }
 
 impl Config {
-    /// What [`serve`](crate::serve) uses: `KITE_PLUGIN_NAME`, the files in `/run/kite`, ports 9443 and 9440. Outside of a pod,
+    /// The kubelet's patience where nobody says another.
+    pub const GRACE: Duration = Duration::from_secs(30);
+
+    /// What [`serve`](crate::serve) uses: `KITE_PLUGIN_NAME`, `KITE_GRACE_SECONDS`, the files in `/run/kite`, ports 9443 and 9440. Outside of a pod,
     /// `KITE_PLUGIN_FOLDER` names another folder, and `KITE_PLUGIN_ADDRESS` the one IP address on which it listens.
     pub async fn of_environment() -> Result<Self, ServeError> {
         let name = env::var(NAME_VARIABLE).map_err(|_| ServeError::NameAbsent)?;
@@ -42,6 +48,7 @@ impl Config {
             health_listener: listen(address, HEALTH_PORT).await?,
             kube: None,
             gateway: folder,
+            grace: grace(env::var(GRACE_VARIABLE).ok())?,
         })
     }
 }
@@ -60,6 +67,14 @@ fn address(text: Option<String>) -> Result<Option<IpAddr>, ServeError> {
             .map_err(|source| ServeError::Address { address: text, source })
     };
     text.map(parse).transpose()
+}
+
+fn grace(text: Option<String>) -> Result<Duration, ServeError> {
+    let parse = |text: String| match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(source) => Err(ServeError::Grace { seconds: text, source }),
+    };
+    text.map_or(Ok(Config::GRACE), parse)
 }
 
 /// Listens on this address, or on all of them, of both families where the node has both.
@@ -85,6 +100,16 @@ mod tests {
         assert!(
             matches!(listen(None, port).await.unwrap_err(), ServeError::Listen { port: named, .. } if named == port)
         );
+    }
+
+    #[test]
+    fn the_time_until_the_end_is_a_number_of_seconds() {
+        assert_eq!(grace(Some("310".to_owned())).unwrap(), Duration::from_secs(310));
+        assert_eq!(grace(None).unwrap(), Config::GRACE);
+        assert!(matches!(
+            grace(Some("5m".to_owned())).unwrap_err(),
+            ServeError::Grace { .. }
+        ));
     }
 
     #[tokio::test]

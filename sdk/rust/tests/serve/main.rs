@@ -166,6 +166,7 @@ async fn a_plugin_that_is_no_good_does_not_start() {
             },
             kube: None,
             gateway: "/nowhere".into(),
+            grace: Config::GRACE,
         };
         let plugin = TestPlugin {
             manifest,

@@ -135,6 +135,7 @@ impl World {
             certificates,
             kube,
             gateway: gateway.to_owned(),
+            grace: Config::GRACE,
         };
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve_with(plugin, config, async {

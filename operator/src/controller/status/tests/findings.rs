@@ -7,9 +7,13 @@ use kite_api::{
 };
 
 use super::*;
-use crate::controller::namespaces::Places;
+use crate::controller::{
+    causes::{Cause, Kind},
+    namespaces::Places,
+    settings::SettingsFault,
+};
 
-fn needing(problem: Problem) -> Findings {
+pub(super) fn needing(problem: Problem) -> Findings {
     let need = Need {
         name: PluginName::parse("lib").unwrap(),
         requirement: Requirement::parse("^1.0").unwrap(),
@@ -32,10 +36,12 @@ fn both(findings: &Findings) -> [(Option<Phase>, bool, Vec<String>); 2] {
     let told = |status: &KitePluginStatus| (status.phase, status.active_revision.is_some(), conditions(status));
     let runs = after(&loaded(), &running_and(1, described(), findings.clone()));
     let held = Situation::Running {
-        applied: applied(0, 0),
-        pods: Vec::new(),
-        verdict: Verdict::NotAsked,
-        version: String::from("0.1.0"),
+        lead: Box::new(Seen {
+            applied: applied(0, 0),
+            ..seen(1, 0, Verdict::NotAsked)
+        }),
+        next: None,
+        history: history(1),
         findings: findings.clone(),
     };
     [told(&runs), told(&after(&KitePluginStatus::default(), &held))]
@@ -119,7 +125,9 @@ fn a_host_of_another_version_holds_up_the_start_and_no_traffic() {
 #[test]
 fn settings_and_namespaces_lower_ready_and_take_no_traffic() {
     let settings = Findings {
-        settings: Err(kite_api::settings::SettingsError::Violation(texts(&["/a: no"]))),
+        settings: Err(SettingsFault::Check(kite_api::settings::SettingsError::Violation(
+            texts(&["/a: no"]),
+        ))),
         ..Findings::default()
     };
     let replaced = Findings {
@@ -170,11 +178,7 @@ fn the_plugin_that_others_need_says_so_itself() {
         running_and(1, described(), findings.clone()),
         running_and(0, Verdict::NotAsked, findings.clone()),
         Situation::Deleting { standing },
-        Situation::Disabled {
-            applied: applied(0, 0),
-            version: String::from("0.1.0"),
-            findings,
-        },
+        stopped(findings),
     ] {
         let message = message(&situation);
         assert!(message.ends_with(needed), "{message}");
@@ -216,4 +220,43 @@ fn dependencies_namespaces_and_selector_stand_in_the_status() {
         failing.namespaces, findings.places.record,
         "not forgotten while something fails"
     );
+}
+
+#[test]
+fn what_the_object_names_and_may_not_have_holds_up_the_start_of_what_names_it() {
+    let sentence = String::from("Secret prices is not there");
+    let cause = Cause::new(Kind::SecretMissing, sentence);
+    let findings = Findings {
+        withheld: Some(cause),
+        ..Findings::default()
+    };
+    let [_, held] = both(&findings);
+    let told = [
+        "WorkloadAvailable=False SecretMissing",
+        "Described=Unknown Progressing",
+        "Ready=False SecretMissing",
+        "Reconciling=True SecretMissing",
+    ];
+    assert_eq!(held, (Some(Phase::Pending), false, texts(&told)));
+
+    // The revision that serves goes on without what the next one names.
+    let next = Seen {
+        applied: applied(0, 0),
+        ..seen(2, 0, Verdict::NotAsked)
+    };
+    let situation = Situation::Running {
+        lead: Box::new(seen(1, 1, described())),
+        next: Some(Box::new(next)),
+        history: history(2),
+        findings,
+    };
+    let status = after(&loaded(), &situation);
+    assert_eq!(status.active_revision, Some(1));
+    let told = [
+        "WorkloadAvailable=True Available",
+        "Described=True Described",
+        "Ready=True Loaded",
+        "Stalled=True SecretMissing",
+    ];
+    assert_eq!(conditions(&status), texts(&told));
 }

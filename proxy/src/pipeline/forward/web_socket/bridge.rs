@@ -36,7 +36,12 @@ use tokio_tungstenite::{
 };
 use tonic::{Status, Streaming};
 
-use crate::{leases::Lease, pipeline::forward::CLOSE_TIMEOUT, request_id::RequestId};
+use crate::{
+    account::{End, Opened, Traffic},
+    leases::Lease,
+    pipeline::forward::CLOSE_TIMEOUT,
+    request_id::RequestId,
+};
 
 /// What is read at once of a caller's bytes.
 const READ_BUFFER: usize = 16 * 1024;
@@ -105,26 +110,55 @@ struct Ended {
 enum First {
     Caller(Ended),
     Plugin(Said),
+    /// The caller's session or token.
+    Credential,
     Gateway,
 }
 
 /// The caller is gone: nobody is told anything any more.
 struct Gone;
 
+impl First {
+    fn end(&self) -> End {
+        match self {
+            Self::Caller(Ended {
+                heard: Heard::Closed(_),
+                ..
+            })
+            | Self::Plugin(Said::Closed(_)) => End::Complete,
+            Self::Caller(_) | Self::Plugin(Said::Gone) => End::Cancelled,
+            Self::Plugin(Said::Broken(_)) => End::Broken,
+            Self::Credential | Self::Gateway => End::Closed,
+        }
+    }
+}
+
 impl Bridge {
     /// Carries messages until the WebSocket is closed or lost. With the bridge the plugin's stream is dropped, and so its handler.
-    pub(super) async fn run(mut self, upgraded: Upgraded) {
+    pub(super) async fn run(self, upgraded: Upgraded, mut opened: Option<Opened>) {
+        let traffic = Traffic::default();
+        let over = over(opened.as_mut());
+        let end = self.carry(upgraded, over, &traffic).await;
+        if let Some(opened) = opened {
+            opened.end(end, traffic);
+        }
+    }
+
+    /// The same; how it ended.
+    async fn carry(mut self, upgraded: Upgraded, over: impl Future<Output = ()>, traffic: &Traffic) -> End {
         let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config())).await;
         let (mut to_caller, caller) = socket.split();
         // It goes on to its end whatever ends before it, so that no message of several frames is cut.
-        let mut hear = pin!(hear(caller, self.requests));
+        let mut hear = pin!(hear(caller, self.requests, traffic));
         let first = tokio::select! {
             ended = &mut hear => First::Caller(ended),
-            said = say(&mut self.answers, &mut to_caller) => First::Plugin(said),
+            said = say(&mut self.answers, &mut to_caller, traffic) => First::Plugin(said),
+            () = over => First::Credential,
             () = told(self.lease.as_mut()) => First::Gateway,
         };
+        let end = first.end();
         let (close, ended) = match first {
-            First::Caller(Ended { heard: Heard::Gone, .. }) | First::Plugin(Said::Gone) => return,
+            First::Caller(Ended { heard: Heard::Gone, .. }) | First::Plugin(Said::Gone) => return end,
             First::Caller(ended) => match ended.heard {
                 // The answer is written already, and waits to be sent.
                 Heard::Closed(_) | Heard::Gone => (None, Some(ended)),
@@ -136,6 +170,12 @@ impl Bridge {
                 self.answers.stream = None;
                 (Some(Some(coded(CloseCode::Error))), None)
             }
+            First::Credential => {
+                // What it says until it closes is nobody's any more.
+                traffic.stop();
+                let reason = "the session or token has ended".to_owned();
+                (Some(Some((CloseCode::Policy.into(), reason))), None)
+            }
             First::Gateway => (Some(Some(coded(CloseCode::Away))), None),
         };
         let caller = finish(to_caller, close, ended, hear);
@@ -145,6 +185,7 @@ impl Bridge {
         };
         // Who does not answer a CLOSE by then is cut.
         let _ = timeout(CLOSE_TIMEOUT, try_join(caller, plugin)).await;
+        end
     }
 }
 
@@ -197,7 +238,7 @@ async fn linger(to_caller: ToCaller, caller: SplitStream<Socket>) {
 }
 
 /// Passes the caller's messages on until there are no more.
-async fn hear(mut caller: SplitStream<Socket>, requests: mpsc::Sender<HttpRequest>) -> Ended {
+async fn hear(mut caller: SplitStream<Socket>, requests: mpsc::Sender<HttpRequest>, traffic: &Traffic) -> Ended {
     let heard = loop {
         let message = match caller.next().await {
             Some(Ok(tungstenite::Message::Text(text))) => Message::Text(text.as_str().to_owned()),
@@ -209,6 +250,10 @@ async fn hear(mut caller: SplitStream<Socket>, requests: mpsc::Sender<HttpReques
             Some(Err(error)) => break broken(&error),
             None => break Heard::Gone,
         };
+        if traffic.is_stopped() {
+            continue;
+        }
+        traffic.receive(length(&message));
         for frame in message.frames() {
             // A plugin that takes no more has ended its stream, or will; until that is heard the caller talks to nobody.
             let _ = requests.send(self::message(frame, false)).await;
@@ -222,9 +267,11 @@ async fn hear(mut caller: SplitStream<Socket>, requests: mpsc::Sender<HttpReques
 }
 
 /// Passes the plugin's messages on until there are no more.
-async fn say(answers: &mut Answers, to_caller: &mut ToCaller) -> Said {
+async fn say(answers: &mut Answers, to_caller: &mut ToCaller, traffic: &Traffic) -> Said {
     loop {
-        let message = match answers.next().await {
+        let message = answers.next().await;
+        let bytes = message.as_ref().map_or(0, length);
+        let message = match message {
             Ok(Message::Text(text)) => tungstenite::Message::Text(text.into()),
             Ok(Message::Binary(data)) => tungstenite::Message::Binary(data),
             Ok(Message::Ping(data)) => tungstenite::Message::Ping(data),
@@ -236,6 +283,7 @@ async fn say(answers: &mut Answers, to_caller: &mut ToCaller) -> Said {
         if to_caller.flush().await.is_err() || to_caller.send(message).await.is_err() {
             return Said::Gone;
         }
+        traffic.send(bytes);
     }
 }
 
@@ -292,6 +340,22 @@ fn message(frame: WebSocketFrame, end: bool) -> HttpRequest {
         frame: Some(frame),
         end,
         ..HttpRequest::default()
+    }
+}
+
+async fn over(opened: Option<&mut Opened>) {
+    match opened {
+        Some(opened) => opened.over().await,
+        None => pending().await,
+    }
+}
+
+/// How many bytes of text or data a message has.
+fn length(message: &Message) -> usize {
+    match message {
+        Message::Text(text) => text.len(),
+        Message::Binary(data) => data.len(),
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => 0,
     }
 }
 

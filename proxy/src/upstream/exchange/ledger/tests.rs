@@ -79,6 +79,23 @@ fn hello_comes_first_once_and_within_its_bounds() {
 }
 
 #[test]
+fn a_stream_is_abandoned_when_nobody_can_say_or_wants_to_hear_anything() {
+    let mut ledger = begun(2);
+    ledger.give_up(1);
+    ledger.give_up(2);
+    assert!(!ledger.is_abandoned(), "the plugin can be told");
+    let mut ledger = begun(2);
+    ledger.cover();
+    ledger.give_up(1);
+    assert!(!ledger.is_abandoned(), "somebody waits");
+    ledger.give_up(2);
+    assert!(ledger.is_abandoned());
+    let mut ledger = begun(0);
+    ledger.cover();
+    assert!(!ledger.is_abandoned(), "the plugin ends it");
+}
+
+#[test]
 fn no_more_begin_than_the_plugin_takes() {
     let mut ledger = Ledger::default();
     ledger.hear(hello(2, 1024)).unwrap();

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import pathlib
 import signal
 
@@ -34,7 +35,7 @@ async def serve(plugin):
     await stop.wait()
     state["serving"] = False
     # No new calls, and those under way are finished.
-    await server.stop(25)
+    await server.stop(int(os.environ.get("KITE_GRACE_SECONDS", "30")) - 5)
     await probes.stop(None)
 
 

@@ -7,74 +7,99 @@ use std::{
     time::Duration,
 };
 
-use super::LoadError;
-use crate::cluster::{SpawnLogged as _, bound_to_us, tail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::cluster::{CommandError, SpawnLogged as _, bound_to_us, tail};
 
 /// What the kernel counts the time of processes in, on every architecture: hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
 
+/// What could not be done to a program.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    #[error("failed to start a program")]
+    Start(#[source] CommandError),
+    #[error("failed to read {file} of the process {id} in /proc")]
+    Proc { id: u32, file: &'static str },
+    #[error("failed to reset the peak memory of the process {id}")]
+    ForgetPeak { id: u32, source: io::Error },
+    #[error("failed to empty {}", path.display())]
+    Empty { path: PathBuf, source: io::Error },
+}
+
 /// A program that runs until this is dropped.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
     /// Starts `command` with all that it prints in `log`. What is written there is cut off by [`Process::empty_log`].
-    pub(super) fn start(command: &Command, log: &Path) -> Result<Self, LoadError> {
-        let child = bound_to_us(command).spawn_logged(log).map_err(LoadError::Start)?;
+    pub(crate) fn start(command: &Command, log: &Path) -> Result<Self, ProcessError> {
+        let child = bound_to_us(command).spawn_logged(log).map_err(ProcessError::Start)?;
         Ok(Self {
             child,
             log: log.to_owned(),
         })
     }
 
-    pub(super) fn id(&self) -> u32 {
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn end(mut self) {
+        // It may have ended by itself.
+        let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM);
+        let _ = self.child.wait();
+    }
+
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// The last of what it printed.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         tail(&self.log)
     }
 
     /// The time that it and its children have had on a CPU.
-    pub(super) fn cpu(&self) -> Result<Duration, LoadError> {
+    pub(crate) fn cpu(&self) -> Result<Duration, ProcessError> {
         let mut all = Duration::ZERO;
         for id in self.family() {
-            all += TICK * ticks(&read(id, "stat")?).ok_or(LoadError::Proc { id, file: "stat" })?;
+            all += TICK * ticks(&read(id, "stat")?).ok_or(ProcessError::Proc { id, file: "stat" })?;
         }
         Ok(all)
     }
 
     /// The bytes that it and its children have in memory. What they share counts for each.
-    pub(super) fn resident(&self) -> Result<u64, LoadError> {
+    pub(crate) fn resident(&self) -> Result<u64, ProcessError> {
         self.memory("VmRSS:")
     }
 
     /// The most that they had in memory since [`Process::forget_peak`].
-    pub(super) fn peak(&self) -> Result<u64, LoadError> {
+    pub(crate) fn peak(&self) -> Result<u64, ProcessError> {
         self.memory("VmHWM:")
     }
 
     /// What they have in memory now is the most from now on.
-    pub(super) fn forget_peak(&self) -> Result<(), LoadError> {
+    pub(crate) fn forget_peak(&self) -> Result<(), ProcessError> {
         for id in self.family() {
-            fs::write(format!("/proc/{id}/clear_refs"), "5").map_err(|source| LoadError::ForgetPeak { id, source })?;
+            fs::write(format!("/proc/{id}/clear_refs"), "5")
+                .map_err(|source| ProcessError::ForgetPeak { id, source })?;
         }
         Ok(())
     }
 
     /// Empties its log, which grows by a line with every request.
-    pub(super) fn empty_log(&self) -> Result<(), LoadError> {
+    pub(crate) fn empty_log(&self) -> Result<(), ProcessError> {
         empty(&self.log)
     }
 
-    fn memory(&self, field: &'static str) -> Result<u64, LoadError> {
+    fn memory(&self, field: &'static str) -> Result<u64, ProcessError> {
         let mut all = 0;
         for id in self.family() {
-            all += bytes(&read(id, "status")?, field).ok_or(LoadError::Proc { id, file: "status" })?;
+            all += bytes(&read(id, "status")?, field).ok_or(ProcessError::Proc { id, file: "status" })?;
         }
         Ok(all)
     }
@@ -97,16 +122,22 @@ impl Drop for Process {
 }
 
 /// Empties a file that is appended to, if it is there.
-pub(super) fn empty(path: &Path) -> Result<(), LoadError> {
+pub(crate) fn empty(path: &Path) -> Result<(), ProcessError> {
     match fs::File::options().write(true).open(path) {
-        Ok(file) => file.set_len(0).map_err(|source| LoadError::prepare(path, source)),
+        Ok(file) => file.set_len(0).map_err(|source| ProcessError::Empty {
+            path: path.to_owned(),
+            source,
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(LoadError::prepare(path, source)),
+        Err(source) => Err(ProcessError::Empty {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
-fn read(id: u32, file: &'static str) -> Result<String, LoadError> {
-    fs::read_to_string(format!("/proc/{id}/{file}")).map_err(|_| LoadError::Proc { id, file })
+fn read(id: u32, file: &'static str) -> Result<String, ProcessError> {
+    fs::read_to_string(format!("/proc/{id}/{file}")).map_err(|_| ProcessError::Proc { id, file })
 }
 
 /// User and system time of `/proc/<pid>/stat`, fields 14 and 15 (proc(5)). The second field is a name that may hold anything, in brackets.

@@ -1,0 +1,338 @@
+//! Replicas of the operator on a real API server without a node: killed, stopped, frozen and thawed, cut off, left in silence, and
+//! started among objects that they cannot read.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod line;
+mod replica;
+mod writes;
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::{
+    api::{apps::v1::Deployment, events::v1::Event},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    jiff::Timestamp,
+};
+use kite_e2e::testing::{
+    PLUGINS, SOON, eventually,
+    world::{World, object, plugins},
+};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
+
+use self::{
+    line::Line,
+    replica::{Replica, TAKEOVER, leads},
+};
+
+/// These tests are about time, and each has an API server: one after the other.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+struct Place {
+    world: World,
+    folder: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Place {
+    async fn make(flags: &[&str]) -> Self {
+        let alone = ALONE.lock().await;
+        Self {
+            world: World::start_with(flags).await,
+            folder: tempfile::tempdir().unwrap(),
+            _alone: alone,
+        }
+    }
+
+    fn replica(&self, name: &'static str) -> Replica {
+        self.replica_by(name, self.world.address())
+    }
+
+    fn replica_by(&self, name: &'static str, server: std::net::SocketAddr) -> Replica {
+        Replica::start(&self.world, self.folder.path(), name, server)
+    }
+
+    /// Two replicas that are ready, the first of which leads.
+    async fn two(&self) -> (Replica, Replica) {
+        let a = self.replica("a");
+        a.is_ready(true).await;
+        let b = self.replica("b");
+        b.is_ready(false).await;
+        (a, b)
+    }
+
+    async fn given(&self, name: &str) {
+        self.world.given(&object(name, json!({}))).await;
+    }
+
+    async fn describe_as(&self, name: &str, text: &str) {
+        let patch = Patch::Merge(json!({"spec": {"description": text}}));
+        let changed = plugins(&self.world.admin)
+            .patch(name, &PatchParams::default(), &patch)
+            .await;
+        changed.unwrap();
+    }
+
+    /// Waits until somebody has looked at the plugin as it is now and made its Deployment; its status.
+    async fn settled(&self, name: &str, limit: Duration) -> Value {
+        let api = plugins(&self.world.admin);
+        eventually(&format!("{name} is looked after"), limit, async || {
+            let found = api.get(name).await.map_err(|error| error.to_string())?;
+            let status = found.data.get("status").cloned().unwrap_or_default();
+            if status["observedGeneration"].as_i64() == found.metadata.generation {
+                Ok(status)
+            } else {
+                Err(status.to_string())
+            }
+        })
+        .await
+    }
+
+    async fn deployment(&self, plugin: &str) -> Deployment {
+        let api: Api<Deployment> = Api::namespaced(self.world.admin.clone(), PLUGINS);
+        api.get(&format!("kite-plugin-{plugin}-1")).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_a_killed_leader_is_replaced() {
+    let place = Place::make(&[]).await;
+    let (a, b) = place.two().await;
+    place.given("before").await;
+    place.settled("before", SOON).await;
+    let killed = Instant::now();
+    a.signal(Signal::SIGKILL);
+    place.given("after").await;
+    place.settled("after", TAKEOVER).await;
+    println!(
+        "the other acted {:.1} s after the leader was killed",
+        killed.elapsed().as_secs_f64()
+    );
+    assert_eq!(place.deployment("after").await.metadata.generation, Some(1));
+    b.is_ready(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_a_stopped_leader_gives_way_at_once() {
+    let place = Place::make(&[]).await;
+    let (mut a, b) = place.two().await;
+    a.signal(Signal::SIGTERM);
+    leads(&place.world, &b, SOON).await;
+    assert!(a.ends_well().await, "{}", a.log());
+    place.given("after").await;
+    place.settled("after", SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_a_frozen_leader_that_thaws_writes_nothing() {
+    let place = Place::make(&[]).await;
+    let (a, b) = place.two().await;
+    let names = ["one", "two", "three"];
+    for name in names {
+        place.given(name).await;
+        place.settled(name, SOON).await;
+    }
+    // Whoever leads always has something to write. Each change is looked at before the next: from an object that is old already nothing is
+    // begun.
+    let noise = async {
+        for n in 0_u32.. {
+            for name in names {
+                place.describe_as(name, &n.to_string()).await;
+            }
+            for name in names {
+                place.settled(name, 2 * TAKEOVER).await;
+            }
+        }
+    };
+    let rounds = async {
+        for (leader, other) in [(&a, &b), (&b, &a)] {
+            let began = Timestamp::now();
+            eventually("the leader writes", SOON, async || {
+                let count = writes::after(&writes::of(&place.world, leader.name), began).len();
+                if count > 20 { Ok(()) } else { Err(count.to_string()) }
+            })
+            .await;
+            leader.signal(Signal::SIGSTOP);
+            let frozen = Timestamp::now();
+            leads(&place.world, other, TAKEOVER).await;
+            other.is_ready(true).await;
+            leader.signal(Signal::SIGCONT);
+            leader.is_ready(false).await;
+            let taken = writes::took_over(&writes::of(&place.world, other.name), frozen);
+            let late = writes::of(&place.world, leader.name);
+            let late = writes::after(&late, taken);
+            assert!(late.is_empty(), "{} wrote after {taken}: {late:#?}", leader.name);
+            eventually("the other writes", SOON, async || {
+                let count = writes::after(&writes::of(&place.world, other.name), taken).len();
+                if count > 20 { Ok(()) } else { Err(count.to_string()) }
+            })
+            .await;
+            assert!(leader.log().contains("does not lead any more"), "{}", leader.log());
+        }
+    };
+    tokio::select! {
+        () = noise => panic!("it has no end"),
+        () = rounds => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_catch_up_when_the_history_was_compacted_meanwhile() {
+    // With a cache of what happened the API server would not need etcd's history.
+    let place = Place::make(&["--watch-cache=false"]).await;
+    let line = Line::to(place.world.address()).await;
+    let a = place.replica_by("a", line.address);
+    a.is_ready(true).await;
+    place.given("before").await;
+    place.settled("before", SOON).await;
+    line.cut();
+    place.describe_as("before", "changed").await;
+    place.given("meanwhile").await;
+    place.world.compact().await;
+    line.mend();
+    place.settled("before", TAKEOVER).await;
+    place.settled("meanwhile", TAKEOVER).await;
+    let log = a.log();
+    assert!(
+        log.contains("compacted") || log.contains("Expired"),
+        "no watch was told so: {log}"
+    );
+    assert!(
+        (a.figure("kite_operator_terms_total").await - 1.0).abs() < f64::EPSILON,
+        "{log}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_catch_up_with_an_api_server_that_restarts() {
+    let place = Place::make(&[]).await;
+    let a = place.replica("a");
+    a.is_ready(true).await;
+    place.given("before").await;
+    place.settled("before", SOON).await;
+    place.world.restart();
+    place.describe_as("before", "changed").await;
+    place.given("after").await;
+    place.settled("before", TAKEOVER).await;
+    place.settled("after", TAKEOVER).await;
+    a.is_ready(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_notice_a_watch_that_silently_stops() {
+    let place = Place::make(&[]).await;
+    let line = Line::to(place.world.address()).await;
+    let a = place.replica_by("a", line.address);
+    a.is_ready(true).await;
+    place.given("before").await;
+    place.settled("before", SOON).await;
+    line.silence();
+    place.describe_as("before", "changed").await;
+    place.given("meanwhile").await;
+    place.settled("before", TAKEOVER).await;
+    place.settled("meanwhile", TAKEOVER).await;
+}
+
+/// Has the API server accept any object, or those of the schema alone.
+async fn accept_anything(place: &Place, anything: bool) {
+    let mut crd = serde_json::to_value(kite_api::crd()).unwrap();
+    if anything {
+        let free = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": free, "status": free}}});
+        crd["spec"]["versions"][0]["schema"] = schema;
+        crd["spec"]["versions"][0]["subresources"] = json!({"status": {}});
+    }
+    let api: Api<CustomResourceDefinition> = Api::all(place.world.admin.clone());
+    let name = "kiteplugins.kite.dev";
+    let mut wanted: CustomResourceDefinition = serde_json::from_value(crd).unwrap();
+    wanted.metadata.resource_version = api.get(name).await.unwrap().resource_version();
+    api.replace(name, &kube::api::PostParams::default(), &wanted)
+        .await
+        .unwrap();
+}
+
+/// What status and events say of a plugin.
+async fn told_of(place: &Place, plugin: &str) -> String {
+    let status = plugins(&place.world.admin).get(plugin).await.unwrap().data["status"].to_string();
+    let events: Api<Event> = Api::namespaced(place.world.admin.clone(), "default");
+    let mut events = events.list(&ListParams::default()).await.unwrap().items;
+    events.retain(|event| event.regarding.as_ref().and_then(|it| it.name.as_deref()) == Some(plugin));
+    let notes: Vec<_> = events.iter().filter_map(|event| event.note.as_deref()).collect();
+    format!("{status}{notes:?}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_serve_the_good_objects_among_those_that_they_cannot_read() {
+    let place = Place::make(&[]).await;
+    accept_anything(&place, true).await;
+    let broken = object("broken", json!({"version": 7, "permissions": "all"}));
+    eventually("anything is accepted", SOON, async || {
+        place.world.create(&place.world.admin, &broken).await
+    })
+    .await;
+    place.world.given(&broken).await;
+    // Of a version of the API in which there were no images, and of one that has more phases.
+    let mut older = object("older", json!({}));
+    older["spec"].as_object_mut().unwrap().remove("image");
+    place.world.given(&older).await;
+    place.given("newer").await;
+    let status = json!({"status": {"phase": "Evolving", "observedGeneration": 1, "conditions": [{"type": "Ready"}]}});
+    let api = plugins(&place.world.admin);
+    api.patch_status("newer", &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .unwrap();
+    place.given("good").await;
+    accept_anything(&place, false).await;
+    eventually("the schema holds again", SOON, async || {
+        let refused = place
+            .world
+            .create(&place.world.admin, &object("other", json!({"version": 7})))
+            .await;
+        refused.err().map(drop).ok_or_else(|| String::from("it is accepted"))
+    })
+    .await;
+
+    let a = place.replica("a");
+    a.is_ready(true).await;
+    place.settled("good", SOON).await;
+    place.deployment("good").await;
+    let newer = eventually("the newer one is looked after", SOON, async || {
+        let found = api.get("newer").await.unwrap().data["status"].clone();
+        if found["phase"] == "Pending" {
+            Ok(found)
+        } else {
+            Err(found.to_string())
+        }
+    })
+    .await;
+    assert_eq!(newer["observedGeneration"], 1);
+    place.deployment("newer").await;
+    // A status is refused with an object that the schema does not allow; then an event says it.
+    for (bad, why) in [("broken", "expected a sequence"), ("older", "`image`")] {
+        eventually(&format!("{bad} is told"), SOON, async || {
+            let told = told_of(&place, bad).await;
+            if told.contains(why) {
+                Ok(())
+            } else {
+                Err(format!("{told}{}", a.log()))
+            }
+        })
+        .await;
+    }
+    assert!((a.figure("kite_operator_unreadable_plugins").await - 2.0).abs() < f64::EPSILON);
+    place.describe_as("good", "changed").await;
+    place.settled("good", SOON).await;
+}

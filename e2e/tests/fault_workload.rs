@@ -1,0 +1,232 @@
+//! A plugin's pods are as its object says, restricted all the same, and nothing that drains a node takes them all at once.
+#![cfg(test)]
+
+use std::fs;
+
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Namespace, Pod, Secret},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+};
+use kite_api::{KitePluginSpec, conditions::WORKLOAD_AVAILABLE};
+use kite_e2e::{
+    cluster::Layout,
+    target::Target,
+    testing::{
+        PLUGINS, SOON, START, SYSTEM, Scope, eventually,
+        faulty::{PrivateRegistry, faulty},
+        scope,
+    },
+};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+/// Waits until the object says that its pods need something, with all these words.
+async fn withheld(scope: &Scope, plugin: &str, words: &[&str]) {
+    eventually(&format!("{plugin} tells {words:?}"), START, async || {
+        let status = scope
+            .plugins()
+            .get(plugin)
+            .await
+            .map_err(|error| error.to_string())?
+            .status;
+        let conditions = status.unwrap_or_default().conditions;
+        let available = conditions.iter().find(|it| it.type_ == WORKLOAD_AVAILABLE);
+        let is_told = available
+            .is_some_and(|it| it.reason == "SecretMissing" && words.iter().all(|word| it.message.contains(word)));
+        if is_told { Ok(()) } else { Err(format!("{available:?}")) }
+    })
+    .await;
+    assert!(scope.pods_of(plugin).await.is_empty(), "no pod is made without it");
+}
+
+/// The pod's part of a spec in which everything is said.
+fn pods(registry: &str, secret: &str, config_map: &str) -> Value {
+    json!({
+        "imagePullSecrets": [{"name": registry}],
+        "env": [
+            {"name": "PLAIN", "value": "plain"},
+            {"name": "FROM_SECRET", "valueFrom": {"secretKeyRef": {"name": secret, "key": "word"}}},
+            {"name": "FROM_CONFIG_MAP", "valueFrom": {"configMapKeyRef": {"name": config_map, "key": "word"}}},
+        ],
+        "volumes": [{"name": "data", "mountPath": "/data", "emptyDir": {"sizeLimit": "1Mi"}}],
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"operator": "Exists", "effect": "NoSchedule"}],
+        "limits": {"timeoutSeconds": 35},
+        "metrics": {"allowFrom": {"namespaceSelector": {"matchLabels": {"team": "watchers"}}}},
+    })
+}
+
+/// `spec` with these fields.
+fn with(spec: &mut KitePluginSpec, fields: Value) {
+    let mut all = serde_json::to_value(&*spec).unwrap();
+    if let (Value::Object(all), Value::Object(fields)) = (&mut all, fields) {
+        all.extend(fields);
+    }
+    *spec = serde_json::from_value(all).unwrap();
+}
+
+#[tokio::test]
+async fn pods_are_as_the_object_says_and_are_not_all_taken_at_once() {
+    scope("workload", async |scope| {
+        let registry = PrivateRegistry::start().await;
+        let image = faulty().await;
+        let (_, path) = image.split_once('/').unwrap();
+        let (own, pull) = (format!("{}-own", scope.name), format!("{}-pull", scope.name));
+        let fields = pods(&pull, &own, &own);
+        let made = |spec: &mut KitePluginSpec| {
+            spec.image = format!("{}/{path}", registry.host);
+            spec.replicas = Some(2);
+            with(spec, fields);
+        };
+        let plugin = scope.make_plugin("-looks", made).await;
+
+        // What is named has to be there, and to be meant for it.
+        withheld(&scope, &plugin, &[&format!("Secret {pull} in"), "is not there"]).await;
+        let config = json!({"type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": registry.docker_config()}});
+        scope.make_in_plugins::<Secret>("-pull", config).await;
+        scope
+            .make_in_plugins::<Secret>("-own", json!({"stringData": {"word": "secret"}}))
+            .await;
+        scope
+            .make_in_plugins::<ConfigMap>("-own", json!({"data": {"word": "map"}}))
+            .await;
+        withheld(&scope, &plugin, &[&format!("kubectl label secret -n {PLUGINS} {pull} kite.dev/pull=true")]).await;
+        scope.label_in_plugins::<Secret>(&pull, "kite.dev/pull", "true").await;
+        scope.label_in_plugins::<ConfigMap>(&own, "kite.dev/plugin", &plugin).await;
+        withheld(&scope, &plugin, &[&format!("kubectl label secret -n {PLUGINS} {own} kite.dev/plugin={plugin}")]).await;
+        scope.label_in_plugins::<Secret>(&own, "kite.dev/plugin", &plugin).await;
+        scope.wait_for_revision(&plugin, 1).await;
+        scope.wait_for_answer(&plugin, 200).await;
+
+        for (path, expected) in [
+            ("variable/PLAIN", "plain"),
+            ("variable/FROM_SECRET", "secret"),
+            ("variable/FROM_CONFIG_MAP", "map"),
+            ("variable/KITE_GRACE_SECONDS", "45"),
+            ("write/data/a", "written"),
+            ("write/a", "read-only filesystem or storage medium"),
+            ("write/run/kite/a", "read-only filesystem or storage medium"),
+        ] {
+            assert_eq!(scope.answer(&plugin, path).await, expected, "{path}");
+        }
+        is_restricted(&scope, &plugin).await;
+        is_guarded(&scope, &plugin).await;
+        loses_one_at_a_time(&scope, &plugin).await;
+
+        scope.patch_plugin(&plugin, json!({"spec": {"replicas": 1}})).await;
+        let budgets: Api<PodDisruptionBudget> = Api::namespaced(scope.client.clone(), PLUGINS);
+        eventually("one pod may be evicted", SOON, async || {
+            let left = budgets.get_opt(&format!("kite-plugin-{plugin}-1")).await;
+            match left.map_err(|error| error.to_string())? {
+                None => Ok(()),
+                Some(left) => Err(format!("{left:?}")),
+            }
+        })
+        .await;
+    })
+    .await;
+}
+
+/// The pods run where the API server admits nothing else than Pod Security's level `restricted`.
+async fn is_restricted(scope: &Scope, plugin: &str) {
+    let namespaces: Api<Namespace> = Api::all(scope.client.clone());
+    let namespace = namespaces.get(PLUGINS).await.unwrap();
+    let level = namespace.labels().get("pod-security.kubernetes.io/enforce");
+    assert_eq!(level.map(String::as_str), Some("restricted"));
+    for pod in scope.pods_of(plugin).await {
+        let spec = pod.spec.unwrap();
+        assert_eq!(spec.termination_grace_period_seconds, Some(45));
+        assert_eq!(spec.node_selector.unwrap()["kubernetes.io/os"], "linux");
+        let resources = spec.containers[0].resources.clone().unwrap();
+        let memory = (
+            resources.requests.unwrap()["memory"].0.clone(),
+            resources.limits.unwrap()["memory"].0.clone(),
+        );
+        assert_eq!(
+            memory,
+            (String::from("16Mi"), String::from("128Mi")),
+            "the chart's own defaults"
+        );
+    }
+}
+
+/// The policy that a network would keep. Nothing on the local cluster does, so what it would let through is not tried.
+async fn is_guarded(scope: &Scope, plugin: &str) {
+    let policies: Api<NetworkPolicy> = Api::namespaced(scope.client.clone(), PLUGINS);
+    let policy = policies.get(&format!("kite-plugin-{plugin}")).await.unwrap();
+    let parts =
+        json!([{"key": "app.kubernetes.io/name", "operator": "In", "values": ["kite-gateway", "kite-operator"]}]);
+    let expected = json!({
+        "podSelector": {"matchLabels": {"kite.dev/plugin": plugin}},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {
+                "ports": [{"port": 9443, "protocol": "TCP"}],
+                "from": [{
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": SYSTEM}},
+                    "podSelector": {"matchExpressions": parts},
+                }],
+            },
+            {
+                "ports": [{"port": 9440, "protocol": "TCP"}],
+                "from": [{"namespaceSelector": {"matchLabels": {"team": "watchers"}}}],
+            },
+        ],
+    });
+    assert_eq!(serde_json::to_value(policy.spec.unwrap()).unwrap(), expected);
+    // Both parts of the system have the label that the policy names.
+    for part in ["kite-gateway", "kite-operator"] {
+        let pods: Api<Pod> = Api::namespaced(scope.client.clone(), SYSTEM);
+        let labelled = kube::api::ListParams::default().labels(&format!("app.kubernetes.io/name={part}"));
+        assert!(!pods.list(&labelled).await.unwrap().items.is_empty(), "{part}");
+    }
+}
+
+/// Asks the API server once, as `kubectl drain` does again and again, to evict a pod; what it said if it refused.
+fn evict(pod: &str) -> Result<(), String> {
+    let target = Target::running(&Layout::from_env().unwrap()).unwrap();
+    let metadata = json!({"name": pod, "namespace": PLUGINS});
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata});
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("eviction.json");
+    fs::write(&file, eviction.to_string()).unwrap();
+    let path = format!("/api/v1/namespaces/{PLUGINS}/pods/{pod}/eviction");
+    let output = target
+        .kubectl()
+        .args(["create", "--raw", &path, "--filename"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// Whoever drains nodes gets one of two pods, and the other only when that has been replaced.
+async fn loses_one_at_a_time(scope: &Scope, plugin: &str) {
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(scope.client.clone(), PLUGINS);
+    let may_lose_one = async || {
+        let budget = budgets.get(&format!("kite-plugin-{plugin}-1")).await;
+        let status = budget.map_err(|error| error.to_string())?.status.unwrap_or_default();
+        if status.disruptions_allowed == 1 && status.current_healthy == 2 {
+            Ok(())
+        } else {
+            Err(format!("{status:?}"))
+        }
+    };
+    eventually("one of two may be lost", START, may_lose_one).await;
+    let names: Vec<String> = scope.pods_of(plugin).await.iter().map(ResourceExt::name_any).collect();
+    let [first, second] = names.as_slice() else {
+        panic!("{names:?}")
+    };
+    assert_eq!(evict(first), Ok(()));
+    let refused = evict(second).unwrap_err();
+    assert!(
+        refused.contains("TooManyRequests") && refused.contains("disruption budget"),
+        "{refused}"
+    );
+    eventually("the other may be lost when the first was replaced", START, may_lose_one).await;
+}

@@ -1,0 +1,147 @@
+//! The operator's replicas on a node: the one that leads is frozen and thawed, and killed, while plugins come.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::{
+    api::{coordination::v1::Lease, core::v1::Pod},
+    jiff::Timestamp,
+};
+use kite_api::Phase;
+use kite_e2e::{
+    cluster::{self, Layout},
+    target::Target,
+    testing::{START, SYSTEM, Scope, eventually, scope},
+};
+use kube::{Api, api::ListParams};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+/// Three times what a replica may take to act in the place of one that was killed.
+const TAKEOVER: Duration = Duration::from_mins(1);
+
+/// The pod that holds the Lease.
+async fn leader(scope: &Scope) -> Result<String, String> {
+    let leases: Api<Lease> = Api::namespaced(scope.client.clone(), SYSTEM);
+    let lease = leases.get("kite-operator").await.map_err(|error| error.to_string())?;
+    let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+    let pod = holder.split('_').next().unwrap_or_default();
+    if pod.is_empty() {
+        return Err(String::from("nobody"));
+    }
+    Ok(pod.to_owned())
+}
+
+/// Waits until both replicas are ready.
+async fn two_are_ready(scope: &Scope) {
+    let pods: Api<Pod> = Api::namespaced(scope.client.clone(), SYSTEM);
+    let ours = ListParams::default().labels("app.kubernetes.io/name=kite-operator");
+    eventually("two replicas are ready", START, async || {
+        let pods = pods.list(&ours).await.map_err(|error| error.to_string())?.items;
+        let is_ready = |pod: &&Pod| {
+            let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+            conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        };
+        match pods.iter().filter(is_ready).count() {
+            2 => Ok(()),
+            count => Err(format!("{count} of {}", pods.len())),
+        }
+    })
+    .await;
+}
+
+/// The operator's process in this pod, as the machine counts processes.
+fn process(pod: &str) -> Pid {
+    let name = format!("HOSTNAME={pod}");
+    let is_it = |pid: &i32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|it| it == name.as_bytes())
+    };
+    let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Pid::from_raw(pids.find(is_it).expect("the pod's process"))
+}
+
+/// When this pod has written something other than the Lease.
+fn writes(pod: &str) -> Vec<Timestamp> {
+    let running = cluster::status(&Layout::from_env().unwrap()).expect("the local cluster");
+    let mut times = Vec::new();
+    for path in running.audit_logs().unwrap() {
+        for line in BufReader::new(File::open(path).unwrap()).lines() {
+            // The last line may be one that is just being written.
+            let Ok(event) = serde_json::from_str::<Value>(&line.unwrap()) else {
+                continue;
+            };
+            let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            let is_write = ["create", "update", "patch", "delete"].contains(&text("/verb"));
+            let is_its = text("/user/extra/authentication.kubernetes.io~1pod-name/0") == pod;
+            if is_write && is_its && text("/objectRef/resource") != "leases" {
+                times.push(text("/requestReceivedTimestamp").parse().unwrap());
+            }
+        }
+    }
+    times
+}
+
+#[tokio::test]
+async fn another_operator_takes_over_from_one_that_is_frozen_or_killed() {
+    if !Target::running(&Layout::from_env().unwrap()).unwrap().is_local {
+        println!("nothing is killed: only the local cluster's processes are this machine's");
+        return;
+    }
+    scope("operators", async |scope| {
+        two_are_ready(&scope).await;
+        let first = leader(&scope).await.unwrap();
+        scope.loaded_plugin("-before", |_| {}).await;
+        assert!(!writes(&first).is_empty(), "it made the plugin");
+
+        let frozen = process(&first);
+        kill(frozen, Signal::SIGSTOP).unwrap();
+        let second = eventually("another one leads", TAKEOVER, async || {
+            leader(&scope)
+                .await
+                .and_then(|pod| if pod == first { Err(pod) } else { Ok(pod) })
+        })
+        .await;
+        let taken = Timestamp::now();
+        scope.loaded_plugin("-meanwhile", |_| {}).await;
+        kill(frozen, Signal::SIGCONT).unwrap();
+        two_are_ready(&scope).await;
+        scope.loaded_plugin("-thawed", |_| {}).await;
+        let late: Vec<Timestamp> = writes(&first).into_iter().filter(|time| *time > taken).collect();
+        assert!(late.is_empty(), "{first} wrote after {taken}: {late:?}");
+
+        let killed = Instant::now();
+        kill(process(&second), Signal::SIGKILL).unwrap();
+        let plugin = scope.make_plugin("-after", |_| {}).await;
+        eventually("another one acts", TAKEOVER, async || {
+            let status = scope.plugins().get(&plugin).await.unwrap().status;
+            let seen = status.and_then(|status| status.observed_generation);
+            if seen == Some(1) {
+                Ok(())
+            } else {
+                Err(format!("{seen:?}"))
+            }
+        })
+        .await;
+        println!(
+            "the other acted {:.1} s after the leader was killed",
+            killed.elapsed().as_secs_f64()
+        );
+        scope.wait_for_phase(&plugin, Phase::Loaded).await;
+        two_are_ready(&scope).await;
+    })
+    .await;
+}

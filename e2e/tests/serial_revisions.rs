@@ -1,0 +1,251 @@
+//! Updates of a plugin under load, good ones and bad ones, and of its settings: nobody who uses it notices.
+#![cfg(test)]
+
+use futures::AsyncReadExt;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kite_api::{KitePluginStatus, Phase};
+use kite_e2e::{
+    cluster::Layout,
+    target::Target,
+    testing::{
+        PLUGINS, SOON, START, Scope, eventually,
+        load::{Greetings, Load, count, executed, used},
+        scope,
+        versions::{VERSION, hello_as},
+    },
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, LogParams, Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+/// How hello greets, and how its other versions do.
+const WORDS: [&str; 2] = ["Hello, ", "Hallo, "];
+/// From which hello takes its name in one of them.
+const OTHER_VARIABLE: &str = "KITE_PLUGIN_NONE";
+
+/// Waits until the plugin has a new revision that does not come up for this reason, while revision `serving` serves.
+async fn stalled(scope: &Scope, plugin: &str, serving: i64, reasons: &[&str]) -> KitePluginStatus {
+    eventually(&format!("{plugin} is stalled: {reasons:?}"), 2 * START, async || {
+        let object = scope.plugins().get(plugin).await.map_err(|error| error.to_string())?;
+        let status = object.status.unwrap_or_default();
+        assert_eq!(status.active_revision, Some(serving), "the old one serves: {status:?}");
+        let of = |kind: &str| status.conditions.iter().find(|it| it.type_ == kind);
+        let is_ready = of("Ready").is_some_and(|it| it.status == "True");
+        let is_stalled = of("Stalled").is_some_and(|it| reasons.contains(&it.reason.as_str()));
+        if is_ready && is_stalled && status.observed_generation == object.metadata.generation {
+            Ok(status)
+        } else {
+            Err(format!("{:?}", status.conditions))
+        }
+    })
+    .await
+}
+
+/// The pods of a revision that are not on their way out.
+async fn pods_of(scope: &Scope, plugin: &str, revision: i64) -> Vec<Pod> {
+    let mut pods = scope.pods_of(plugin).await;
+    let number = revision.to_string();
+    pods.retain(|pod| {
+        pod.metadata.deletion_timestamp.is_none() && pod.labels().get("kite.dev/revision") == Some(&number)
+    });
+    pods
+}
+
+/// All that the pod writes until it is gone.
+async fn follow(scope: &Scope, pod: &Pod) -> JoinHandle<String> {
+    let pods: Api<Pod> = Api::namespaced(scope.client.clone(), PLUGINS);
+    let params = LogParams {
+        follow: true,
+        ..LogParams::default()
+    };
+    let stream = pods.log_stream(&pod.name_any(), &params).await.unwrap();
+    tokio::spawn(async move {
+        let mut log = String::new();
+        // What came before it broke off counts.
+        let _ = Box::pin(stream).read_to_string(&mut log).await;
+        log
+    })
+}
+
+/// Waits until so many pods of the revision are ready, and none of them is among the `old`.
+async fn replaced(scope: &Scope, plugin: &str, revision: i64, count: usize, old: &[Pod]) {
+    eventually("other pods run", START, async || {
+        let pods = pods_of(scope, plugin, revision).await;
+        let is_ready = |pod: &Pod| {
+            let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+            conditions.any(|it| it.type_ == "Ready" && it.status == "True")
+        };
+        let is_new = |pod: &Pod| old.iter().all(|old| old.uid() != pod.uid());
+        if pods.len() == count && pods.iter().all(|pod| is_ready(pod) && is_new(pod)) {
+            Ok(())
+        } else {
+            Err(format!(
+                "{:?}",
+                pods.iter().map(ResourceExt::name_any).collect::<Vec<_>>()
+            ))
+        }
+    })
+    .await;
+}
+
+/// `kubectl rollout restart` of the one pod, which the operator leaves as it is.
+async fn restarted(scope: &Scope, plugin: &str, revision: i64, load: &Load) -> Vec<JoinHandle<String>> {
+    let before = pods_of(scope, plugin, revision).await;
+    let [pod] = before.as_slice() else {
+        panic!("{} pods", before.len())
+    };
+    let log = follow(scope, pod).await;
+    let deployment = format!("kite-plugin-{plugin}-{revision}");
+    let restart = Target::running(&Layout::from_env().unwrap())
+        .unwrap()
+        .kubectl()
+        .args(["rollout", "restart", "-n", PLUGINS, &format!("deployment/{deployment}")])
+        .output()
+        .unwrap();
+    assert!(restart.status.success(), "{restart:?}");
+    replaced(scope, plugin, revision, 1, &before).await;
+    used(load, revision).await;
+    let deployments: Api<Deployment> = Api::namespaced(scope.client.clone(), PLUGINS);
+    let template = deployments.get(&deployment).await.unwrap().spec.unwrap().template;
+    let annotations = template.metadata.unwrap().annotations.unwrap();
+    assert!(
+        annotations.contains_key("kubectl.kubernetes.io/restartedAt"),
+        "{annotations:?}"
+    );
+    vec![log]
+}
+
+/// One of two pods is deleted.
+async fn one_of_two_goes(scope: &Scope, plugin: &str, revision: i64, load: &Load) -> Vec<JoinHandle<String>> {
+    scope.patch_plugin(plugin, json!({"spec": {"replicas": 2}})).await;
+    replaced(scope, plugin, revision, 2, &[]).await;
+    used(load, revision).await;
+    let before = pods_of(scope, plugin, revision).await;
+    let log = follow(scope, &before[0]).await;
+    let pods: Api<Pod> = Api::namespaced(scope.client.clone(), PLUGINS);
+    pods.delete(&before[0].name_any(), &DeleteParams::default())
+        .await
+        .unwrap();
+    replaced(scope, plugin, revision, 2, &before[..1]).await;
+    used(load, revision).await;
+    vec![log]
+}
+
+/// Gives the plugin other settings, and waits until it greets by them.
+async fn set(scope: &Scope, plugin: &str) {
+    scope
+        .patch_plugin(plugin, json!({"spec": {"settings": {"from": "us"}}}))
+        .await;
+    eventually(&format!("{plugin} greets from us"), SOON, async || {
+        let answer = scope
+            .gateway
+            .get(scope.gateway.admin(), &format!("{plugin}/hello"))
+            .await;
+        let message = answer.json()["message"].to_string();
+        if message.contains(" From us.") {
+            Ok(())
+        } else {
+            Err(message)
+        }
+    })
+    .await;
+}
+
+/// What the plugin is to be.
+async fn want(scope: &Scope, plugin: &str, version: &str, image: &str) {
+    let spec = json!({"spec": {"version": version, "image": image}});
+    scope.patch_plugin(plugin, spec).await;
+}
+
+/// While the first revision serves: an image that is not there, a program that ends, one that gets no pod, one that says that it is another.
+async fn bad_ones_do_not_come_up(scope: &Scope, plugin: &str, first: &str, other_name: String) {
+    want(scope, plugin, "0.2.0", &first.replace("@sha256:", ":gone-")).await;
+    stalled(scope, plugin, 1, &["ImagePullFailed"]).await;
+    let program = gateway_image(scope).await;
+    want(scope, plugin, "0.2.1", &program).await;
+    stalled(scope, plugin, 1, &["CrashLooping"]).await;
+    let huge = json!({"spec": {"version": "0.2.2", "image": first, "resources": {"requests": {"cpu": "1000"}}}});
+    scope.patch_plugin(plugin, huge).await;
+    stalled(scope, plugin, 1, &["Unschedulable"]).await;
+    let other = json!({"spec": {"version": "0.3.0", "image": other_name, "resources": null}});
+    scope.patch_plugin(plugin, other).await;
+    call(scope, &format!("kite-plugin-{plugin}-5"), "other").await;
+    let told = stalled(scope, plugin, 1, &["NameMismatch"]).await;
+    assert_eq!(told.revisions.last().unwrap().number, 5, "{told:?}");
+}
+
+#[tokio::test]
+async fn good_and_bad_revisions_and_going_back_lose_no_request() {
+    scope("updated", async |scope| {
+        let second = hello_as("0.2.0", &[(WORDS[0], WORDS[1])]).await;
+        let other_name = hello_as("0.3.0", &[("KITE_PLUGIN_NAME", OTHER_VARIABLE)]).await;
+        let first = scope.hello().await.image;
+        let plugin = scope.loaded_plugin("", |spec| spec.drain_seconds = Some(3600)).await;
+        let greetings: Greetings = [(1, WORDS[0]), (6, WORDS[1]), (7, WORDS[0])].into();
+        let load = Load::start(&scope.gateway, &scope.gateway_addresses().await, &plugin, greetings);
+        used(&load, 1).await;
+
+        bad_ones_do_not_come_up(&scope, &plugin, &first, other_name).await;
+        used(&load, 1).await;
+
+        // Mending it completes.
+        want(&scope, &plugin, "0.2.0", &second).await;
+        scope.wait_for_revision(&plugin, 6).await;
+        used(&load, 6).await;
+        // Going back.
+        want(&scope, &plugin, VERSION, &first).await;
+        scope.wait_for_revision(&plugin, 7).await;
+        used(&load, 7).await;
+
+        set(&scope, &plugin).await;
+        used(&load, 7).await;
+        // Who may restarts its pods, and one of two goes.
+        let mut gone = restarted(&scope, &plugin, 7, &load).await;
+        gone.extend(one_of_two_goes(&scope, &plugin, 7, &load).await);
+
+        let outcome = load.end().await;
+        let mut executed = executed(&scope, &plugin).await;
+        for log in gone {
+            let log = log.await.expect("the log of a pod that went");
+            count(&mut executed, &plugin, &log);
+        }
+        outcome.is_whole(&executed);
+
+        // Off and on: the same revision comes back.
+        scope.patch_plugin(&plugin, json!({"spec": {"enabled": false}})).await;
+        scope.wait_for_phase(&plugin, Phase::Disabled).await;
+        scope.wait_for_answer(&plugin, 503).await;
+        scope.patch_plugin(&plugin, json!({"spec": {"enabled": null}})).await;
+        scope.wait_for_revision(&plugin, 7).await;
+        scope.wait_for_answer(&plugin, 200).await;
+    })
+    .await;
+}
+
+/// Has the pods of a Deployment, which take their name from another variable than the operator's, say that they are called so.
+async fn call(scope: &Scope, deployment: &str, name: &str) {
+    let deployments: Api<Deployment> = Api::namespaced(scope.client.clone(), PLUGINS);
+    let container = json!({"name": "plugin", "env": [{"name": OTHER_VARIABLE, "value": name}]});
+    let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+    eventually(&format!("{deployment} is there"), SOON, async || {
+        let patched = deployments
+            .patch(deployment, &PatchParams::default(), &Patch::Strategic(&patch))
+            .await;
+        patched.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+}
+
+/// An image that is there, and whose program is no plugin.
+async fn gateway_image(scope: &Scope) -> String {
+    let pods: Api<Pod> = Api::namespaced(scope.client.clone(), kite_e2e::testing::SYSTEM);
+    let labels = ListParams::default().labels("app.kubernetes.io/name=kite-gateway");
+    let found = pods.list(&labels).await.unwrap();
+    found.items[0].spec.as_ref().unwrap().containers[0]
+        .image
+        .clone()
+        .unwrap()
+}

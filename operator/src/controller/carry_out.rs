@@ -1,0 +1,71 @@
+//! Brings the cluster to what was decided: what should not run stops, rights that are not granted go, and all else is applied.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Context, ReconcileError,
+    apply::{self, Applied, ApplyError},
+    build::{self, Desired},
+    fleet::Fleet,
+    gather::{Surroundings, wants_pods},
+    pair::Pair,
+    validate::ValidatedPlugin,
+};
+
+/// Withdraws what is not granted, stops what no longer runs, and applies what should be there.
+pub(super) async fn carry_out(
+    plugin: &ValidatedPlugin,
+    fleet: &Fleet,
+    found: &mut Surroundings,
+    desired: &Desired,
+    context: &Context,
+) -> Result<Result<Pair<Applied>, ApplyError>, ReconcileError> {
+    apply::withdraw(&context.client, &found.grants, &desired.rbac.grants())
+        .await
+        .map_err(ReconcileError::Withdraw)?;
+    let may_run = |number| plugin.enabled && fleet.plan.has_pods(number);
+    Ok(match stop(plugin, found, may_run, context).await {
+        Ok(()) => apply::apply(&context.client, desired).await,
+        Err(error) => Err(error),
+    })
+}
+
+/// Stops what should not run, and withdraws what is not granted, whether or not all could be stopped.
+pub(super) async fn take_away(
+    plugin: &ValidatedPlugin,
+    found: &mut Surroundings,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    if !plugin.enabled {
+        // What fails here is tried again, and told, where the rest is applied.
+        let _ = stop(plugin, found, |_| false, context).await;
+    }
+    let granted = build::rbac::granted(plugin, &context.options.namespaces.plugins);
+    apply::withdraw(&context.client, &found.grants, &granted)
+        .await
+        .map_err(ReconcileError::Withdraw)?;
+    found.grants.retain(|grant| granted.contains(grant));
+    if found.is_of_a_namesake(plugin) {
+        let namespace = &context.options.namespaces.plugins;
+        apply::clear(&context.client, plugin, namespace, &found.numbers())
+            .await
+            .map_err(ReconcileError::Clear)?;
+        found.deployments.clear();
+        found.records.clear();
+    }
+    Ok(())
+}
+
+/// Scales to zero what has pods and should have none. These may release what they hold before, for a few seconds, while their rights last.
+async fn stop(
+    plugin: &ValidatedPlugin,
+    found: &mut Surroundings,
+    may_run: impl Fn(i64) -> bool,
+    context: &Context,
+) -> Result<(), ApplyError> {
+    let surplus = found.deployments.iter();
+    let surplus = surplus.filter(|(number, deployment)| !may_run(**number) && wants_pods(deployment));
+    let surplus: BTreeSet<i64> = surplus.map(|(number, _)| *number).collect();
+    context.pushes.release(&plugin.name, &plugin.uid, &surplus).await;
+    apply::stop(&context.client, &mut found.deployments, may_run).await
+}

@@ -1,0 +1,174 @@
+//! What runs of a plugin, and what it says that it is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Event, Pod},
+};
+use kube::runtime::controller::Action;
+
+use super::{
+    Context, RESYNC, ReconcileError,
+    apply::{Applied, ApplyError},
+    build::Desired,
+    causes,
+    describe::{self, Asked, Described, Verdicts},
+    findings::Findings,
+    fleet::{Fleet, named},
+    gather::{self, Surroundings},
+    object,
+    pair::Pair,
+    plan,
+    status::{self, Before, Refusal, Seen, Situation},
+    validate::ValidatedPlugin,
+};
+use crate::push::news::Taken;
+
+/// Looks at the pods and asks those that are ready.
+pub(super) async fn observe(
+    plugin: &ValidatedPlugin,
+    applied: Pair<Applied>,
+    desired: &Desired,
+    fleet: &Fleet,
+    findings: Findings,
+    context: &Context,
+) -> Result<(Situation, Action), ReconcileError> {
+    let all = pods(plugin, context).await?;
+    let history = fleet.history();
+    let uids: BTreeSet<String> = all.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+    if !plugin.enabled {
+        context.pushes.listeners(&plugin.name, &plugin.uid, Vec::new(), uids);
+        let pods = i32::try_from(all.len()).unwrap_or(i32::MAX);
+        let situation = Situation::Disabled {
+            pods,
+            history,
+            findings,
+        };
+        return Ok((situation, Action::requeue(RESYNC)));
+    }
+    let pods = desired
+        .running
+        .as_ref()
+        .map(|running| own(&all, running.number, &running.workload.template));
+    let (verdicts, wait, mut taken) = ask(plugin, desired, &pods, uids, context).await;
+    let now = status::now();
+    let both = [pods.lead.as_slice(), pods.next.as_deref().unwrap_or_default()].concat();
+    let told = events(&both, now, context).await?;
+    let seen = fleet.running.as_ref().zip(applied).zip(pods).zip(verdicts);
+    let Pair { lead, next } = seen.map(|(((revision, applied), pods), (verdict, known_for))| Seen {
+        named: named(revision),
+        applied,
+        pods,
+        events: told.clone(),
+        verdict,
+        known_for,
+        taken: taken.remove(&revision.number).unwrap_or_default(),
+    });
+    let announced = plan::until_announced(next.as_ref().and_then(|next| next.known_for));
+    let withheld = findings.withheld.as_ref().map(|_| causes::AGAIN);
+    let situation = Situation::Running {
+        lead: Box::new(lead),
+        next: next.map(Box::new),
+        history,
+        findings,
+    };
+    let waits = wait
+        .into_iter()
+        .chain(fleet.plan.wait)
+        .chain(announced)
+        .chain(causes::look_again(&both, now))
+        .chain(withheld)
+        .chain([RESYNC]);
+    Ok((situation, Action::requeue(waits.min().unwrap_or(RESYNC))))
+}
+
+/// Asks the pods whether they are what they were made to be, and has those that are told what they must know; what they say to their settings,
+/// by revision.
+async fn ask(
+    plugin: &ValidatedPlugin,
+    desired: &Desired,
+    pods: &Pair<Vec<Pod>>,
+    uids: BTreeSet<String>,
+    context: &Context,
+) -> (Verdicts, Option<Duration>, BTreeMap<i64, Taken>) {
+    let asked = desired.running.as_ref().zip(pods.as_ref());
+    let asked = asked.map(|(running, pods)| Asked {
+        number: running.number,
+        version: &running.version,
+        pods,
+    });
+    let (identity, answers, metrics) = (&context.identity.get(), &context.answers, &context.metrics);
+    let Described {
+        verdicts,
+        listeners,
+        wait,
+    } = describe::describe(&plugin.name, asked, identity, answers, metrics).await;
+    context.pushes.listeners(&plugin.name, &plugin.uid, listeners, uids);
+    let told = context.pushes.told(&plugin.name).await;
+    (verdicts, wait, told.settings)
+}
+
+/// What it means that the objects could not be applied: a refusal is told together with what runs meanwhile.
+pub(super) async fn refused(
+    error: ApplyError,
+    plugin: &ValidatedPlugin,
+    found: &Surroundings,
+    fleet: &Fleet,
+    mut findings: Findings,
+    context: &Context,
+) -> Result<ReconcileError, ReconcileError> {
+    let Some(message) = error.refusal() else {
+        return Ok(ReconcileError::Apply(error));
+    };
+    findings.rights_refused = error.is_about_rights().then(|| message.clone());
+    let all = pods(plugin, context).await?;
+    let lead = &fleet.running.lead;
+    let before = found.deployments.get(&lead.number).map(|deployment| {
+        Box::new(Before {
+            named: named(lead),
+            pods: own(&all, lead.number, template(deployment).unwrap_or_default()),
+            deployment: deployment.clone(),
+        })
+    });
+    let refusal = Refusal {
+        enabled: plugin.enabled,
+        wanted: named(fleet.wanted()),
+        before,
+        pods: i32::try_from(all.len()).unwrap_or(i32::MAX),
+        history: fleet.history(),
+        findings,
+    };
+    Ok(ReconcileError::Refused(message, Box::new(refusal)))
+}
+
+/// What was told of those pods that are not ready though they had time to be.
+async fn events(pods: &[Pod], now: Timestamp, context: &Context) -> Result<Vec<Event>, ReconcileError> {
+    let namespace = &context.options.namespaces.plugins;
+    gather::events(&context.client, namespace, causes::unsettled(pods, now))
+        .await
+        .map_err(ReconcileError::Gather)
+}
+
+/// All pods of the plugin.
+async fn pods(plugin: &ValidatedPlugin, context: &Context) -> Result<Vec<Pod>, ReconcileError> {
+    gather::pods(&context.client, &context.options.namespaces.plugins, plugin)
+        .await
+        .map_err(ReconcileError::Gather)
+}
+
+/// Those of a revision that are of its present template.
+fn own(all: &[Pod], number: i64, template: &str) -> Vec<Pod> {
+    object::of_template(object::of_revision(all, number), template)
+}
+
+/// Hash of the template of the pods that a Deployment makes.
+fn template(deployment: &Deployment) -> Option<&str> {
+    let template = &deployment.spec.as_ref()?.template;
+    let annotations = template.metadata.as_ref()?.annotations.as_ref()?;
+    annotations.get(object::TEMPLATE).map(String::as_str)
+}

@@ -1,0 +1,200 @@
+//! One stretch of leading, which ends by the holder's own clock, and a client that writes only in it.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+    time::Duration,
+};
+
+use http::Request;
+use kube::{Client, client::Body};
+use tokio::time::{Instant, timeout};
+use tower::BoxError;
+
+/// Most that the answer to a write may take: what the slowest of webhooks may, and some more. After that the connection is given up,
+/// which may have died silently.
+const PATIENCE: Duration = Duration::from_secs(35);
+
+/// Something would have been written after the end of the term in which it was decided.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("failed to write: this replica does not lead any more")]
+pub struct Ended;
+
+/// A stretch of leading. Once it has ended it stays so: who leads again does so in another one.
+#[derive(Clone, Debug)]
+pub struct Term(Arc<Mutex<Instant>>);
+
+impl Term {
+    /// One that ends at this moment, if it is not extended.
+    pub fn until(end: Instant) -> Self {
+        Self(Arc::new(Mutex::new(end)))
+    }
+
+    /// When it ends.
+    pub fn end(&self) -> Instant {
+        *self.lock()
+    }
+
+    /// Whether it has not ended.
+    pub fn holds(&self) -> bool {
+        Instant::now() < self.end()
+    }
+
+    /// Extends it to this moment, and returns whether it could: one that has ended is not begun again.
+    pub fn extend(&self, end: Instant) -> bool {
+        let mut current = self.lock();
+        let holds = Instant::now() < *current;
+        if holds {
+            *current = end.max(*current);
+        }
+        holds
+    }
+
+    /// Ends it now.
+    pub fn close(&self) {
+        let mut end = self.lock();
+        *end = Instant::now().min(*end);
+    }
+
+    /// Waits for its end, however often it is extended.
+    async fn ended(&self) {
+        loop {
+            let end = self.end();
+            if end <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(end).await;
+        }
+    }
+
+    /// Reads as `base` does, for as long as it likes, and writes as `writer` does ([`super::wire`]), but nothing when the term has
+    /// ended, also not what was begun before and waits for a connection. What has left already cannot be called back: that is what
+    /// the time between the end of a term and the end of its Lease is for.
+    pub fn client(&self, base: &Client, writer: &Client) -> Client {
+        let (term, reader, writer) = (self.clone(), base.clone(), writer.clone());
+        let guarded = tower::service_fn(move |request: Request<Body>| {
+            let (term, reader, writer) = (term.clone(), reader.clone(), writer.clone());
+            async move {
+                if request.method().is_safe() {
+                    return reader.send(request).await.map_err(BoxError::from);
+                }
+                match term.within(timeout(PATIENCE, writer.send(request))).await {
+                    Ok(Ok(answer)) => answer.map_err(BoxError::from),
+                    Ok(Err(silence)) => Err(BoxError::from(silence)),
+                    Err(ended) => Err(BoxError::from(ended)),
+                }
+            }
+        });
+        Client::new(guarded, base.default_namespace())
+    }
+
+    /// Goes on with `work` only while the term holds. It is the clock that is asked each time, and not a timer alone: in a process
+    /// that was stopped and goes on, work may be taken up again before timers are.
+    pub async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Ended> {
+        let mut ended = pin!(self.ended());
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            if !self.holds() || ended.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(Ended));
+            }
+            work.as_mut().poll(context).map(Ok)
+        })
+        .await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Instant> {
+        // A moment is replaced as a whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use http::Response;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::{
+        Api,
+        api::{DeleteParams, Patch, PatchParams, PostParams},
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    /// An API server that counts what comes, and answers each with a ConfigMap.
+    fn counting() -> (Client, Arc<AtomicUsize>) {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        let service = tower::service_fn(move |_: Request<Body>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async { Ok::<_, BoxError>(Response::new(Body::from(br#"{"metadata": {"name": "a"}}"#.to_vec()))) }
+        });
+        (Client::new(service, "default"), count)
+    }
+
+    async fn writes(api: &Api<ConfigMap>) -> Vec<Result<(), kube::Error>> {
+        let patch = Patch::Merge(json!({}));
+        vec![
+            api.create(&PostParams::default(), &ConfigMap::default())
+                .await
+                .map(drop),
+            api.patch("a", &PatchParams::default(), &patch).await.map(drop),
+            api.replace("a", &PostParams::default(), &ConfigMap::default())
+                .await
+                .map(drop),
+            api.delete("a", &DeleteParams::default()).await.map(drop),
+        ]
+    }
+
+    #[tokio::test]
+    async fn after_its_end_everything_is_read_and_nothing_written() {
+        let (base, count) = counting();
+        let term = Term::until(Instant::now() + HOUR);
+        let api: Api<ConfigMap> = Api::default_namespaced(term.client(&base, &base));
+        assert!(writes(&api).await.iter().all(Result::is_ok));
+        assert_eq!(count.load(Ordering::Relaxed), 4);
+        term.close();
+        for refused in writes(&api).await {
+            let kube::Error::Service(error) = refused.unwrap_err() else {
+                panic!("another error")
+            };
+            assert_eq!(error.downcast_ref::<Ended>(), Some(&Ended));
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 4, "none of them came");
+        api.get("a").await.unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), 5);
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_is_not_gone_on_with_after_the_end() {
+        let (began, short) = (Instant::now(), Duration::from_millis(50));
+        let term = Term::until(began + short);
+        assert_eq!(term.within(pending::<()>()).await, Err(Ended));
+        assert!(began.elapsed() >= short);
+        let polled = AtomicUsize::new(0);
+        let work = async { polled.fetch_add(1, Ordering::Relaxed) };
+        assert_eq!(term.within(work).await, Err(Ended));
+        assert_eq!(polled.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn it_is_extended_while_it_holds_and_never_begins_again() {
+        let now = Instant::now();
+        let term = Term::until(now + HOUR);
+        assert!(term.extend(now + 2 * HOUR));
+        assert!(term.extend(now), "an older answer shortens nothing");
+        assert_eq!(term.end(), now + 2 * HOUR);
+        term.close();
+        assert!(!term.extend(now + 3 * HOUR) && !term.holds());
+        let expired = Term::until(now);
+        assert!(!expired.extend(now + HOUR) && !expired.holds());
+    }
+}

@@ -1,0 +1,125 @@
+//! What the controller knows, and the plugin is to be told of; and what came of telling it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
+
+use kite_api::settings::Effective;
+use kite_proto::Supports;
+
+/// The settings of a revision, and something that tells them from others. They may hold secrets, and show nothing of what they are.
+#[derive(Clone)]
+pub struct Settings {
+    digest: String,
+    json: Arc<[u8]>,
+}
+
+impl Settings {
+    pub fn new(settings: Effective) -> Self {
+        let json: Arc<[u8]> = settings.into_json().into();
+        Self {
+            digest: kite_proto::sha256(&json),
+            json,
+        }
+    }
+
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    pub fn json(&self) -> &[u8] {
+        &self.json
+    }
+}
+
+impl PartialEq for Settings {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for Settings {}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "settings of {} bytes", self.json.len())
+    }
+}
+
+/// One run of a plugin's process: its pod, and how often the container was started again in it. What it answered once it
+/// answers for as long as it lives, and what it was told once it knows.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Process {
+    /// The uid of its pod.
+    pub pod: String,
+    pub restarts: i32,
+}
+
+/// A process that can be told something.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listener {
+    pub process: Process,
+    /// The name of its pod.
+    pub name: String,
+    /// The address of its pod.
+    pub ip: String,
+    /// Number of its revision.
+    pub revision: i64,
+    /// What it can be told.
+    pub supports: Supports,
+}
+
+/// What is known of a plugin, and it is to be told of.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct News {
+    /// The settings of each revision that is active or to take over. `None`: what the object says cannot be its settings.
+    pub settings: BTreeMap<i64, Option<Settings>>,
+    /// The processes of these revisions.
+    pub listeners: Vec<Listener>,
+    /// The uids of all pods that there are, of whatever revision.
+    pub pods: BTreeSet<String>,
+    /// The revisions whose pods are about to be stopped.
+    pub stopping: BTreeSet<i64>,
+    /// Counts the changes of all that.
+    pub version: u64,
+}
+
+/// What came of telling a plugin.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Told {
+    /// Of the settings, by revision.
+    pub settings: BTreeMap<i64, Taken>,
+    /// How many processes have still to release what they hold before they are stopped.
+    pub releasing: usize,
+    /// Of which version of the news that is.
+    pub version: u64,
+}
+
+impl Told {
+    /// Whether every process has answered, or did not though it was asked.
+    pub fn is_settled(&self) -> bool {
+        self.settings.values().all(|taken| taken.waiting == 0)
+    }
+}
+
+/// What the processes of a revision say to its settings. Where nobody is to be told, nobody says anything.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Taken {
+    /// How many have accepted them.
+    pub accepted: usize,
+    /// Why others have not, by the names of their pods.
+    pub refused: BTreeMap<String, String>,
+    /// Why others could not be asked.
+    pub failed: BTreeMap<String, String>,
+    /// How many are to be asked, or are being asked, for the first time.
+    pub waiting: usize,
+}
+
+impl Taken {
+    /// Whether all that are to have them have accepted them.
+    pub fn is_whole(&self) -> bool {
+        self.refused.is_empty() && self.failed.is_empty() && self.waiting == 0
+    }
+}

@@ -1,0 +1,107 @@
+//! What operators have written of a plugin, and what they were told of it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::target::Target;
+
+/// What a write did.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, strum::Display)]
+#[strum(serialize_all = "lowercase")]
+pub(crate) enum Effect {
+    Made,
+    Changed,
+    Deleted,
+}
+
+impl Effect {
+    /// `None`: nothing. A patch of what stands already so changes nothing, which its version `before` tells.
+    pub(crate) fn of(method: &Method, status: StatusCode, before: Option<&str>, answer: &Value) -> Option<Self> {
+        if status == StatusCode::CREATED {
+            return Some(Self::Made);
+        }
+        if !status.is_success() {
+            return None;
+        }
+        if *method == Method::DELETE {
+            return Some(Self::Deleted);
+        }
+        let after = answer.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        (before != after).then_some(Self::Changed)
+    }
+}
+
+/// A write that had an effect.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Act {
+    pub(crate) effect: Effect,
+    pub(crate) resource: String,
+    pub(crate) name: String,
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.effect, self.resource, self.name)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    acts: Vec<Act>,
+    /// How many events were told of each resource.
+    told: BTreeMap<String, usize>,
+}
+
+/// What happened since it was begun.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<Entries>);
+
+impl Ledger {
+    /// Forgets what happened before.
+    pub(crate) fn begin(&self) {
+        *self.lock() = Entries::default();
+    }
+
+    /// Notes a write, and returns how many there are now.
+    pub(crate) fn wrote(&self, effect: Effect, target: &Target, answer: &Value) -> usize {
+        let told = answer.pointer("/metadata/name").and_then(Value::as_str);
+        let mut resource = target.resource.clone();
+        if let Some(subresource) = &target.subresource {
+            resource = format!("{resource}/{subresource}");
+        }
+        let act = Act {
+            effect,
+            resource,
+            name: target.name.as_deref().or(told).unwrap_or_default().to_owned(),
+        };
+        let mut entries = self.lock();
+        entries.acts.push(act);
+        entries.acts.len()
+    }
+
+    /// Notes that a watch brought an event, and returns how many it brought of that resource.
+    pub(crate) fn told(&self, resource: &str) -> usize {
+        let mut entries = self.lock();
+        let count = entries.told.entry(resource.to_owned()).or_default();
+        *count += 1;
+        *count
+    }
+
+    pub(crate) fn acts(&self) -> Vec<Act> {
+        self.lock().acts.clone()
+    }
+
+    pub(crate) fn events(&self) -> BTreeMap<String, usize> {
+        self.lock().told.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,207 @@
+//! What plugins are told: their settings, what happens to clusters, and that they are about to be stopped.
+
+use std::{fs, time::Duration};
+
+use k8s_openapi::api::core::v1::Secret;
+use kite_api::KitePlugin;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+
+use super::support::{
+    World, conditions,
+    plugin::{Heard, Running, start_hearing},
+    world,
+};
+
+/// Three times what a change of settings may take to reach every replica.
+const BOUND: Duration = Duration::from_secs(6);
+
+/// The plugin, with these settings beside a schema with a default, and a Secret.
+async fn want(w: &World, settings: Value, fields: Value) -> KitePlugin {
+    let schema = json!({"properties": {
+        "a": {"type": "integer"}, "b": {"type": "integer", "default": 2}, "token": {"type": "string", "maxLength": 5},
+    }});
+    let mut all = json!({"settings": settings, "settingsSchema": schema, "settingsSecretRef": {"name": "heeds-keys"}});
+    if let (Value::Object(all), Value::Object(fields)) = (&mut all, fields) {
+        all.extend(fields);
+    }
+    w.apply("heeds", all).await
+}
+
+/// Waits until both have heard this last, as soon as they should.
+async fn hear(both: [&Heard; 2], settings: &Value) {
+    let text = settings.to_string();
+    for heard in both {
+        let took = heard.ends_with(&text, 1).await;
+        assert!(took < BOUND, "{text} after {took:?}");
+    }
+}
+
+/// The message of the condition of the settings, once it has this reason.
+async fn accepted(w: &World, wanted: &str) -> String {
+    let plugin = w
+        .seen(&w.everywhere(), "heeds", |plugin: &KitePlugin| {
+            conditions(plugin).contains(&format!("SettingsAccepted={wanted}"))
+        })
+        .await;
+    let conditions = plugin.status.unwrap().conditions;
+    let found = conditions.into_iter().find(|it| it.type_ == "SettingsAccepted");
+    found.unwrap().message
+}
+
+/// A Secret called so, with this label and this in it.
+async fn secret(api: &Api<Secret>, name: &str, label: Option<(&str, &str)>, data: &Value) {
+    let labels = label.map(|(key, value)| json!({key: value})).unwrap_or_default();
+    let secret = json!({"metadata": {"name": name, "labels": labels}, "stringData": data});
+    let secret = serde_json::from_value(secret).unwrap();
+    api.create(&PostParams::default(), &secret).await.unwrap();
+}
+
+/// Changes what the Secret of the settings has.
+async fn put(secrets: &Api<Secret>, token: &str) {
+    let patch = Patch::Merge(json!({"stringData": {"token": token}}));
+    let changed = secrets.patch("heeds-keys", &PatchParams::default(), &patch).await;
+    changed.unwrap();
+}
+
+/// What the plugin is given when the object says `a` and `b`, and the Secret `token`.
+fn given(a: u8, b: u8, token: &str) -> Value {
+    json!({"a": a, "b": b, "token": token})
+}
+
+#[test]
+fn settings_reach_every_replica_and_what_it_refuses_leaves_those_before() {
+    world().run(async |w: &World| {
+        let secrets = w.plugins::<Secret>();
+        secret(&secrets, "heeds-keys", None, &json!({"token": "x"})).await;
+        want(w, json!({"a": 1}), json!({})).await;
+        w.observed("heeds", 1).await;
+        let (_first, one) = start_hearing(w, "heeds", "pod").await;
+        let (second, two) = start_hearing(w, "heeds", "other").await;
+        let both = [&one, &two];
+        // Of a Secret that is nobody's nothing is read.
+        one.ends_with("Added home", 1).await;
+        let missing = accepted(w, "False SecretMissing").await;
+        let words = "is not read because it is not labelled for the plugin";
+        assert!(missing.contains(words) && one.lines(true).is_empty(), "{missing}");
+        let label = json!({"metadata": {"labels": {"kite.dev/plugin": "heeds"}}});
+        w.merge(&secrets, "heeds-keys", label).await;
+        hear(both, &given(1, 2, "x")).await;
+        accepted(w, "True Accepted").await;
+
+        // A change of the object, and one of the Secret.
+        want(w, json!({"a": 3, "b": 4}), json!({})).await;
+        hear(both, &given(3, 4, "x")).await;
+        put(&secrets, "y").await;
+        let last = given(3, 4, "y");
+        hear(both, &last).await;
+
+        // What cannot be settings is told to nobody; one that starts again gets what the others go on with.
+        put(&secrets, "hunter2").await;
+        let violation = accepted(w, "False SchemaViolation").await;
+        let is_safe = violation.contains("/token") && !violation.contains("hunter2");
+        assert!(is_safe, "{violation}");
+        second.restarted(w, 1).await;
+        two.ends_with(&last.to_string(), 2).await;
+        put(&secrets, "y").await;
+        accepted(w, "True Accepted").await;
+        refuse(w, both, &second, &last).await;
+        stop(w, both).await;
+        secrets.delete("heeds-keys", &DeleteParams::default()).await.unwrap();
+    });
+}
+
+/// A refusal is told and leaves what serves; one that starts again is given what it accepted before, and asked again.
+async fn refuse(w: &World, both: [&Heard; 2], second: &Running, last: &Value) {
+    let [_, two] = both;
+    want(w, json!({"refuse": 1}), json!({})).await;
+    let refused = json!({"b": 2, "refuse": 1, "token": "y"});
+    hear(both, &refused).await;
+    let message = accepted(w, "False Refused").await;
+    assert!(message.contains("pod heeds-1-pod: it is too much"), "{message}");
+    let plugin = w.plugin("heeds").await;
+    let told = conditions(&plugin);
+    assert!(told.contains(&String::from("Ready=False Refused")), "{told:?}");
+    assert_eq!(plugin.status.unwrap().active_revision, Some(1), "it keeps the traffic");
+    second.restarted(w, 2).await;
+    two.ends_with(&refused.to_string(), 2).await;
+    let lines = two.lines(true);
+    let expected = [last.to_string(), refused.to_string()];
+    assert_eq!(lines[lines.len() - 2..], expected, "{lines:#?}");
+}
+
+/// Before they are stopped they may release what they hold, once, and are told nothing else.
+async fn stop(w: &World, both: [&Heard; 2]) {
+    want(w, json!({"a": 1}), json!({"enabled": false})).await;
+    for heard in both {
+        heard.ends_with("stop", 1).await;
+    }
+    w.observed("heeds", 4).await;
+    for heard in both {
+        assert_eq!(heard.times("stop"), 1);
+        assert_eq!(heard.times(&given(1, 2, "y").to_string()), 0);
+    }
+}
+
+/// A kubeconfig of nobody.
+fn nowhere() -> Value {
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "clusters": [{"name": "a", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "a", "user": {"token": "hunter2"}}],
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+    });
+    json!({"kubeconfig": config.to_string()})
+}
+
+#[test]
+fn clusters_are_told_to_each_plugin_and_to_people_whether_they_can_be_used() {
+    world().run(async |w: &World| {
+        w.apply("travels", json!({})).await;
+        w.observed("travels", 1).await;
+        let (_first, one) = start_hearing(w, "travels", "pod").await;
+        one.ends_with("Added home", 1).await;
+        let secrets = w.system::<Secret>();
+        let is_cluster = Some(("kite.dev/cluster", "true"));
+        let good = fs::read_to_string(std::env::var_os("KITE_TEST_KUBECONFIG").unwrap()).unwrap();
+        secret(&secrets, "far", is_cluster, &json!({"kubeconfig": good})).await;
+        one.ends_with("Added far", 1).await;
+        let reachable = |value: u8| {
+            let line = format!("kite_operator_cluster_reachable{{cluster=\"far\"}} {value}\n");
+            move |page: &str| page.contains(&line)
+        };
+        w.told("/metrics", reachable(1)).await;
+
+        // What is none is told on its Secret.
+        secret(&secrets, "none", is_cluster, &json!({"kubeconfig": "hunter2: ["})).await;
+        let refusals = w.events_in(w.places().system, "none", 1).await;
+        let (reason, note) = &refusals[0];
+        assert_eq!(reason, "ClusterRefused");
+        let is_safe = note.contains("failed to read the kubeconfig") && !note.contains("hunter2");
+        assert!(is_safe, "{note}");
+        w.merge(&secrets, "far", json!({"stringData": nowhere()})).await;
+        one.ends_with("Updated far", 1).await;
+        w.told("/metrics", reachable(0)).await;
+        let events = w.events_in(w.places().system, "far", 1).await;
+        assert_eq!(events[0].0, "ClusterUnreachable", "{events:?}");
+        let label = json!({"metadata": {"labels": {"kite.dev/cluster": null}}});
+        w.merge(&secrets, "far", label).await;
+        one.ends_with("Removed far", 1).await;
+        let all = ["Added home", "Added far", "Updated far", "Removed far"];
+        assert_eq!(one.lines(false), all);
+
+        // One that comes later is told what there is.
+        secret(&secrets, "near", is_cluster, &nowhere()).await;
+        one.ends_with("Added near", 1).await;
+        let (_second, two) = start_hearing(w, "travels", "other").await;
+        two.ends_with("Added near", 1).await;
+        assert_eq!(two.lines(false), ["Added home", "Added near"]);
+        for name in ["near", "none", "far"] {
+            secrets.delete(name, &DeleteParams::default()).await.unwrap();
+        }
+        two.ends_with("Removed near", 1).await;
+    });
+}
