@@ -14,13 +14,16 @@ pub mod host;
 pub mod namespaces;
 pub mod object;
 pub mod observe;
+mod owned;
 pub mod pair;
 pub mod plan;
 pub mod references;
 pub mod relations;
+pub mod removal;
 pub mod revision;
 pub mod settings;
 pub mod status;
+pub mod steady;
 pub mod unreadable;
 pub mod validate;
 pub mod watches;
@@ -31,7 +34,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use futures::{StreamExt, TryFutureExt as _};
+use futures::StreamExt;
 use kite_api::{PluginName, dependencies::Standing, error_chain, host::unmet};
 use kube::{
     Client,
@@ -48,9 +51,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    apply::{ApplyError, ClearError, WithdrawError},
+    apply::ApplyError,
     build::{Decisions, Installation},
-    carry_out::{carry_out, take_away},
+    carry_out::{carry_out, forget, take_away},
     describe::Memory,
     events::Told,
     findings::{Around, Findings},
@@ -61,9 +64,11 @@ use self::{
     object::Object,
     pair::Pair,
     relations::Relations,
+    removal::{ClearError, WithdrawError, Writer},
     revision::Revision,
     settings::{Checked, SettingsSecret},
     status::{Refusal, Situation, StatusError},
+    steady::Steady,
     unreadable::Unreadable,
     validate::{CompatibleWith, ValidatedPlugin},
     watches::Waker,
@@ -118,6 +123,7 @@ pub struct Context {
     identity: Current,
     plugins: Store<Object>,
     relations: Arc<Relations>,
+    steady: Arc<Steady>,
     versions: Versions,
     answers: Memory,
     failures: Failures,
@@ -141,7 +147,8 @@ pub async fn run(
     let relations = Arc::new(Relations::default());
     let (wake, woken) = mpsc::unbounded_channel();
     let waker = Waker::new(wake, health.metrics.queue());
-    let controller = watches::controller(client, options, &relations, (&waker, woken));
+    let steady = Arc::new(Steady::default());
+    let controller = watches::controller(client, options, (&relations, &steady), (&waker, woken));
     let (told_clusters, clusters) = watch::channel(Arc::new(clusters::watch::home(options)));
     let caller = Caller::new(identity.clone(), term.clone());
     let plugins = controller.store();
@@ -152,6 +159,7 @@ pub async fn run(
         identity,
         plugins: plugins.clone(),
         relations,
+        steady,
         versions: Versions::default(),
         answers: Memory::default(),
         failures: Failures::default(),
@@ -277,10 +285,7 @@ async fn attempt(object: &Object, context: &Context) -> Result<Action, Reconcile
         Ok(applied) => applied,
         Err(error) => return Err(observe::refused(error, &plugin, &found, &fleet, findings, context).await?),
     };
-    let surplus = found.surplus_budgets(&desired.budgets);
-    let forgotten = apply::release(&context.client, &namespaces.plugins, surplus)
-        .and_then(|()| apply::forget(&context.client, &plugin, &namespaces.plugins, &fleet.forgotten));
-    forgotten.await.map_err(|error| ReconcileError::Forget(error.into()))?;
+    forget(&plugin, &fleet, &found, &desired, context).await?;
     // 9. What runs, and what does it say that it is?                                                   asks the cluster
     let (situation, action) = observe::observe(&plugin, applied, &desired, &fleet, findings, context).await?;
     // 10. What is there to tell?                                                                       pure, one patch
@@ -381,6 +386,13 @@ impl ReconcileError {
 }
 
 impl Context {
+    fn writer(&self) -> Writer<'_> {
+        Writer {
+            client: &self.client,
+            steady: &self.steady,
+        }
+    }
+
     /// How the plugin stands to others, if the graph knows it yet.
     fn standing(&self, object: &Object) -> Option<Standing> {
         let name = PluginName::parse(object::name(object)).ok()?;

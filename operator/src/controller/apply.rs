@@ -1,47 +1,29 @@
 //! Makes the cluster so: what is no longer granted goes first, then everything is applied, in one order.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Debug,
-};
+use std::{collections::BTreeMap, fmt::Debug, time::Instant};
 
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::{ControllerRevision, Deployment},
-        core::v1::{Service, ServiceAccount},
-        policy::v1::PodDisruptionBudget,
-        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+        rbac::v1::ClusterRole,
     },
 };
-use kite_api::{labels, object_names};
+use kite_api::labels;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
-    core::ClusterResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::{
     build::{Desired, Running, rbac::Rbac},
-    gather::{GrantRef, wants_pods},
+    gather::wants_pods,
     pair::Pair,
-    validate::ValidatedPlugin,
+    removal::Writer,
+    steady::Verdict,
 };
-
-/// An object that could not be deleted.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to delete {grant:?}")]
-pub struct WithdrawError {
-    grant: GrantRef,
-    source: Box<kube::Error>,
-}
-
-/// What a namesake has left could not be deleted.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to delete what an object of the same name has left")]
-pub struct ClearError(#[source] Box<kube::Error>);
 
 /// An object that could not be applied.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +60,7 @@ impl ApplyError {
     }
 }
 
-/// The Deployment of a revision that the API server has accepted. Only [`apply`] makes it, so that a status cannot be told from wishes.
+/// The Deployment of a revision that the API server has accepted. Only [`Writer::apply`] makes it, so that a status cannot be told from wishes.
 #[derive(Clone, Debug)]
 pub struct Applied {
     deployment: Deployment,
@@ -134,141 +116,166 @@ async fn stopped(client: &Client, deployment: &Deployment) -> Result<Option<Depl
     }
 }
 
-/// Deletes the account and the revisions that a plugin's namesake has left. With its account the tokens of whatever still runs
-/// are worth nothing.
-pub async fn clear(
-    client: &Client,
-    plugin: &ValidatedPlugin,
-    namespace: &str,
-    numbers: &BTreeSet<i64>,
-) -> Result<(), ClearError> {
-    let failed = |source: kube::Error| ClearError(source.into());
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    delete(accounts, &object_names::base(&plugin.name))
-        .await
-        .map_err(failed)?;
-    forget(client, plugin, namespace, numbers).await.map_err(failed)?;
-    tracing::warn!(
-        plugin = plugin.name.as_str(),
-        "what an object of the same name had left was deleted"
-    );
-    Ok(())
-}
-
-/// Deletes what there is of these revisions, the record last, so that nothing is left of which nobody knows.
-pub async fn forget(
-    client: &Client,
-    plugin: &ValidatedPlugin,
-    namespace: &str,
-    numbers: impl IntoIterator<Item = &i64>,
-) -> Result<(), kube::Error> {
-    for number in numbers {
-        let name = object_names::revision(&plugin.name, *number);
-        delete(Api::<Deployment>::namespaced(client.clone(), namespace), &name).await?;
-        delete(Api::<Service>::namespaced(client.clone(), namespace), &name).await?;
-        release(client, namespace, [&name]).await?;
-        delete(Api::<ControllerRevision>::namespaced(client.clone(), namespace), &name).await?;
+impl Writer<'_> {
+    /// Applies all of `desired`, and gives the Deployments of what runs. First the roles, all of them: what they no longer
+    /// give is gone whatever becomes of the others and of the rest. Then what needs others after those: an account before its bindings, all
+    /// that a pod mounts, and what guards it, before the pod, what records a revision before its Deployment, and what serves before what is
+    /// to take over: whatever is refused of that keeps nothing from the other. What stands already is not applied; of Deployments these are `there`.
+    pub async fn apply(
+        self,
+        desired: &Desired,
+        there: &BTreeMap<i64, Deployment>,
+    ) -> Result<Pair<Applied>, ApplyError> {
+        let rbac = &desired.rbac;
+        self.roles(rbac).await?;
+        self.namespaced(&rbac.service_account).await?;
+        for binding in &rbac.role_bindings {
+            self.replaceable(&self.api_of(binding), binding).await?;
+        }
+        if let Some(binding) = &rbac.cluster_role_binding {
+            self.replaceable(&Api::all(self.client.clone()), binding).await?;
+        }
+        self.replaceable(&self.api_of(&desired.secret), &desired.secret).await?;
+        self.namespaced(&desired.network).await?;
+        for budget in &desired.budgets {
+            self.namespaced(budget).await?;
+        }
+        if let Some(record) = &desired.record {
+            make(self.client, record).await?;
+        }
+        let Pair { lead, next } = desired.running.as_ref();
+        Ok(Pair {
+            lead: self.run(lead, there).await?,
+            next: match next {
+                Some(next) => Some(self.run(next, there).await?),
+                None => None,
+            },
+        })
     }
-    Ok(())
-}
 
-/// Deletes the PodDisruptionBudgets of these names, so that they keep no node from being drained.
-pub async fn release(
-    client: &Client,
-    namespace: &str,
-    names: impl IntoIterator<Item = &String>,
-) -> Result<(), kube::Error> {
-    for name in names {
-        delete(Api::<PodDisruptionBudget>::namespaced(client.clone(), namespace), name).await?;
-    }
-    Ok(())
-}
-
-/// Deletes the roles and bindings among `found` that are not among the `wanted`, bindings first; all that can be, and returns the
-/// first failure.
-pub async fn withdraw(
-    client: &Client,
-    found: &BTreeSet<GrantRef>,
-    wanted: &BTreeSet<GrantRef>,
-) -> Result<(), WithdrawError> {
-    let mut outcome = Ok(());
-    for grant in found.difference(wanted) {
-        let result = match grant {
-            GrantRef::ClusterRoleBinding { name } => delete(Api::<ClusterRoleBinding>::all(client.clone()), name).await,
-            GrantRef::RoleBinding { namespace, name } => {
-                delete(Api::<RoleBinding>::namespaced(client.clone(), namespace), name).await
-            }
-            GrantRef::ClusterRole { name } => delete(Api::<ClusterRole>::all(client.clone()), name).await,
-            GrantRef::Role { namespace, name } => {
-                delete(Api::<Role>::namespaced(client.clone(), namespace), name).await
-            }
+    /// Applies what a revision runs by.
+    async fn run(self, running: &Running, there: &BTreeMap<i64, Deployment>) -> Result<Applied, ApplyError> {
+        self.replaceable(&self.api_of(&running.service), &running.service)
+            .await?;
+        let desired = &running.workload.deployment;
+        let there = there.get(&running.number);
+        let as_desired = there.filter(|there| self.steady.is_as_desired(*there, desired, Instant::now()));
+        let deployment = match as_desired {
+            Some(there) => there.clone(),
+            None => self.one(&self.api_of(desired), desired).await?,
         };
-        match result {
-            Ok(()) => tracing::info!(?grant, "withdrawn"),
-            // The others go all the same.
-            Err(source) => {
-                outcome = outcome.and(Err(WithdrawError {
-                    grant: grant.clone(),
-                    source: source.into(),
-                }));
+        Ok(Applied { deployment })
+    }
+
+    /// Applies every role, and returns the first failure.
+    async fn roles(self, rbac: &Rbac) -> Result<(), ApplyError> {
+        let mut outcome = Ok(());
+        for role in &rbac.roles {
+            outcome = outcome.and(self.namespaced(role).await);
+        }
+        if let Some(role) = &rbac.cluster_role {
+            outcome = outcome.and(self.cluster_role(role).await);
+        }
+        outcome
+    }
+
+    /// Applies a ClusterRole. One that somebody made to collect the rules of others would never again have those that are
+    /// applied, which the API server's own controller overwrites: it is deleted and made anew.
+    async fn cluster_role(self, role: &ClusterRole) -> Result<(), ApplyError> {
+        let api = Api::all(self.client.clone());
+        let collects = |role: &ClusterRole| role.aggregation_rule.is_some();
+        let stands = self.stands(&api, role, |there| !collects(there)).await;
+        if !stands && collects(&self.one(&api, role).await?) {
+            let name = role.name_any();
+            tracing::warn!(
+                name,
+                "a ClusterRole was replaced, because somebody gave it an aggregation rule"
+            );
+            self.anew(&api, role).await?;
+        }
+        Ok(())
+    }
+
+    async fn namespaced<K>(self, object: &K) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
+    {
+        let api = self.api_of(object);
+        if !self.stands(&api, object, |_| true).await {
+            self.one(&api, object).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies an object with something that cannot be changed in place (what a binding binds, a Secret's type, a Service's port where
+    /// somebody gave its name to another). If there is one under its name that differs there, it is deleted and made anew.
+    async fn replaceable<K>(self, api: &Api<K>, object: &K) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    {
+        if self.stands(api, object, |_| true).await {
+            return Ok(());
+        }
+        match self.one(api, object).await {
+            Err(error) if error.is_invalid() => {
+                let name = object.name_any();
+                tracing::warn!(
+                    kind = error.kind,
+                    name,
+                    "replaced, because it differs in what cannot be changed in place"
+                );
+                self.anew(api, object).await
+            }
+            result => result.map(drop),
+        }
+    }
+
+    /// Makes the object anew in the place of what has its name.
+    async fn anew<K>(self, api: &Api<K>, object: &K) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    {
+        self.delete(api.clone(), &object.name_any())
+            .await
+            .map_err(|source| failed(object, source))?;
+        self.one(api, object).await.map(drop)
+    }
+
+    /// Whether the object is there, `fits`, and is as it should be. It is read where what is known does not tell; where it cannot be read it
+    /// is applied.
+    async fn stands<K>(self, api: &Api<K>, object: &K, fits: impl Fn(&K) -> bool) -> bool
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    {
+        match self.steady.judge(object, Instant::now()) {
+            Verdict::Stands => true,
+            Verdict::Differs => false,
+            Verdict::MayStand => {
+                // As a list: of some kinds the operator may read no other way.
+                let named = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
+                let found = api.list(&named).await;
+                let there = found.as_ref().ok().and_then(|found| found.items.first());
+                there.is_some_and(|there| fits(there) && self.steady.is_as_desired(there, object, Instant::now()))
             }
         }
     }
-    outcome
-}
 
-async fn delete<K>(api: Api<K>, name: &str) -> Result<(), kube::Error>
-where
-    K: Clone + DeserializeOwned + Debug,
-{
-    match api.delete(name, &DeleteParams::background()).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(error),
+    /// Server-side apply. Where nothing differs, the API server writes nothing.
+    async fn one<K>(self, api: &Api<K>, object: &K) -> Result<K, ApplyError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    {
+        let params = PatchParams::apply(labels::OPERATOR).force();
+        let applied = api.patch(&object.name_any(), &params, &Patch::Apply(object)).await;
+        let applied = applied.map_err(|source| failed(object, source))?;
+        self.steady.applied_as(&applied, object, Instant::now());
+        Ok(applied)
     }
-}
 
-/// Applies all of `desired`, and gives the Deployments of what runs. First the roles, all of them: what they no longer
-/// give is gone whatever becomes of the others and of the rest. Then what needs others after those: an account before its bindings, all that
-/// a pod mounts, and what guards it, before the pod, what records a revision before its Deployment, and what serves before what is to take over: whatever is
-/// refused of that keeps nothing from the other.
-pub async fn apply(client: &Client, desired: &Desired) -> Result<Pair<Applied>, ApplyError> {
-    let rbac = &desired.rbac;
-    roles(client, rbac).await?;
-    namespaced(client, &rbac.service_account).await?;
-    for binding in &rbac.role_bindings {
-        let namespace = binding.metadata.namespace.as_deref().unwrap_or_default();
-        replaceable(&Api::namespaced(client.clone(), namespace), binding).await?;
+    fn api_of<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(self, object: &K) -> Api<K> {
+        let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+        Api::namespaced(self.client.clone(), namespace)
     }
-    if let Some(binding) = &rbac.cluster_role_binding {
-        replaceable(&cluster_api(client), binding).await?;
-    }
-    let namespace = desired.secret.metadata.namespace.as_deref().unwrap_or_default();
-    replaceable(&Api::namespaced(client.clone(), namespace), &desired.secret).await?;
-    namespaced(client, &desired.network).await?;
-    for budget in &desired.budgets {
-        namespaced(client, budget).await?;
-    }
-    if let Some(record) = &desired.record {
-        make(client, record).await?;
-    }
-    let Pair { lead, next } = desired.running.as_ref();
-    Ok(Pair {
-        lead: run(client, lead).await?,
-        next: match next {
-            Some(next) => Some(run(client, next).await?),
-            None => None,
-        },
-    })
-}
-
-/// Applies what a revision runs by.
-async fn run(client: &Client, running: &Running) -> Result<Applied, ApplyError> {
-    let service = &running.service;
-    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
-    replaceable(&Api::namespaced(client.clone(), namespace), service).await?;
-    let deployment = namespaced(client, &running.workload.deployment).await?;
-    Ok(Applied { deployment })
 }
 
 /// Makes what records a revision. It is made once and never changed: if another has the number, it is for another look to find a new one.
@@ -312,88 +319,6 @@ async fn intruder(
         uid: it.metadata.uid,
         resource_version: it.metadata.resource_version,
     }))
-}
-
-/// Applies every role, and returns the first failure.
-async fn roles(client: &Client, rbac: &Rbac) -> Result<(), ApplyError> {
-    let mut outcome = Ok(());
-    for role in &rbac.roles {
-        outcome = outcome.and(namespaced(client, role).await.map(drop));
-    }
-    if let Some(role) = &rbac.cluster_role {
-        outcome = outcome.and(cluster_role(client, role).await);
-    }
-    outcome
-}
-
-/// Applies a ClusterRole. One that somebody made to collect the rules of others would never again have those that are
-/// applied, which the API server's own controller overwrites: it is deleted and made anew.
-async fn cluster_role(client: &Client, role: &ClusterRole) -> Result<(), ApplyError> {
-    let api = cluster_api(client);
-    let applied: ClusterRole = one(&api, role).await?;
-    if applied.aggregation_rule.is_none() {
-        return Ok(());
-    }
-    let name = role.name_any();
-    tracing::warn!(
-        name,
-        "a ClusterRole was replaced, because somebody gave it an aggregation rule"
-    );
-    anew(&api, role).await.map(drop)
-}
-
-fn cluster_api<K: Resource<DynamicType = (), Scope = ClusterResourceScope>>(client: &Client) -> Api<K> {
-    Api::all(client.clone())
-}
-
-async fn namespaced<K>(client: &Client, object: &K) -> Result<K, ApplyError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
-{
-    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-    one(&Api::namespaced(client.clone(), namespace), object).await
-}
-
-/// Applies an object with something that cannot be changed in place (what a binding binds, a Secret's type, a Service's port where somebody gave
-/// its name to another). If there is one under its name that differs there, it is deleted and made anew.
-async fn replaceable<K>(api: &Api<K>, object: &K) -> Result<K, ApplyError>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
-{
-    match one(api, object).await {
-        Err(error) if error.is_invalid() => {
-            let name = object.name_any();
-            tracing::warn!(
-                kind = error.kind,
-                name,
-                "replaced, because it differs in what cannot be changed in place"
-            );
-            anew(api, object).await
-        }
-        result => result,
-    }
-}
-
-/// Makes the object anew in the place of what has its name.
-async fn anew<K>(api: &Api<K>, object: &K) -> Result<K, ApplyError>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
-{
-    delete(api.clone(), &object.name_any())
-        .await
-        .map_err(|source| failed(object, source))?;
-    one(api, object).await
-}
-
-/// Server-side apply. Where nothing differs, the API server writes nothing.
-async fn one<K>(api: &Api<K>, object: &K) -> Result<K, ApplyError>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
-{
-    let params = PatchParams::apply(labels::OPERATOR).force();
-    api.patch(&object.name_any(), &params, &Patch::Apply(object))
-        .await
-        .map_err(|source| failed(object, source))
 }
 
 fn failed<K: Resource<DynamicType = ()>>(object: &K, source: kube::Error) -> ApplyError {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use futures::TryFutureExt as _;
+
 use super::{
     Context, ReconcileError,
     apply::{self, Applied, ApplyError},
@@ -20,12 +22,14 @@ pub(super) async fn carry_out(
     desired: &Desired,
     context: &Context,
 ) -> Result<Result<Pair<Applied>, ApplyError>, ReconcileError> {
-    apply::withdraw(&context.client, &found.grants, &desired.rbac.grants())
+    context
+        .writer()
+        .withdraw(&found.grants, &desired.rbac.grants())
         .await
         .map_err(ReconcileError::Withdraw)?;
     let may_run = |number| plugin.enabled && fleet.plan.has_pods(number);
     Ok(match stop(plugin, found, may_run, context).await {
-        Ok(()) => apply::apply(&context.client, desired).await,
+        Ok(()) => context.writer().apply(desired, &found.deployments).await,
         Err(error) => Err(error),
     })
 }
@@ -41,19 +45,39 @@ pub(super) async fn take_away(
         let _ = stop(plugin, found, |_| false, context).await;
     }
     let granted = build::rbac::granted(plugin, &context.options.namespaces.plugins);
-    apply::withdraw(&context.client, &found.grants, &granted)
+    context
+        .writer()
+        .withdraw(&found.grants, &granted)
         .await
         .map_err(ReconcileError::Withdraw)?;
     found.grants.retain(|grant| granted.contains(grant));
     if found.is_of_a_namesake(plugin) {
         let namespace = &context.options.namespaces.plugins;
-        apply::clear(&context.client, plugin, namespace, &found.numbers())
+        context
+            .writer()
+            .clear(plugin, namespace, &found.numbers())
             .await
             .map_err(ReconcileError::Clear)?;
         found.deployments.clear();
         found.records.clear();
     }
     Ok(())
+}
+
+/// Deletes what there is of the plugin and is not kept.
+pub(super) async fn forget(
+    plugin: &ValidatedPlugin,
+    fleet: &Fleet,
+    found: &Surroundings,
+    desired: &Desired,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let (writer, namespace) = (context.writer(), &context.options.namespaces.plugins);
+    let surplus = found.surplus_budgets(&desired.budgets);
+    let forgotten = writer
+        .release(namespace, surplus)
+        .and_then(|()| writer.forget(plugin, namespace, &fleet.forgotten));
+    forgotten.await.map_err(|error| ReconcileError::Forget(error.into()))
 }
 
 /// Scales to zero what has pods and should have none. These may release what they hold before, for a few seconds, while their rights last.

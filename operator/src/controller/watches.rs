@@ -29,6 +29,7 @@ use super::{
     events,
     object::{self, Object},
     relations::{Consequences, Relations},
+    steady::Steady,
 };
 use crate::{Options, metrics::Queue};
 
@@ -61,7 +62,7 @@ impl Waker {
 pub fn controller(
     client: &Client,
     options: &Options,
-    relations: &Arc<Relations>,
+    (relations, steady): (&Arc<Relations>, &Arc<Steady>),
     (waker, woken): (&Waker, UnboundedReceiver<ObjectRef<Object>>),
 ) -> Controller<Object> {
     let queue = &waker.queue;
@@ -74,6 +75,7 @@ pub fn controller(
     let everyone = Everyone {
         plugins: store.clone(),
         waker: waker.clone(),
+        steady: Arc::clone(steady),
     };
     let controller = Controller::for_stream(objects, store.clone())
         .reconcile_on(UnboundedReceiverStream::new(woken))
@@ -95,7 +97,7 @@ pub fn controller(
         );
     let controller = with_grants(controller, client, &ours, &everyone);
     let pods = Api::<PartialObjectMeta<Pod>>::namespaced(client.clone(), plugins);
-    let controller = with(controller, pods, of_plugins, &everyone);
+    let controller = controller.watches_stream(touched(pods, of_plugins, &everyone), waking(queue));
     with_what_runs(controller, client, options, &everyone)
 }
 
@@ -143,7 +145,7 @@ fn with_what_runs(
     with(controller, secrets, of_plugins, everyone)
 }
 
-/// The controller that watches these objects, too, each of which wakes its plugins.
+/// The controller that watches these objects, too, each of which wakes its plugins, and which are made by the operator.
 fn with<K>(
     controller: Controller<Object>,
     api: Api<PartialObjectMeta<K>>,
@@ -153,7 +155,14 @@ fn with<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
 {
-    controller.watches_stream(touched(api, watching, everyone), waking(&everyone.waker.queue))
+    let steady = Arc::clone(&everyone.steady);
+    // What is known of an object is known before it wakes anybody.
+    let touched = watcher(api, watching)
+        .default_backoff()
+        .inspect_ok(move |event| steady.take_in(event))
+        .inspect_ok(everyone.woken_by_lists())
+        .touched_objects();
+    controller.watches_stream(touched, waking(&everyone.waker.queue))
 }
 
 /// How what the operator has made is watched.
@@ -162,8 +171,7 @@ fn ours(options: &Options) -> watcher::Config {
     options.watching().labels(&label)
 }
 
-/// The objects that change, as a watch of its own brings them. Where it has to begin anew with a list, nobody tells what has gone meanwhile:
-/// everyone is woken.
+/// The objects that change, as a watch of its own brings them.
 fn touched<K>(
     api: Api<PartialObjectMeta<K>>,
     watching: watcher::Config,
@@ -172,16 +180,9 @@ fn touched<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + 'static,
 {
-    let everyone = everyone.clone();
-    let mut has_begun = false;
     watcher(api, watching)
         .default_backoff()
-        .inspect_ok(move |event| {
-            // The first list is read when the plugins are, all of which are looked at then.
-            if matches!(event, Event::InitDone) && mem::replace(&mut has_begun, true) {
-                everyone.wake();
-            }
-        })
+        .inspect_ok(everyone.woken_by_lists())
         .touched_objects()
 }
 
@@ -190,9 +191,22 @@ where
 struct Everyone {
     plugins: Store<Object>,
     waker: Waker,
+    steady: Arc<Steady>,
 }
 
 impl Everyone {
+    /// Wakes all when a watch has begun anew with a list: nobody tells what has gone meanwhile.
+    fn woken_by_lists<K>(&self) -> impl FnMut(&Event<K>) + Send + use<K> {
+        let everyone = self.clone();
+        let mut has_begun = false;
+        move |event| {
+            // The first list is read when the plugins are, all of which are looked at then.
+            if matches!(event, Event::InitDone) && mem::replace(&mut has_begun, true) {
+                everyone.wake();
+            }
+        }
+    }
+
     fn wake(&self) {
         for plugin in self.plugins.state() {
             self.waker.wake(object::name(&plugin));

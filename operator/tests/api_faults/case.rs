@@ -42,7 +42,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) cell: &'a Cell,
     pub(crate) subject: String,
     pub(crate) operator: Operator,
-    ledger: Arc<Ledger>,
+    pub(crate) ledger: Arc<Ledger>,
     _node: Node,
 }
 
@@ -176,7 +176,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Waits until the change is done and nothing happens any more.
-    async fn settles(&self, change: Change, before: &State) -> Result<State, String> {
+    pub(crate) async fn settles(&self, change: Change, before: &State) -> Result<State, String> {
         let limit = Instant::now() + LIMIT;
         let (mut state, mut since) = (self.look().await?, Instant::now());
         while since.elapsed() < STABLE || !change.is_done(&state, before) {
@@ -202,7 +202,7 @@ impl<'a> Scene<'a> {
     }
 
     /// All that there is of the plugin, when what the cluster itself collects is gone.
-    async fn look(&self) -> Result<State, String> {
+    pub(crate) async fn look(&self) -> Result<State, String> {
         let looked = async {
             let found = Found::of(self.cell, &self.subject).await?;
             found.collect(&self.cell.client).await?;

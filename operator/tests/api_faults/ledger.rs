@@ -54,6 +54,8 @@ impl fmt::Display for Act {
 #[derive(Debug, Default)]
 struct Entries {
     acts: Vec<Act>,
+    /// Writes that changed nothing or were refused, by what they were to change.
+    vain: Vec<String>,
     /// How many events were told of each resource.
     told: BTreeMap<String, usize>,
 }
@@ -83,6 +85,17 @@ impl Ledger {
         let mut entries = self.lock();
         entries.acts.push(act);
         entries.acts.len()
+    }
+
+    /// Notes a write that changed nothing, or was refused.
+    pub(crate) fn wrote_in_vain(&self, target: &Target) {
+        let name = target.name.as_deref().unwrap_or_default();
+        self.lock().vain.push(format!("{} {name}", target.resource));
+    }
+
+    /// The writes that changed nothing or were refused.
+    pub(crate) fn in_vain(&self) -> Vec<String> {
+        self.lock().vain.clone()
     }
 
     /// Notes that a watch brought an event, and returns how many it brought of that resource.

@@ -52,6 +52,8 @@ struct State {
     watched: BTreeSet<String>,
     /// Requests under way, watches aside.
     pending: usize,
+    /// How often the plugin's pods were listed.
+    looks: u64,
     /// Grows with all that passes.
     passed: u64,
 }
@@ -131,6 +133,12 @@ impl Line {
         self.shared.state.send_modify(|state| state.frozen_at = None);
     }
 
+    /// Waits until the plugin was looked at, to the end but for what is told of it: to list its pods is what comes last.
+    pub(crate) async fn has_looked(&self) -> Result<(), String> {
+        let looked = timeout(LIMIT, self.comes_to(|state| state.looks > 0)).await;
+        looked.map_err(|_| String::from("the plugin was not looked at"))
+    }
+
     /// The resources that are watched.
     pub(crate) fn watched(&self) -> BTreeSet<String> {
         self.shared.state.borrow().watched.clone()
@@ -206,8 +214,11 @@ async fn pass(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respons
     match target {
         Some(target) if asked::is_watch(query) => stream::watch(&shared, target, request).await,
         Some(target) if !head.method.is_safe() && target.counts() => write(&shared, &target, request).await,
-        _ => {
+        target => {
             let _pending = Pending::begin(&shared);
+            if target.is_some_and(|target| target.resource == "pods") {
+                shared.state.send_modify(|state| state.looks += 1);
+            }
             shared.ask(request).await.map(|(answer, _)| answer)
         }
     }
@@ -229,6 +240,7 @@ async fn write(shared: &Arc<Shared>, target: &Target, request: Request<ClientBod
     };
     let (answer, said) = shared.ask(request).await?;
     let Some(effect) = Effect::of(&method, answer.status(), before.as_deref(), &said) else {
+        shared.ledger.wrote_in_vain(target);
         return Ok(answer);
     };
     let number = shared.ledger.wrote(effect, target, &said);

@@ -1,0 +1,328 @@
+//! What stands as it was applied, and so is not applied again. A server-side apply that changes nothing is still a write to
+//! whoever counts, limits or audits them.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use kite_api::labels;
+use kube::{
+    Resource,
+    api::{ObjectMeta, PartialObjectMeta},
+    runtime::watcher::Event,
+};
+use serde::Serialize;
+
+use super::{RESYNC, owned};
+
+/// What was applied last of each object, and what the watches have brought of it since.
+#[derive(Debug, Default)]
+pub struct Steady {
+    kinds: Mutex<HashMap<Cow<'static, str>, Kind>>,
+    hasher: RandomState,
+}
+
+/// What is known of the objects of a kind.
+#[derive(Debug, Default)]
+struct Kind {
+    /// Whether all there are were listed.
+    is_synced: bool,
+    /// By namespace and name.
+    objects: HashMap<(Option<String>, String), Entry>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// As the watch has brought it last.
+    seen: Option<State>,
+    applied: Option<AsApplied>,
+}
+
+/// Something that changes when anything of an object does. Its generation does not do: an apply can change what that leaves out, and of
+/// some kinds whoever makes an object may give it any.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct State {
+    uid: Option<String>,
+    version: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+struct AsApplied {
+    /// What was applied.
+    desired: u64,
+    /// What came of it.
+    state: State,
+    /// When that was last seen in the object itself.
+    at: Instant,
+}
+
+/// What is known of an object that is to be as desired.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// It is.
+    Stands,
+    /// It may be: it has to be read.
+    MayStand,
+    /// It is not, or is not there.
+    Differs,
+}
+
+impl Steady {
+    /// Takes in what a watch has brought. It has to have been taken in before a plugin is woken by it.
+    pub fn take_in<K: Resource<DynamicType = ()>>(&self, event: &Event<PartialObjectMeta<K>>) {
+        let mut kinds = self.lock();
+        let kind = kinds.entry(K::kind(&())).or_default();
+        match event {
+            // What has gone meanwhile is not told.
+            Event::Init => {
+                kind.is_synced = false;
+                kind.objects.values_mut().for_each(|entry| entry.seen = None);
+            }
+            Event::InitDone => {
+                kind.is_synced = true;
+                kind.objects.retain(|_, entry| entry.seen.is_some());
+            }
+            Event::InitApply(object) | Event::Apply(object) => {
+                let state = state(&object.metadata);
+                kind.objects.entry(key(&object.metadata)).or_default().seen = Some(state);
+            }
+            Event::Delete(object) => _ = kind.objects.remove(&key(&object.metadata)),
+        }
+    }
+
+    /// Whether the object is as `desired`, as far as what was seen of it tells. What was not read for long is to be read: an event
+    /// may have been lost.
+    pub fn judge<K>(&self, desired: &K, now: Instant) -> Verdict
+    where
+        K: Resource<DynamicType = ()> + Serialize,
+    {
+        let hash = self.hash(desired);
+        let kinds = self.lock();
+        let Some(kind) = kinds.get(&K::kind(&())) else {
+            return Verdict::MayStand;
+        };
+        let Some(entry) = kind.objects.get(&key(desired.meta())) else {
+            return if kind.is_synced {
+                Verdict::Differs
+            } else {
+                Verdict::MayStand
+            };
+        };
+        match &entry.applied {
+            Some(applied) if hash != Some(applied.desired) => Verdict::Differs,
+            Some(applied) if entry.seen.as_ref() == Some(&applied.state) && now.duration_since(applied.at) < RESYNC => {
+                Verdict::Stands
+            }
+            _ => Verdict::MayStand,
+        }
+    }
+
+    /// Whether the object, which has just been read, is as `desired`.
+    pub fn is_as_desired<K>(&self, there: &K, desired: &K, now: Instant) -> bool
+    where
+        K: Resource<DynamicType = ()> + Serialize,
+    {
+        let is_unchanged = self
+            .applied(desired)
+            .is_some_and(|applied| Some(applied.desired) == self.hash(desired) && applied.state == state(there.meta()));
+        let is = is_unchanged || owned::is_as_applied(there, desired, labels::OPERATOR);
+        if is {
+            self.applied_as(there, desired, now);
+        }
+        is
+    }
+
+    /// Remembers that applying `desired` has given `result`.
+    pub fn applied_as<K>(&self, result: &K, desired: &K, now: Instant)
+    where
+        K: Resource<DynamicType = ()> + Serialize,
+    {
+        let Some(hash) = self.hash(desired) else { return };
+        let applied = AsApplied {
+            desired: hash,
+            state: state(result.meta()),
+            at: now,
+        };
+        let mut kinds = self.lock();
+        let kind = kinds.entry(K::kind(&())).or_default();
+        kind.objects.entry(key(desired.meta())).or_default().applied = Some(applied);
+    }
+
+    /// Forgets what was applied of an object that was deleted. What the watch brings of it may be late.
+    pub fn deleted<K: Resource<DynamicType = ()>>(&self, namespace: Option<&str>, name: &str) {
+        let key = (namespace.map(str::to_owned), name.to_owned());
+        let mut kinds = self.lock();
+        let entry = kinds.get_mut(&K::kind(&())).and_then(|kind| kind.objects.get_mut(&key));
+        if let Some(entry) = entry {
+            entry.applied = None;
+        }
+    }
+
+    fn applied<K: Resource<DynamicType = ()>>(&self, desired: &K) -> Option<AsApplied> {
+        let kinds = self.lock();
+        let kind = kinds.get(&K::kind(&()))?;
+        kind.objects.get(&key(desired.meta()))?.applied.clone()
+    }
+
+    /// A number that stands for the object's content, for this process alone.
+    fn hash(&self, object: &impl Serialize) -> Option<u64> {
+        let bytes = serde_json::to_vec(object).ok()?;
+        Some(self.hasher.hash_one(bytes))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Cow<'static, str>, Kind>> {
+        // An entry is replaced as a whole.
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn state(meta: &ObjectMeta) -> State {
+    State {
+        uid: meta.uid.clone(),
+        version: meta.resource_version.clone(),
+    }
+}
+
+fn key(meta: &ObjectMeta) -> (Option<String>, String) {
+    (meta.namespace.clone(), meta.name.clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ServiceAccount;
+    use serde_json::json;
+
+    use super::*;
+
+    fn account(version: u32) -> ServiceAccount {
+        let metadata = json!({"namespace": "n", "name": "a", "uid": "u", "resourceVersion": version.to_string()});
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    }
+
+    fn desired(app: &str) -> ServiceAccount {
+        let metadata = json!({"namespace": "n", "name": "a", "labels": {"app": app}});
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    }
+
+    fn seen(version: u32) -> PartialObjectMeta<ServiceAccount> {
+        PartialObjectMeta {
+            metadata: account(version).metadata,
+            ..PartialObjectMeta::default()
+        }
+    }
+
+    struct Case {
+        steady: Steady,
+        now: Instant,
+    }
+
+    impl Case {
+        /// A kind of which all that there is has been listed: nothing.
+        fn new() -> Self {
+            let case = Self {
+                steady: Steady::default(),
+                now: Instant::now(),
+            };
+            case.take_in([Event::Init, Event::InitDone]);
+            case
+        }
+
+        fn take_in(&self, events: impl IntoIterator<Item = Event<PartialObjectMeta<ServiceAccount>>>) {
+            for event in events {
+                self.steady.take_in(&event);
+            }
+        }
+
+        fn applied(&self, version: u32) {
+            self.steady.applied_as(&account(version), &desired("a"), self.now);
+        }
+
+        fn verdict(&self) -> Verdict {
+            self.steady.judge(&desired("a"), self.now)
+        }
+    }
+
+    #[test]
+    fn what_was_applied_and_not_touched_since_stands() {
+        let case = Case::new();
+        assert_eq!(case.verdict(), Verdict::Differs, "there is none");
+        case.applied(1);
+        assert_eq!(case.verdict(), Verdict::MayStand, "the watch is behind");
+        case.take_in([Event::Apply(seen(1))]);
+        assert_eq!(case.verdict(), Verdict::Stands);
+        assert_eq!(case.steady.judge(&desired("b"), case.now), Verdict::Differs);
+    }
+
+    #[test]
+    fn what_somebody_has_touched_or_deleted_does_not_stand() {
+        let case = Case::new();
+        case.applied(1);
+        case.take_in([Event::Apply(seen(1)), Event::Apply(seen(2))]);
+        assert_eq!(case.verdict(), Verdict::MayStand);
+        assert!(!case.steady.is_as_desired(&account(2), &desired("a"), case.now));
+        case.applied(3);
+        case.take_in([Event::Apply(seen(3)), Event::Delete(seen(3))]);
+        assert_eq!(case.verdict(), Verdict::Differs);
+    }
+
+    /// The event of somebody's change may come before the answer to what was applied before it.
+    #[test]
+    fn what_is_answered_late_hides_no_change() {
+        let case = Case::new();
+        case.take_in([Event::Apply(seen(1)), Event::Apply(seen(2))]);
+        case.applied(1);
+        assert_eq!(case.verdict(), Verdict::MayStand);
+    }
+
+    #[test]
+    fn what_was_not_read_for_long_is_read() {
+        let mut case = Case::new();
+        case.applied(1);
+        case.take_in([Event::Apply(seen(1))]);
+        case.now += RESYNC;
+        assert_eq!(case.verdict(), Verdict::MayStand);
+        assert!(case.steady.is_as_desired(&account(1), &desired("a"), case.now));
+        assert_eq!(case.verdict(), Verdict::Stands);
+    }
+
+    #[test]
+    fn a_new_list_is_waited_for_and_what_has_gone_is_forgotten() {
+        let case = Case::new();
+        case.applied(1);
+        case.take_in([Event::Apply(seen(1)), Event::Init]);
+        assert_eq!(case.verdict(), Verdict::MayStand);
+        case.take_in([Event::InitDone]);
+        assert_eq!(case.verdict(), Verdict::Differs);
+        assert_eq!(Steady::default().judge(&desired("a"), case.now), Verdict::MayStand);
+    }
+
+    #[test]
+    fn what_the_operator_deletes_does_not_stand_though_the_watch_is_behind() {
+        let case = Case::new();
+        case.applied(1);
+        case.take_in([Event::Apply(seen(1))]);
+        case.steady.deleted::<ServiceAccount>(Some("n"), "a");
+        assert_eq!(case.verdict(), Verdict::MayStand);
+    }
+
+    /// Whoever makes a `ServiceAccount` may give it a generation, which then stays.
+    #[test]
+    fn a_generation_says_nothing() {
+        let case = Case::new();
+        let with = |version: u32| {
+            let mut account = account(version);
+            account.metadata.generation = Some(1);
+            account
+        };
+        case.steady.applied_as(&with(1), &desired("a"), case.now);
+        let mut changed = seen(2);
+        changed.metadata.generation = Some(1);
+        case.take_in([Event::Apply(changed)]);
+        assert_eq!(case.verdict(), Verdict::MayStand);
+        assert!(!case.steady.is_as_desired(&with(2), &desired("a"), case.now));
+    }
+}
