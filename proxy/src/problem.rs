@@ -1,16 +1,15 @@
 //! What the caller is told of what went wrong (RFC 9457), and what the log is told.
 
+mod classify;
 mod detail;
 mod kind;
-mod known;
 
 use http::{HeaderValue, Response, StatusCode, header};
 use kite_api::{Verb, error_chain, name::NameError};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
-use self::kind::Kind;
-pub use self::known::KNOWN;
+pub use self::kind::Kind;
 use crate::{
     audit::AuditError,
     pipeline::{
@@ -143,7 +142,7 @@ pub(crate) struct Document<'a> {
 
 /// All types of problems.
 fn types(_: &mut SchemaGenerator) -> Schema {
-    let all: Vec<String> = KNOWN.iter().map(|(_, slug, _)| format!("{TYPES}{slug}")).collect();
+    let all: Vec<String> = Kind::ALL.iter().map(|kind| format!("{TYPES}{}", kind.slug())).collect();
     schemars::json_schema!({"type": "string", "format": "uri", "enum": all})
 }
 
@@ -152,7 +151,7 @@ impl Refusal {
     pub fn answer(&self, id: &RequestId) -> Response<ResponseBody> {
         let kind = self.kind();
         let mut response = Response::new(full(self.document(id)));
-        *response.status_mut() = kind.status;
+        *response.status_mut() = kind.status();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -160,17 +159,17 @@ impl Refusal {
         );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if kind.status == StatusCode::UNAUTHORIZED {
+        if kind.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if kind.status == StatusCode::SERVICE_UNAVAILABLE {
+        if kind.status() == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         if let Self::TooMany(TooMany { wait }) = self {
             // Whole seconds, of which none are too few.
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
         }
-        if kind.status == StatusCode::UPGRADE_REQUIRED {
+        if kind.status() == StatusCode::UPGRADE_REQUIRED {
             headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -184,11 +183,11 @@ impl Refusal {
     /// The problem document (RFC 9457, section 3.1), after the log was told.
     pub fn document(&self, id: &RequestId) -> Vec<u8> {
         let (kind, detail) = (self.kind(), self.detail());
-        self.log(&kind, id);
+        self.log(kind, id);
         let document = Document {
-            r#type: format!("{TYPES}{}", kind.slug),
-            title: kind.title,
-            status: kind.status.as_u16(),
+            r#type: format!("{TYPES}{}", kind.slug()),
+            title: kind.title(),
+            status: kind.status().as_u16(),
             detail: &detail,
             request_id: id.as_str(),
             error: &detail,
@@ -202,18 +201,18 @@ impl Refusal {
 
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
-        self.kind().status
+        self.kind().status()
     }
 
     /// The last part of the problem's type.
     pub fn slug(&self) -> &'static str {
-        self.kind().slug
+        self.kind().slug()
     }
 
     /// Tells the log what the caller is not told. A caller's own mistakes are of no interest to a cluster's admin.
-    fn log(&self, kind: &Kind, id: &RequestId) {
-        let (status, problem, error) = (kind.status.as_u16(), kind.slug, error_chain(self));
-        if kind.status.is_server_error() {
+    fn log(&self, kind: Kind, id: &RequestId) {
+        let (status, problem, error) = (kind.status().as_u16(), kind.slug(), error_chain(self));
+        if kind.status().is_server_error() {
             tracing::warn!(request_id = %id, status, problem, error, "request refused");
         } else {
             tracing::debug!(request_id = %id, status, problem, error, "request refused");

@@ -14,7 +14,7 @@ use crate::{
         revision::FIELD,
         route::{Content, Operation, Row},
     },
-    problem::KNOWN,
+    problem::Kind,
 };
 
 /// Types of problems that every route has whose callers are asked who they are.
@@ -158,11 +158,11 @@ fn problems(row: &Row, of: &Operation, open: bool) -> BTreeMap<u16, Vec<String>>
         has(row.part().is_some(), OF_NAMES),
     ];
     let mut all: BTreeMap<u16, Vec<String>> = BTreeMap::new();
-    for (status, slug, title) in KNOWN {
-        if lists.iter().any(|list| list.contains(slug)) {
-            all.entry(status.as_u16())
-                .or_default()
-                .push(format!("- `{slug}`: {title}."));
+    for kind in Kind::ALL {
+        let slug = kind.slug();
+        if lists.iter().any(|list| list.contains(&slug)) {
+            let told = format!("- `{slug}`: {}.", kind.title());
+            all.entry(kind.status().as_u16()).or_default().push(told);
         }
     }
     all

@@ -34,7 +34,7 @@ fn it_is_made_of_every_row_and_says_of_each_whether_it_is_open() {
 
 #[test]
 fn no_problem_of_an_operation_is_misspelt() {
-    let known: Vec<&str> = problem::KNOWN.iter().map(|(_, slug, _)| *slug).collect();
+    let known: Vec<&str> = problem::Kind::ALL.iter().map(|kind| kind.slug()).collect();
     for row in TABLE {
         for of in row.operations {
             for slug in of.about.problems {
