@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use kite_gateway::{flags::Flags, start};
+use mimalloc::MiMalloc;
+
+/// A request is some hundred small pieces of memory, given back out of order: with the C library's a quarter of all time went into them.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();

@@ -20,7 +20,7 @@ use super::{
     activity::{Activity, Given, Streams},
     limits::{
         CONNECTION_WINDOW, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_RETRIES, KEEP_ALIVE_TIMEOUT, LAST_WORDS, Limits, MAX_FAULTS,
-        MAX_FIELDS, MAX_HEAD, MAX_RESETS, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW,
+        MAX_FIELDS, MAX_HEAD, MAX_RESETS, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW, UNSENT,
     },
     lines::{Expected, Lines},
     request,
@@ -136,6 +136,7 @@ pub(super) async fn handshake(
 ) -> io::Result<TlsStream<TcpStream>> {
     tcp.set_nodelay(true)?;
     keep_alive(&tcp, limits)?;
+    SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT)?;
     timeout(limits.handshake, TlsAcceptor::from(config).accept(tcp))
         .await
         .map_err(|_| io::ErrorKind::TimedOut)?
