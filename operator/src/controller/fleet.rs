@@ -1,5 +1,7 @@
 //! A plugin's revisions as they should be: the plan, and the records that it speaks of.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kite_api::KitePluginStatus;
 
@@ -20,7 +22,7 @@ pub struct Fleet {
     /// The one that is not recorded yet.
     pub new: Option<Revision>,
     /// What there is of these is deleted.
-    pub forgotten: Vec<i64>,
+    pub forgotten: BTreeSet<i64>,
     pub running: Pair<Revision>,
     history: History,
 }
@@ -57,9 +59,12 @@ impl Fleet {
         let unrecorded = found.deployments.keys().copied();
         // What is recorded nowhere is nobody's.
         let stray = unrecorded.filter(|number| !found.is_recorded(*number) && *number != plan.wanted);
-        let forgotten = plan.forgotten.iter().copied().chain(stray).collect();
+        // What somebody has begun to take away, as an operator that ended over it, goes whole: a record alone is nothing to go back to.
+        let numbers = recorded.iter().map(|revision| revision.number);
+        let half = numbers.filter(|number| !found.deployments.contains_key(number) && !plan.binds(*number));
+        let forgotten: BTreeSet<i64> = plan.forgotten.iter().copied().chain(half).chain(stray).collect();
         let mut kept = recorded;
-        kept.retain(|revision| !plan.forgotten.contains(&revision.number));
+        kept.retain(|revision| !forgotten.contains(&revision.number));
         kept.extend(new.clone());
         let running = match lead {
             Some(lead) if lead.number != target.number => Pair {

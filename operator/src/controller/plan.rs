@@ -53,6 +53,8 @@ pub struct Plan {
     pub lingering: BTreeSet<i64>,
     /// Those that are kept no longer.
     pub forgotten: Vec<i64>,
+    /// The newest that is recorded, which stays so that its number is not given again.
+    newest: Option<i64>,
     /// How long until time alone changes the plan, or what is told of it.
     pub wait: Option<Duration>,
 }
@@ -67,6 +69,11 @@ impl Plan {
     pub fn running(&self) -> impl Iterator<Item = i64> + use<> {
         let lead = self.lead.unwrap_or(self.wanted);
         [Some(lead), self.next()].into_iter().flatten()
+    }
+
+    /// Whether the revision stays, however many are kept.
+    pub fn binds(&self, number: i64) -> bool {
+        self.has_pods(number) || number == self.wanted || Some(number) == self.newest
     }
 
     /// Whether the revision may have pods.
@@ -96,6 +103,7 @@ pub fn plan(recorded: &[Revision], wanted: &Wanted, before: &KitePluginStatus, r
             }
         }
     }
+    plan.newest = recorded.last().map(|revision| revision.number).filter(|_| !plan.is_new);
     plan.forgotten = forgotten(recorded, wanted, &plan, rules.history);
     plan
 }
@@ -154,15 +162,13 @@ fn choose(
     }
 }
 
-/// What is kept no longer: first what a newer one repeats, then the oldest. The newest stays, so that its number is not given again.
+/// What is kept no longer: first what a newer one repeats, then the oldest.
 fn forgotten(recorded: &[Revision], wanted: &Wanted, plan: &Plan, history: usize) -> Vec<i64> {
-    let newest = recorded.last().map(|revision| revision.number).filter(|_| !plan.is_new);
-    let is_bound = |number: i64| plan.has_pods(number) || number == plan.wanted || Some(number) == newest;
     let is_repeated = |revision: &Revision| {
         let mut newer = recorded.iter().filter(|other| other.number > revision.number);
         (plan.is_new && revision.is_just(wanted)) || newer.any(|other| other.is_like(revision))
     };
-    let past = recorded.iter().filter(|revision| !is_bound(revision.number));
+    let past = recorded.iter().filter(|revision| !plan.binds(revision.number));
     let (repeated, unique): (Vec<_>, Vec<_>) = past.partition(|revision| is_repeated(revision));
     let surplus = unique.len().saturating_sub(history);
     let mut forgotten: Vec<i64> = repeated

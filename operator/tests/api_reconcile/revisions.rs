@@ -10,7 +10,7 @@ use k8s_openapi::{
 use kite_api::{KitePlugin, KitePluginStatus, Phase, RevisionState};
 use kube::{
     ResourceExt,
-    api::{ListParams, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -227,6 +227,27 @@ fn no_more_is_kept_than_the_object_says() {
     });
 }
 
+/// As when an operator ends while it deletes what is not kept, and more is to be kept from then on.
+#[test]
+fn a_revision_that_is_half_gone_goes_whole() {
+    world().run(async |w: &World| {
+        let fields = json!({"drainSeconds": 0});
+        first(w, "half", fields.clone()).await;
+        want(w, "half", "0.2.0", fields.clone()).await;
+        runs(w, "half", 2, 1).await;
+        let _running = plugin::start_revision(w, "half", 2, "0.2.0").await;
+        serves(w, "half", 2).await;
+        runs(w, "half", 1, 0).await;
+        assert_eq!(recorded(w, "half").await, [1, 2]);
+        let deployments = w.plugins::<Deployment>();
+        let params = DeleteParams::background();
+        deployments.delete("kite-plugin-half-1", &params).await.unwrap();
+        w.gone(&w.plugins::<ControllerRevision>(), "kite-plugin-half-1").await;
+        w.gone(&w.plugins::<Service>(), "kite-plugin-half-1").await;
+        assert_eq!(recorded(w, "half").await, [2]);
+    });
+}
+
 #[test]
 fn what_holds_at_once_makes_no_revision_and_what_belongs_to_one_does() {
     world().run(async |w: &World| {
@@ -298,7 +319,7 @@ fn what_ran_before_revisions_were_recorded_is_taken_over() {
         let before: Deployment = w.get("kite-plugin-before-1").await;
         let records = w.plugins::<ControllerRevision>();
         records
-            .delete("kite-plugin-before-1", &kube::api::DeleteParams::default())
+            .delete("kite-plugin-before-1", &DeleteParams::default())
             .await
             .unwrap();
         w.seen(&records, "kite-plugin-before-1", |_| true).await;
@@ -323,7 +344,7 @@ fn the_record_of_what_serves_is_made_again_and_nothing_restarts() {
         let records = w.plugins::<ControllerRevision>();
         let uid = records.get("kite-plugin-forgotten-2").await.unwrap().uid();
         records
-            .delete("kite-plugin-forgotten-2", &kube::api::DeleteParams::default())
+            .delete("kite-plugin-forgotten-2", &DeleteParams::default())
             .await
             .unwrap();
         w.seen(&records, "kite-plugin-forgotten-2", |record| record.uid() != uid)
