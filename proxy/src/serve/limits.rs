@@ -25,8 +25,8 @@ pub(super) const STREAM_WINDOW: u32 = 1024 * 1024;
 pub(super) const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// Most bytes of one HTTP/2 stream that wait for a client to take them.
 pub(super) const SEND_BUFFER: usize = 256 * 1024;
-/// Most bytes of a connection that the kernel has not sent yet, since the client takes nothing: it would take megabytes of each, and to encrypt
-/// these takes time from others. Those under way are not counted, so that it slows down nobody who takes what comes.
+/// Most bytes of a connection that the kernel has not sent yet, since the client takes nothing: it would take megabytes of each. Those under
+/// way are not counted, so that it slows down nobody who takes what comes.
 pub(super) const UNSENT: u32 = 256 * 1024;
 /// How long a connection that was told of its end, and has no request, may take over it.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
