@@ -6,6 +6,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::{ControllerRevision, Deployment},
+        core::v1::Secret,
         rbac::v1::ClusterRole,
     },
 };
@@ -19,7 +20,7 @@ use serde_json::json;
 
 use super::{
     build::{Desired, Running, rbac::Rbac},
-    gather::wants_pods,
+    gather::{Surroundings, wants_pods},
     pair::Pair,
     removal::Writer,
     steady::Verdict,
@@ -120,12 +121,9 @@ impl Writer<'_> {
     /// Applies all of `desired`, and gives the Deployments of what runs. First the roles, all of them: what they no longer
     /// give is gone whatever becomes of the others and of the rest. Then what needs others after those: an account before its bindings, all
     /// that a pod mounts, and what guards it, before the pod, what records a revision before its Deployment, and what serves before what is
-    /// to take over: whatever is refused of that keeps nothing from the other. What stands already is not applied; of Deployments these are `there`.
-    pub async fn apply(
-        self,
-        desired: &Desired,
-        there: &BTreeMap<i64, Deployment>,
-    ) -> Result<Pair<Applied>, ApplyError> {
+    /// to take over: whatever is refused of that keeps nothing from the other. What stands already is not applied. `there` is what
+    /// `desired` was made from.
+    pub async fn apply(self, desired: &Desired, there: &Surroundings) -> Result<Pair<Applied>, ApplyError> {
         let rbac = &desired.rbac;
         self.roles(rbac).await?;
         self.namespaced(&rbac.service_account).await?;
@@ -135,7 +133,7 @@ impl Writer<'_> {
         if let Some(binding) = &rbac.cluster_role_binding {
             self.replaceable(&Api::all(self.client.clone()), binding).await?;
         }
-        self.replaceable(&self.api_of(&desired.secret), &desired.secret).await?;
+        self.secret(&desired.secret, there.secret.as_ref()).await?;
         self.namespaced(&desired.network).await?;
         for budget in &desired.budgets {
             self.namespaced(budget).await?;
@@ -145,9 +143,9 @@ impl Writer<'_> {
         }
         let Pair { lead, next } = desired.running.as_ref();
         Ok(Pair {
-            lead: self.run(lead, there).await?,
+            lead: self.run(lead, &there.deployments).await?,
             next: match next {
-                Some(next) => Some(self.run(next, there).await?),
+                Some(next) => Some(self.run(next, &there.deployments).await?),
                 None => None,
             },
         })
@@ -196,6 +194,25 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Applies the Secret, whose certificate is that of the one that was `read`, if that was good for longer. Where somebody has deleted it since,
+    /// to have another certificate, it is not brought back; where it has changed since, it is to be read again.
+    async fn secret(self, secret: &Secret, read: Option<&Secret>) -> Result<(), ApplyError> {
+        let api = self.api_of(secret);
+        let Some(read) = read else {
+            return self.replaceable(&api, secret).await;
+        };
+        if self.stands(&api, secret, |_| true).await {
+            return Ok(());
+        }
+        let mut over = secret.clone();
+        over.metadata.uid.clone_from(&read.metadata.uid);
+        over.metadata
+            .resource_version
+            .clone_from(&read.metadata.resource_version);
+        let applied = self.sent(&api, &over).await;
+        self.or_anew(&api, secret, applied).await
+    }
+
     async fn namespaced<K>(self, object: &K) -> Result<(), ApplyError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
@@ -216,7 +233,20 @@ impl Writer<'_> {
         if self.stands(api, object, |_| true).await {
             return Ok(());
         }
-        match self.one(api, object).await {
+        let applied = self.sent(api, object).await;
+        self.or_anew(api, object, applied).await
+    }
+
+    /// Remembers what has come of applying the object, which is made anew where it could not be changed to that.
+    async fn or_anew<K>(self, api: &Api<K>, object: &K, applied: Result<K, ApplyError>) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    {
+        match applied {
+            Ok(applied) => {
+                self.steady.applied_as(&applied, object, Instant::now());
+                Ok(())
+            }
             Err(error) if error.is_invalid() => {
                 let name = object.name_any();
                 tracing::warn!(
@@ -226,7 +256,7 @@ impl Writer<'_> {
                 );
                 self.anew(api, object).await
             }
-            result => result.map(drop),
+            Err(error) => Err(error),
         }
     }
 
@@ -260,16 +290,24 @@ impl Writer<'_> {
         }
     }
 
-    /// Server-side apply. Where nothing differs, the API server writes nothing.
+    /// Applies the object, and remembers what has come of it.
     async fn one<K>(self, api: &Api<K>, object: &K) -> Result<K, ApplyError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    {
+        let applied = self.sent(api, object).await?;
+        self.steady.applied_as(&applied, object, Instant::now());
+        Ok(applied)
+    }
+
+    /// Server-side apply. Where nothing differs, the API server writes nothing.
+    async fn sent<K>(self, api: &Api<K>, object: &K) -> Result<K, ApplyError>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
     {
         let params = PatchParams::apply(labels::OPERATOR).force();
         let applied = api.patch(&object.name_any(), &params, &Patch::Apply(object)).await;
-        let applied = applied.map_err(|source| failed(object, source))?;
-        self.steady.applied_as(&applied, object, Instant::now());
-        Ok(applied)
+        applied.map_err(|source| failed(object, source))
     }
 
     fn api_of<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(self, object: &K) -> Api<K> {

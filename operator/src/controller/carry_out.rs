@@ -29,7 +29,7 @@ pub(super) async fn carry_out(
         .map_err(ReconcileError::Withdraw)?;
     let may_run = |number| plugin.enabled && fleet.plan.has_pods(number);
     Ok(match stop(plugin, found, may_run, context).await {
-        Ok(()) => context.writer().apply(desired, &found.deployments).await,
+        Ok(()) => context.writer().apply(desired, found).await,
         Err(error) => Err(error),
     })
 }

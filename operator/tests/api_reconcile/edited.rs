@@ -1,6 +1,10 @@
 //! What runs of a plugin is put back when somebody edits or deletes it, and what others add to it stays.
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    time::Duration,
+};
 
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -143,5 +147,30 @@ fn what_runs_is_made_again_when_it_was_deleted() {
             .unwrap();
         w.seen(&secrets, &secret.name_any(), |again| again.uid() != secret.uid())
             .await;
+    });
+}
+
+/// Somebody deletes the Secret while the operator is about to mend it, having read the certificate that goes with it.
+#[test]
+fn a_certificate_that_was_thrown_away_is_never_brought_back() {
+    world().run(async |w: &World| {
+        w.apply("thrown", json!({})).await;
+        w.observed("thrown", 1).await;
+        let name = "kite-plugin-thrown-tls";
+        let secrets = w.plugins::<Secret>();
+        let certificate = |secret: &Secret| secret.data.as_ref()?.get("tls.crt").cloned();
+        let mut thrown = BTreeSet::new();
+        // Each time a little later: at some time it is between the two.
+        for turn in 0..40 {
+            let secret: Secret = w.get(name).await;
+            thrown.insert(certificate(&secret).expect("a certificate").0);
+            w.merge(&secrets, name, json!({"data": {"clients-ca.crt": "AAAA"}}))
+                .await;
+            tokio::time::sleep(Duration::from_millis(turn)).await;
+            secrets.delete(name, &DeleteParams::default()).await.unwrap();
+            let again = w.seen(&secrets, name, |again| again.uid() != secret.uid()).await;
+            let again = certificate(&again).expect("a certificate").0;
+            assert!(!thrown.contains(&again), "after {turn} ms it was brought back");
+        }
     });
 }
