@@ -57,8 +57,8 @@ pub enum LoadError {
     Lost { bytes: u64, passed: u64 },
     #[error("failed to send any request in time")]
     NoTimes,
-    #[error("failed to have the offender do what it should: {0}")]
-    NoOffence(&'static str),
+    #[error("failed to have the offender do what it should: {0}; the last of its callers' log:\n{1}")]
+    NoOffence(&'static str, String),
     #[error("failed to find the place of the summary in {0}")]
     NoPlace(&'static str),
     #[error("failed to say when and where this was measured")]

@@ -16,14 +16,13 @@ use tokio::{
 
 use super::{
     LoadError,
-    memory::url,
-    part::{OFFENDER, Offence},
+    part::Offence,
     scene::Scene,
     side::{Kind, Side},
     spread::{Spread, percentile},
     task::Task,
 };
-use crate::cluster::Progress;
+use crate::{cluster::Progress, process::Process};
 
 /// What the others' p99 may be beside an offender, as a multiple of what it is without.
 pub(super) const MOST: f64 = 1.5;
@@ -31,12 +30,10 @@ pub(super) const MOST: f64 = 1.5;
 const CONNECTIONS: [(bool, usize); 2] = [(false, 20), (true, 2)];
 /// Within which a request has to be answered.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Between two pieces that a caller of the offender takes.
-const PACE: Duration = Duration::from_millis(50);
-/// Between two requests of such a caller.
+/// Between two looks at whether an offence is felt.
+const WAIT: Duration = Duration::from_millis(20);
+/// The time in which all callers of one who hangs have asked.
 const PAUSE: Duration = Duration::from_millis(500);
-/// What such a caller sends, of which an offender that is slow reads nothing.
-const BODY: usize = 256 * 1024;
 
 /// How much is asked.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +86,7 @@ pub(super) async fn measure(scene: &Scene<'_>, amount: Amount, progress: &Progre
                 let offended = Offended::start(scene, side, offence, amount.callers)?;
                 offended.began().await?;
                 let (with, second) = watched.p99(amount).await?;
-                pairs.offended += offended.got.load(Ordering::Relaxed);
+                pairs.offended += offended.got().unwrap_or_default();
                 drop(offended);
                 pairs.rounds.push((without, with));
                 pairs.failed += first + second;
@@ -178,62 +175,36 @@ impl Watched {
 
 /// The callers of the offender, until it is dropped.
 struct Offended {
-    _callers: JoinSet<()>,
+    callers: Process,
     offence: Offence,
-    /// Pieces and whole answers that they got.
-    got: Arc<AtomicUsize>,
 }
 
 impl Offended {
     fn start(scene: &Scene<'_>, side: &Side, offence: Offence, count: usize) -> Result<Self, LoadError> {
-        let client = scene.client(false)?;
-        let got = Arc::new(AtomicUsize::new(0));
-        let mut callers = JoinSet::new();
-        for caller in 0..count {
-            // Each kind of garbage comes at some caller.
-            let url = format!("{}/{}", url(side, OFFENDER, offence.name()), caller % 6);
-            let body = if offence == Offence::IsSlow {
-                vec![b'a'; BODY]
-            } else {
-                Vec::new()
-            };
-            let request = client.post(url).bearer_auth(&scene.token).body(body);
-            callers.spawn(suffer(request, Arc::clone(&got)));
-        }
         Ok(Self {
-            _callers: callers,
+            callers: scene.callers(side, offence, count)?,
             offence,
-            got,
         })
+    }
+
+    /// Pieces and whole answers that they got; nothing, before they have all begun.
+    fn got(&self) -> Option<usize> {
+        self.callers.last_words().split_whitespace().next_back()?.parse().ok()
     }
 
     /// Waits until the offence is felt. One who hangs is felt by nobody, so that all callers are given the time to ask.
     async fn began(&self) -> Result<(), LoadError> {
-        if self.offence == Offence::Hangs {
-            sleep(PAUSE).await;
-            return Ok(());
-        }
+        let is_felt = |got: usize| got > 0 || self.offence == Offence::Hangs;
         let felt = async {
-            while self.got.load(Ordering::Relaxed) == 0 {
-                sleep(PACE).await;
+            while !self.got().is_some_and(is_felt) {
+                sleep(WAIT).await;
             }
         };
-        timeout(LIMIT, felt)
-            .await
-            .map_err(|_| LoadError::NoOffence(self.offence.name()))
-    }
-}
-
-/// Asks again and again, and takes what comes at its own pace: so that it is not the caller who floods the machine.
-async fn suffer(request: reqwest::RequestBuilder, got: Arc<AtomicUsize>) {
-    while let Some(request) = request.try_clone() {
-        if let Ok(mut answer) = request.send().await {
-            while let Ok(Some(_)) = answer.chunk().await {
-                got.fetch_add(1, Ordering::Relaxed);
-                sleep(PACE).await;
-            }
-            got.fetch_add(1, Ordering::Relaxed);
+        let felt = timeout(LIMIT, felt).await;
+        felt.map_err(|_| LoadError::NoOffence(self.offence.name(), self.callers.last_words()))?;
+        if self.offence == Offence::Hangs {
+            sleep(PAUSE).await;
         }
-        sleep(PAUSE).await;
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! The programs behind the gateway and nginx: processes of their own, so that each one's time and memory can be told apart.
 
+mod callers;
 mod offender;
 mod origin;
 mod plugin;
@@ -17,6 +18,7 @@ use rustls::pki_types::pem;
 use tokio::net::TcpListener;
 
 pub(super) use self::{
+    callers::TOKEN,
     offender::{NAME as OFFENDER, Offence},
     plugin::{EVENTS, SINK, SOURCE},
 };
@@ -50,6 +52,8 @@ pub enum Part {
         folder: PathBuf,
         address: IpAddr,
     },
+    /// Callers of the offender
+    Callers(callers::Callers),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +66,10 @@ pub enum PartError {
     Tls(#[source] rustls::Error),
     #[error("failed to accept the plugin's name")]
     Name(#[source] kite_api::name::NameError),
+    #[error("failed to make a client of the gateway")]
+    Client(#[source] reqwest::Error),
+    #[error("failed to say how far it is")]
+    Report(#[source] io::Error),
     #[error("failed to listen")]
     Listen(#[source] io::Error),
     #[error("failed to serve the plugin")]
@@ -81,6 +89,7 @@ impl Part {
                 encrypted,
             } => origin::run(&folder, plain, encrypted).await,
             Self::Offender { folder, address } => offender::run(&folder, address).await,
+            Self::Callers(callers) => callers.run().await,
         }
     }
 }

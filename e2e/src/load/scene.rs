@@ -19,7 +19,8 @@ use tokio::net::TcpStream;
 use self::files::{Certificates, nginx_config};
 use super::{
     LoadError,
-    part::OFFENDER,
+    memory::url,
+    part::{OFFENDER, Offence, TOKEN},
     side::{Kind, Side},
     task::{PLUGIN, Task},
 };
@@ -146,6 +147,19 @@ impl<'a> Scene<'a> {
         builder.build().map_err(LoadError::Client)
     }
 
+    /// So many callers of the offender by way of this gateway, until the process ends.
+    pub(super) fn callers(&self, side: &Side, offence: Offence, count: usize) -> Result<Process, LoadError> {
+        let folder = self.folder();
+        let mut command = elsewhere(self.plan.layout.program());
+        command
+            .args(["load-part", "callers", "--folder"])
+            .arg(folder)
+            .args(["--offence", offence.name(), "--count", &count.to_string()])
+            .arg(url(side, OFFENDER, offence.name()))
+            .env(TOKEN, &self.token);
+        Ok(Process::start(&command, &folder.join("callers.log"))?)
+    }
+
     /// Another gateway like this one, which has answered a request of each kind and nothing else: of one that has answered many the memory
     /// is what they left.
     pub(super) async fn fresh(&self, side: &Side) -> Result<(Side, Process), LoadError> {
@@ -218,11 +232,11 @@ fn plugins(streamers: &[String]) -> Vec<(String, IpAddr)> {
 
 /// The programs behind gateway and nginx.
 fn parts(plan: &Plan<'_>, folder: &Path, plugins: &[(String, IpAddr)]) -> Result<Vec<Process>, LoadError> {
-    let part = |kind: &str| {
-        let mut command = Command::new(plan.layout.program());
+    let part = |mut command: Command, kind: &str| {
         command.args(["load-part", kind, "--folder"]).arg(folder);
         command
     };
+    let here = || Command::new(plan.layout.program());
     let start = |command: &Command, name: &str| Process::start(command, &folder.join(name).with_extension("log"));
     let (offender, honest): (Vec<_>, Vec<_>) = plugins.iter().partition(|(name, _)| name == OFFENDER);
     // The one that is measured has a process of its own.
@@ -231,15 +245,26 @@ fn parts(plan: &Plan<'_>, folder: &Path, plugins: &[(String, IpAddr)]) -> Result
     for (file, some) in [("plugin", measured), ("streamers", streamers)] {
         if !some.is_empty() {
             let names = some.iter().map(|(name, address)| format!("{name}={address}"));
-            started.push(start(part("plugin").args(names), file)?);
+            started.push(start(part(here(), "plugin").args(names), file)?);
         }
     }
     for (_, address) in offender {
-        started.push(start(part("offender").arg(address.to_string()), OFFENDER)?);
+        started.push(start(
+            part(elsewhere(plan.layout.program()), "offender").arg(address.to_string()),
+            OFFENDER,
+        )?);
     }
     let addresses = ORIGIN.map(|port| SocketAddr::new(LOCALHOST, port).to_string());
-    started.push(start(part("origin").args(addresses), "origin")?);
+    started.push(start(part(here(), "origin").args(addresses), "origin")?);
     Ok(started)
+}
+
+/// A command of the program that gets what the others leave of the CPU. An offender's pod and its callers have CPUs of their own, on which they
+/// keep nobody waiting: what is felt of them is what the gateway has to do for them.
+fn elsewhere(program: &Path) -> Command {
+    let mut command = Command::new("nice");
+    command.args(["-n", "19"]).arg(program);
+    command
 }
 
 fn gateway(

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::Path, pin::Pin, time::Duration};
 
 use bytes::Bytes;
+use clap::ValueEnum;
 use futures::{Stream, StreamExt as _, stream};
 use kite_proto::{
     Definitions, DescribeRequest, DescribeResponse, Header, HttpRequest, HttpResponse, HttpResponseHead, MAX_CHUNK,
@@ -26,7 +27,7 @@ const SLOW: Duration = Duration::from_millis(100);
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// What it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::load) enum Offence {
     /// Never answers.
     Hangs,
@@ -41,7 +42,7 @@ pub(in crate::load) enum Offence {
 impl Offence {
     pub(in crate::load) const ALL: [Self; 4] = [Self::Hangs, Self::Floods, Self::IsSlow, Self::AnswersGarbage];
 
-    /// For people, and below the plugin's address.
+    /// For people, as an argument, and below the plugin's address.
     pub(in crate::load) fn name(self) -> &'static str {
         match self {
             Self::Hangs => "hangs",
