@@ -6,6 +6,7 @@ pub mod build;
 mod carry_out;
 pub mod causes;
 pub mod describe;
+mod error;
 pub mod events;
 pub mod findings;
 pub mod fleet;
@@ -24,6 +25,7 @@ pub mod revision;
 pub mod settings;
 pub mod status;
 pub mod steady;
+pub mod turns;
 pub mod unreadable;
 pub mod validate;
 pub mod watches;
@@ -43,41 +45,38 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use strum::IntoStaticStr;
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinError,
-};
+use tokio::sync::{SemaphorePermit, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use self::error::ReconcileError;
 use self::{
-    apply::ApplyError,
     build::{Decisions, Installation},
     carry_out::{carry_out, forget, take_away},
     describe::Memory,
     events::Told,
     findings::{Around, Findings},
     fleet::Fleet,
-    gather::{GatherError, Surroundings},
-    host::{HostError, Versions},
+    gather::Surroundings,
+    host::Versions,
     namespaces::Places,
     object::Object,
     pair::Pair,
     relations::Relations,
-    removal::{ClearError, WithdrawError, Writer},
+    removal::Writer,
     revision::Revision,
     settings::{Checked, SettingsSecret},
-    status::{Refusal, Situation, StatusError},
+    status::Situation,
     steady::Steady,
+    turns::{Next, Turns},
     unreadable::Unreadable,
     validate::{CompatibleWith, ValidatedPlugin},
-    watches::Waker,
+    watches::{Deletions, Minds, Waker},
 };
 use crate::{
     Options,
     backoff::{Failures, Trouble},
     health::Health,
-    identity::{Current, Identity, authority::AuthorityError, certificate::Certified},
+    identity::{Current, Identity, certificate::Certified},
     leadership::Term,
     metrics::Metrics,
     push::{Pushes, call::Caller, clusters, news::Settings},
@@ -89,33 +88,6 @@ const RESYNC: Duration = Duration::from_mins(10);
 /// The graph of dependencies learns of a plugin this soon.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// Why a plugin could not be brought to where it should be. All are tried again.
-#[derive(Debug, IntoStaticStr, thiserror::Error)]
-#[strum(serialize_all = "snake_case")]
-pub enum ReconcileError {
-    #[error("failed to read what the decision needs")]
-    Gather(#[source] GatherError),
-    #[error("failed to find out what the plugin runs with")]
-    Host(#[source] HostError),
-    #[error("failed to check the settings to the end")]
-    Settings(#[source] JoinError),
-    #[error("failed to issue the plugin's certificate")]
-    Issue(#[source] AuthorityError),
-    #[error("failed to withdraw what is no longer granted")]
-    Withdraw(#[source] WithdrawError),
-    #[error("failed to take the name over")]
-    Clear(#[source] ClearError),
-    #[error("failed to delete what is not kept any longer")]
-    Forget(#[source] Box<kube::Error>),
-    #[error("failed to apply the plugin's objects")]
-    Apply(#[source] ApplyError),
-    /// It takes a change to end it.
-    #[error("failed to apply the plugin's objects: {0}")]
-    Refused(String, Box<Refusal>),
-    #[error("failed to tell the plugin's status")]
-    Status(#[source] StatusError),
-}
-
 /// What every reconcile has at hand.
 pub struct Context {
     client: Client,
@@ -124,6 +96,8 @@ pub struct Context {
     plugins: Store<Object>,
     relations: Arc<Relations>,
     steady: Arc<Steady>,
+    deletions: Arc<Deletions>,
+    turns: Turns,
     versions: Versions,
     answers: Memory,
     failures: Failures,
@@ -148,7 +122,13 @@ pub async fn run(
     let (wake, woken) = mpsc::unbounded_channel();
     let waker = Waker::new(wake, health.metrics.queue());
     let steady = Arc::new(Steady::default());
-    let controller = watches::controller(client, options, (&relations, &steady), (&waker, woken));
+    let deletions = Arc::new(Deletions::default());
+    let minds = Minds {
+        relations: Arc::clone(&relations),
+        steady: Arc::clone(&steady),
+        deletions: Arc::clone(&deletions),
+    };
+    let controller = watches::controller(client, options, minds, (&waker, woken));
     let (told_clusters, clusters) = watch::channel(Arc::new(clusters::watch::home(options)));
     let caller = Caller::new(identity.clone(), term.clone());
     let plugins = controller.store();
@@ -160,6 +140,8 @@ pub async fn run(
         plugins: plugins.clone(),
         relations,
         steady,
+        deletions,
+        turns: Turns::default(),
         versions: Versions::default(),
         answers: Memory::default(),
         failures: Failures::default(),
@@ -188,20 +170,42 @@ pub async fn run(
     tokio::join!(work, synced, clusters);
 }
 
-/// Looks after one plugin, and keeps account of that.
+/// Looks after one plugin when it is its turn, and keeps account of that.
 async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     context.forget_the_deleted();
-    Box::pin(account::keep(&object, &context, look_after(&object, &context))).await
+    let (reference, name) = (ObjectRef::from_obj(object.as_ref()), object::name(&object));
+    let queue = context.metrics.queue();
+    // What has woken it was seen by a look that began after that.
+    if let Some(rest) = context.turns.rest(name, Instant::now()).filter(|_| !queue.waits(name)) {
+        return Ok(rest.into());
+    }
+    let turn = context.turns.take().await;
+    queue.begins(name);
+    // As it is now.
+    let Some(object) = context.plugins.get(&reference) else {
+        return Ok(Action::await_change());
+    };
+    let result = Box::pin(account::keep(&object, &context, look_after(&object, &context, turn))).await;
+    context.turns.ended(name, result.as_ref().ok().copied(), Instant::now());
+    if context.plugins.get(&reference).is_none() {
+        // Something was remembered of it after all.
+        context.deletions.note();
+    }
+    result.map(Action::from)
 }
 
 /// Brings one plugin to where its object says, and tells if that failed.
-async fn look_after(object: &Object, context: &Context) -> Result<Action, ReconcileError> {
+async fn look_after(
+    object: &Object,
+    context: &Context,
+    turn: Option<SemaphorePermit<'_>>,
+) -> Result<Next, ReconcileError> {
     let name = object::name(object);
-    let error = match Box::pin(attempt(object, context)).await {
+    let error = match Box::pin(attempt(object, context, turn)).await {
         // Only now: a status that could not be written is a failure as well.
-        Ok(action) => {
+        Ok(next) => {
             context.failures.succeeded(name, Instant::now());
-            return Ok(action);
+            return Ok(next);
         }
         Err(error) => error,
     };
@@ -222,8 +226,12 @@ async fn look_after(object: &Object, context: &Context) -> Result<Action, Reconc
     Err(error)
 }
 
-/// The steps, in their order.
-async fn attempt(object: &Object, context: &Context) -> Result<Action, ReconcileError> {
+/// The steps, in their order. The `turn` is another plugin's as soon as all is read.
+async fn attempt(
+    object: &Object,
+    context: &Context,
+    turn: Option<SemaphorePermit<'_>>,
+) -> Result<Next, ReconcileError> {
     let namespaces = &context.options.namespaces;
     // 1. Is there anything to do, and can the object be understood?                                    pure
     let standing = context.standing(object);
@@ -231,29 +239,30 @@ async fn attempt(object: &Object, context: &Context) -> Result<Action, Reconcile
         Ok(plugin) => plugin,
         Err(situation) => {
             unreadable::tell(object, context, &situation).await?;
-            return Ok(Action::await_change());
+            return Ok(Next::Woken);
         }
     };
     // The graph is a moment behind; nothing is started before it says whether that may be.
     let Some(standing) = standing else {
-        return Ok(Action::requeue(MOMENT));
+        return Ok(Next::After(MOMENT));
     };
     // 2. What is there already?                                                                        asks the cluster
     let found = Box::pin(gather::gather(&context.client, namespaces, &plugin)).await;
     let mut found = found.map_err(ReconcileError::Gather)?;
+    drop(turn);
     // 3. What was told last, of the very object that is looked at: by an older one nothing is begun or ended.  asks the cluster
     let recorded = status::recorded(object, &context.client)
         .await
         .map_err(ReconcileError::Status)?;
     let Some(recorded) = recorded.filter(|recorded| recorded.generation == Some(plugin.generation)) else {
-        return Ok(Action::requeue(MOMENT));
+        return Ok(Next::After(MOMENT));
     };
     // 4. What should not run stops, and rights no longer granted go, before anything new could use them.    asks the cluster
     take_away(&plugin, &mut found, context).await?;
     // 5. For which namespaces was the grant given? That stands in the status before any Role does, so that one which is
     //    made again is known as another whenever this program ends.                                    pure, one patch
     let Some(places) = namespaces::places(object, &plugin, &found, &recorded, context).await? else {
-        return Ok(Action::await_change());
+        return Ok(Next::Woken);
     };
     // 6. Which revisions are there, and which should run?                                              pure
     let fleet = Fleet::of(&plugin, &found, &recorded.status).map_err(ReconcileError::Gather)?;
@@ -287,10 +296,10 @@ async fn attempt(object: &Object, context: &Context) -> Result<Action, Reconcile
     };
     forget(&plugin, &fleet, &found, &desired, context).await?;
     // 9. What runs, and what does it say that it is?                                                   asks the cluster
-    let (situation, action) = observe::observe(&plugin, applied, &desired, &fleet, findings, context).await?;
+    let (situation, next) = observe::observe(&plugin, applied, &desired, &fleet, findings, context).await?;
     // 10. What is there to tell?                                                                       pure, one patch
     tell(object, context, &situation).await?;
-    Ok(action)
+    Ok(next)
 }
 
 /// The plugin that the object declares, or what is to be told instead.
@@ -347,42 +356,6 @@ async fn tell(object: &Object, context: &Context, situation: &Situation) -> Resu
 #[expect(clippy::needless_pass_by_value, reason = "the controller hands over what it shares")]
 fn retry(object: Arc<Object>, _: &ReconcileError, context: Arc<Context>) -> Action {
     Action::requeue(context.failures.wait(object::name(&object), Instant::now()))
-}
-
-impl ReconcileError {
-    /// What stands of it until it is tried again.
-    fn trouble(&self) -> Trouble {
-        match self {
-            Self::Refused(message, _) => Trouble {
-                refused: true,
-                message: message.clone(),
-            },
-            other => Trouble {
-                refused: false,
-                message: error_chain(other),
-            },
-        }
-    }
-
-    /// What is told of it, with a message; nothing, if it is the telling that failed.
-    fn situation(&self) -> Option<impl FnOnce(String) -> Situation> {
-        let refusal = match self {
-            Self::Status(_) => return None,
-            Self::Refused(_, refusal) => Some(refusal.as_ref().clone()),
-            Self::Gather(_)
-            | Self::Host(_)
-            | Self::Settings(_)
-            | Self::Issue(_)
-            | Self::Withdraw(_)
-            | Self::Clear(_)
-            | Self::Forget(_)
-            | Self::Apply(_) => None,
-        };
-        Some(move |message| match refusal {
-            Some(refusal) => Situation::Refused { message, refusal },
-            None => Situation::Failing { message },
-        })
-    }
 }
 
 impl Context {
@@ -470,9 +443,13 @@ impl Context {
         }
     }
 
-    /// Nothing else sees that a plugin is gone: one that was deleted is not reconciled.
+    /// Nothing else forgets a plugin that is gone: one that was deleted is not reconciled.
     fn forget_the_deleted(&self) {
+        if !self.deletions.taken() {
+            return;
+        }
         let exists = |name: &str| self.plugins.get(&ObjectRef::new(name)).is_some();
+        self.turns.retain(exists);
         self.failures.retain(exists);
         self.answers.retain(exists);
         self.told.retain(exists);

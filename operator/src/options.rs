@@ -62,10 +62,15 @@ pub struct Options {
     pub collector: Collector,
 }
 
+/// How many objects are listed at once. Of each the `managedFields` come along, which take ten times as much memory as all that is kept.
+const PAGE: u32 = 50;
+
 impl Options {
     /// How everything is watched.
     pub fn watching(&self) -> watcher::Config {
-        watcher::Config::default().timeout(self.watch_seconds.into())
+        watcher::Config::default()
+            .timeout(self.watch_seconds.into())
+            .page_size(PAGE)
     }
 }
 

@@ -19,7 +19,6 @@ pub async fn keep<T>(
 ) -> Result<T, ReconcileError> {
     let (plugin, generation) = (object::name(object), object::generation(object));
     let Context { metrics, traces, .. } = context;
-    metrics.queue().begins(plugin);
     let look = traces.as_ref().map(|traces| traces.begin(plugin, generation));
     let began = Instant::now();
     let counted = async {

@@ -131,7 +131,7 @@ impl Writer<'_> {
             self.replaceable(&self.api_of(binding), binding).await?;
         }
         if let Some(binding) = &rbac.cluster_role_binding {
-            self.replaceable(&Api::all(self.client.clone()), binding).await?;
+            self.replaceable(&self.everywhere(), binding).await?;
         }
         self.secret(&desired.secret, there.secret.as_ref()).await?;
         self.namespaced(&desired.network).await?;
@@ -180,7 +180,7 @@ impl Writer<'_> {
     /// Applies a ClusterRole. One that somebody made to collect the rules of others would never again have those that are
     /// applied, which the API server's own controller overwrites: it is deleted and made anew.
     async fn cluster_role(self, role: &ClusterRole) -> Result<(), ApplyError> {
-        let api = Api::all(self.client.clone());
+        let api = self.everywhere();
         let collects = |role: &ClusterRole| role.aggregation_rule.is_some();
         let stands = self.stands(&api, role, |there| !collects(there)).await;
         if !stands && collects(&self.one(&api, role).await?) {
@@ -311,8 +311,7 @@ impl Writer<'_> {
     }
 
     fn api_of<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(self, object: &K) -> Api<K> {
-        let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-        Api::namespaced(self.client.clone(), namespace)
+        self.within(object.meta().namespace.as_deref().unwrap_or_default())
     }
 }
 

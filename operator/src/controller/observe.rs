@@ -10,7 +10,6 @@ use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Event, Pod},
 };
-use kube::runtime::controller::Action;
 
 use super::{
     Context, RESYNC, ReconcileError,
@@ -25,6 +24,7 @@ use super::{
     pair::Pair,
     plan,
     status::{self, Before, Refusal, Seen, Situation},
+    turns::Next,
     validate::ValidatedPlugin,
 };
 use crate::push::news::Taken;
@@ -37,7 +37,7 @@ pub(super) async fn observe(
     fleet: &Fleet,
     findings: Findings,
     context: &Context,
-) -> Result<(Situation, Action), ReconcileError> {
+) -> Result<(Situation, Next), ReconcileError> {
     let all = pods(plugin, context).await?;
     let history = fleet.history();
     let uids: BTreeSet<String> = all.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
@@ -49,7 +49,7 @@ pub(super) async fn observe(
             history,
             findings,
         };
-        return Ok((situation, Action::requeue(RESYNC)));
+        return Ok((situation, Next::After(RESYNC)));
     }
     let pods = desired
         .running
@@ -84,7 +84,7 @@ pub(super) async fn observe(
         .chain(causes::look_again(&both, now))
         .chain(withheld)
         .chain([RESYNC]);
-    Ok((situation, Action::requeue(waits.min().unwrap_or(RESYNC))))
+    Ok((situation, Next::After(waits.min().unwrap_or(RESYNC))))
 }
 
 /// Asks the pods whether they are what they were made to be, and has those that are told what they must know; what they say to their settings,

@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeSet, fmt::Debug};
 
-use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, Deployment},
-    core::v1::{Service, ServiceAccount},
-    policy::v1::PodDisruptionBudget,
-    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::{ControllerRevision, Deployment},
+        core::v1::{Service, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    },
 };
 use kite_api::object_names;
 use kube::{Api, Client, Resource, api::DeleteParams};
@@ -44,8 +47,7 @@ impl Writer<'_> {
         numbers: &BTreeSet<i64>,
     ) -> Result<(), ClearError> {
         let failed = |source: kube::Error| ClearError(source.into());
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
-        self.delete(accounts, &object_names::base(&plugin.name))
+        self.delete::<ServiceAccount>(self.within(namespace), &object_names::base(&plugin.name))
             .await
             .map_err(failed)?;
         self.forget(plugin, namespace, numbers).await.map_err(failed)?;
@@ -65,16 +67,10 @@ impl Writer<'_> {
     ) -> Result<(), kube::Error> {
         for number in numbers {
             let name = object_names::revision(&plugin.name, *number);
-            self.delete(Api::<Deployment>::namespaced(self.client.clone(), namespace), &name)
-                .await?;
-            self.delete(Api::<Service>::namespaced(self.client.clone(), namespace), &name)
-                .await?;
+            self.delete::<Deployment>(self.within(namespace), &name).await?;
+            self.delete::<Service>(self.within(namespace), &name).await?;
             self.release(namespace, [&name]).await?;
-            self.delete(
-                Api::<ControllerRevision>::namespaced(self.client.clone(), namespace),
-                &name,
-            )
-            .await?;
+            self.delete::<ControllerRevision>(self.within(namespace), &name).await?;
         }
         Ok(())
     }
@@ -82,11 +78,7 @@ impl Writer<'_> {
     /// Deletes the PodDisruptionBudgets of these names, so that they keep no node from being drained.
     pub async fn release(self, namespace: &str, names: impl IntoIterator<Item = &String>) -> Result<(), kube::Error> {
         for name in names {
-            self.delete(
-                Api::<PodDisruptionBudget>::namespaced(self.client.clone(), namespace),
-                name,
-            )
-            .await?;
+            self.delete::<PodDisruptionBudget>(self.within(namespace), name).await?;
         }
         Ok(())
     }
@@ -98,18 +90,13 @@ impl Writer<'_> {
         for grant in found.difference(wanted) {
             let result = match grant {
                 GrantRef::ClusterRoleBinding { name } => {
-                    self.delete(Api::<ClusterRoleBinding>::all(self.client.clone()), name)
-                        .await
+                    self.delete::<ClusterRoleBinding>(self.everywhere(), name).await
                 }
                 GrantRef::RoleBinding { namespace, name } => {
-                    self.delete(Api::<RoleBinding>::namespaced(self.client.clone(), namespace), name)
-                        .await
+                    self.delete::<RoleBinding>(self.within(namespace), name).await
                 }
-                GrantRef::ClusterRole { name } => self.delete(Api::<ClusterRole>::all(self.client.clone()), name).await,
-                GrantRef::Role { namespace, name } => {
-                    self.delete(Api::<Role>::namespaced(self.client.clone(), namespace), name)
-                        .await
-                }
+                GrantRef::ClusterRole { name } => self.delete::<ClusterRole>(self.everywhere(), name).await,
+                GrantRef::Role { namespace, name } => self.delete::<Role>(self.within(namespace), name).await,
             };
             match result {
                 Ok(()) => tracing::info!(?grant, "withdrawn"),
@@ -136,5 +123,15 @@ impl Writer<'_> {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(error) => Err(error),
         }
+    }
+    pub(super) fn within<K>(self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(super) fn everywhere<K: Resource<DynamicType = ()>>(self) -> Api<K> {
+        Api::all(self.client.clone())
     }
 }

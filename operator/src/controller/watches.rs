@@ -1,6 +1,14 @@
 //! What wakes a plugin's reconcile.
 
-use std::{fmt::Debug, mem, sync::Arc, time::Duration};
+use std::{
+    fmt::Debug,
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{Stream, TryStreamExt};
 use k8s_openapi::api::{
@@ -57,12 +65,33 @@ impl Waker {
     }
 }
 
+/// Whether a plugin was deleted since somebody asked.
+#[derive(Debug, Default)]
+pub struct Deletions(AtomicBool);
+
+impl Deletions {
+    pub fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn taken(&self) -> bool {
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// What takes in each event before a plugin is woken by it.
+pub struct Minds {
+    pub relations: Arc<Relations>,
+    pub steady: Arc<Steady>,
+    pub deletions: Arc<Deletions>,
+}
+
 /// The controller with all its watches. Of all objects but the plugins only metadata is kept, and only labelled ones are
 /// watched where there are others, so that memory grows with the plugins and not with the cluster.
 pub fn controller(
     client: &Client,
     options: &Options,
-    (relations, steady): (&Arc<Relations>, &Arc<Steady>),
+    minds: Minds,
     (waker, woken): (&Waker, UnboundedReceiver<ObjectRef<Object>>),
 ) -> Controller<Object> {
     let queue = &waker.queue;
@@ -70,12 +99,13 @@ pub fn controller(
     let ours = ours(options);
     let of_plugins = options.watching().labels(labels::PLUGIN);
     let plugins = options.namespaces.plugins.as_str();
-    let (store, objects) = all_plugins(client, everything.clone(), relations, waker);
+    let steady = Arc::clone(&minds.steady);
+    let (store, objects) = all_plugins(client, everything.clone(), minds, waker);
     let named = queue.clone();
     let everyone = Everyone {
         plugins: store.clone(),
         waker: waker.clone(),
-        steady: Arc::clone(steady),
+        steady,
     };
     let controller = Controller::for_stream(objects, store.clone())
         .reconcile_on(UnboundedReceiverStream::new(woken))
@@ -89,6 +119,7 @@ pub fn controller(
                 Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
                 everything,
                 &everyone,
+                |_| {},
             ),
             move |namespace| {
                 let namespace = namespace.metadata.name.as_deref().unwrap_or_default();
@@ -97,7 +128,7 @@ pub fn controller(
         );
     let controller = with_grants(controller, client, &ours, &everyone);
     let pods = Api::<PartialObjectMeta<Pod>>::namespaced(client.clone(), plugins);
-    let controller = controller.watches_stream(touched(pods, of_plugins, &everyone), waking(queue));
+    let controller = controller.watches_stream(touched(pods, of_plugins, &everyone, |_| {}), waking(queue));
     with_what_runs(controller, client, options, &everyone)
 }
 
@@ -156,12 +187,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
 {
     let steady = Arc::clone(&everyone.steady);
-    // What is known of an object is known before it wakes anybody.
-    let touched = watcher(api, watching)
-        .default_backoff()
-        .inspect_ok(move |event| steady.take_in(event))
-        .inspect_ok(everyone.woken_by_lists())
-        .touched_objects();
+    let touched = touched(api, watching, everyone, move |event| steady.take_in(event));
     controller.watches_stream(touched, waking(&everyone.waker.queue))
 }
 
@@ -171,17 +197,20 @@ fn ours(options: &Options) -> watcher::Config {
     options.watching().labels(&label)
 }
 
-/// The objects that change, as a watch of its own brings them.
-fn touched<K>(
+/// The objects that change, as a watch of its own brings them. `note` takes in each event before it wakes anybody.
+fn touched<K, N>(
     api: Api<PartialObjectMeta<K>>,
     watching: watcher::Config,
     everyone: &Everyone,
-) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K>
+    note: N,
+) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K, N>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + 'static,
+    N: FnMut(&Event<PartialObjectMeta<K>>) + Send,
 {
     watcher(api, watching)
         .default_backoff()
+        .inspect_ok(note)
         .inspect_ok(everyone.woken_by_lists())
         .touched_objects()
 }
@@ -233,14 +262,16 @@ impl Backoff for NoWait {
 fn all_plugins(
     client: &Client,
     watching: watcher::Config,
-    relations: &Arc<Relations>,
+    minds: Minds,
     waker: &Waker,
 ) -> (
     Store<Object>,
     impl Stream<Item = Result<Object, watcher::Error>> + Send + use<>,
 ) {
     let (store, writer) = reflector::store();
-    let relations = Arc::clone(relations);
+    let Minds {
+        relations, deletions, ..
+    } = minds;
     let client = client.clone();
     let (waker, own) = (waker.clone(), waker.queue.clone());
     let kind = ApiResource::erase::<KitePlugin>(&());
@@ -252,6 +283,9 @@ fn all_plugins(
         .reflect(writer)
         // Behind the store, so that a plugin that is woken finds what woke it.
         .inspect_ok(move |event| {
+            if matches!(event, Event::Delete(_) | Event::InitDone) {
+                deletions.note();
+            }
             let Consequences { woken, bereft } = relations.take_in(event);
             for name in woken {
                 waker.wake(name.as_str());

@@ -10,12 +10,21 @@ use std::{
 
 use http::Request;
 use kube::{Client, client::Body};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 use tower::BoxError;
 
 /// Most that the answer to a write may take: what the slowest of webhooks may, and some more. After that the connection is given up,
 /// which may have died silently.
 const PATIENCE: Duration = Duration::from_secs(35);
+
+/// Most requests that wait for an answer at once. Each has a connection of its own, since HTTP/1.1 is spoken, so that without a bound an operator
+/// that starts with a thousand plugins would open ten thousand. A watch waits for its beginning only. A write may wait for somebody's webhook, and a
+/// read waits for no write.
+const READS: usize = 32;
+const WRITES: usize = 64;
 
 /// Something would have been written after the end of the term in which it was decided.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -74,17 +83,22 @@ impl Term {
     /// the time between the end of a term and the end of its Lease is for.
     pub fn client(&self, base: &Client, writer: &Client) -> Client {
         let (term, reader, writer) = (self.clone(), base.clone(), writer.clone());
+        let turns = Arc::new((Semaphore::new(READS), Semaphore::new(WRITES)));
         let guarded = tower::service_fn(move |request: Request<Body>| {
             let (term, reader, writer) = (term.clone(), reader.clone(), writer.clone());
+            let turns = Arc::clone(&turns);
             async move {
+                let (of_reads, of_writes) = turns.as_ref();
                 if request.method().is_safe() {
+                    let _turn = of_reads.acquire().await?;
                     return reader.send(request).await.map_err(BoxError::from);
                 }
-                match term.within(timeout(PATIENCE, writer.send(request))).await {
-                    Ok(Ok(answer)) => answer.map_err(BoxError::from),
-                    Ok(Err(silence)) => Err(BoxError::from(silence)),
-                    Err(ended) => Err(BoxError::from(ended)),
-                }
+                let answered = async {
+                    let _turn = of_writes.acquire().await?;
+                    let answer = timeout(PATIENCE, writer.send(request)).await;
+                    Ok::<_, BoxError>(answer??)
+                };
+                term.within(answered).await?
             }
         });
         Client::new(guarded, base.default_namespace())
@@ -117,6 +131,7 @@ mod tests {
         sync::atomic::{AtomicUsize, Ordering},
     };
 
+    use futures::future::join_all;
     use http::Response;
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::{
@@ -171,6 +186,31 @@ mod tests {
         assert_eq!(count.load(Ordering::Relaxed), 4, "none of them came");
         api.get("a").await.unwrap();
         assert_eq!(count.load(Ordering::Relaxed), 5);
+    }
+
+    #[tokio::test]
+    async fn so_many_wait_for_an_answer_at_once_and_no_more() {
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (at_once, counted) = (Arc::clone(&now), Arc::clone(&most));
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let (now, most) = (Arc::clone(&at_once), Arc::clone(&counted));
+            async move {
+                most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                now.fetch_sub(1, Ordering::Relaxed);
+                Ok::<_, BoxError>(Response::new(Body::from(br#"{"metadata": {"name": "a"}}"#.to_vec())))
+            }
+        });
+        let slow = Client::new(service, "default");
+        let term = Term::until(Instant::now() + HOUR);
+        let api: Api<ConfigMap> = Api::default_namespaced(term.client(&slow, &slow));
+        let answered = join_all((0..3 * READS).map(|_| api.get("a"))).await;
+        assert!(answered.iter().all(Result::is_ok));
+        assert_eq!(most.swap(0, Ordering::Relaxed), READS);
+        let delete = DeleteParams::default();
+        let answered = join_all((0..3 * WRITES).map(|_| api.delete("a", &delete))).await;
+        assert!(answered.iter().all(Result::is_ok));
+        assert_eq!(most.load(Ordering::Relaxed), WRITES);
     }
 
     #[tokio::test]

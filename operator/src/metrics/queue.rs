@@ -20,6 +20,11 @@ impl Queue {
         }
     }
 
+    /// Whether something has woken the plugin since it was looked at.
+    pub fn waits(&self, plugin: &str) -> bool {
+        self.lock().contains_key(plugin)
+    }
+
     /// The plugin is looked at now.
     pub fn begins(&self, plugin: &str) {
         self.lock().remove(plugin);
@@ -60,6 +65,7 @@ mod tests {
         assert_eq!(queue.lock()["a"], first);
         assert_eq!(queue.standing(|_| true).0, 2);
         queue.begins("a");
+        assert!(!queue.waits("a") && queue.waits("b"));
         queue.woken("a");
         assert!(queue.lock()["a"] >= first, "it is woken anew while it is looked at");
         assert_eq!(queue.standing(|plugin| plugin == "b").0, 1);

@@ -26,9 +26,10 @@ pub(super) fn rewritten(target: Option<&Target>, query: &str, subject: &str, fro
     if target.resource == "kiteplugins" {
         parts.push(format!("fieldSelector=metadata.name%3D{subject}"));
     }
-    // It is those for watches that are read page by page.
-    let is_first_list = !is_watch(query) && target.counts() && query.contains("limit=");
-    if let Some(version) = frozen_at.filter(|_| is_first_list) {
+    // It is those for watches that are read page by page, each of the version of the first.
+    let is_a_watchs = !is_watch(query) && target.counts() && query.contains("limit=");
+    let is_first_page = is_a_watchs && !query.contains("continue=");
+    if let Some(version) = frozen_at.filter(|_| is_first_page) {
         parts.push(format!("resourceVersion={version}&resourceVersionMatch=Exact"));
     }
     parts.join("&")
@@ -58,6 +59,10 @@ fn a_list_is_confined_and_one_for_a_watch_is_of_the_version_that_is_told() {
             Some("7")
         ),
         "watch=true&labelSelector=b%2Ckite.dev%2Fplugin%3Da&limit=5&resourceVersion=7"
+    );
+    assert_eq!(
+        rewritten(plugins, "limit=5&continue=b", Some("7")),
+        "limit=5&continue=b&fieldSelector=metadata.name%3Da"
     );
     assert_eq!(rewritten(&format!("{plugins}/a"), "", Some("7")), "");
 }
