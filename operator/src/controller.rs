@@ -32,6 +32,7 @@ pub mod watches;
 
 use std::{
     collections::BTreeMap,
+    future::ready,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -154,8 +155,17 @@ pub async fn run(
     });
     let work = controller
         .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(reconcile, retry, context)
-        .for_each(async |result| report(result.map(drop)));
+        .run(reconcile, retry, Arc::clone(&context))
+        .for_each(|result| {
+            report(result.map(drop));
+            // When the last one was deleted, nothing else is looked at.
+            context.forget_the_deleted();
+            ready(())
+        });
+    let closing = async {
+        stop.cancelled().await;
+        context.turns.close();
+    };
     let synced = async {
         if plugins.wait_until_ready().await.is_ok() {
             health.readiness.watch_is_synced();
@@ -167,7 +177,7 @@ pub async fn run(
             () = clusters::watch::keep(client, options, &health.metrics, &told_clusters) => {}
         }
     };
-    tokio::join!(work, synced, clusters);
+    tokio::join!(work, synced, clusters, closing);
 }
 
 /// Looks after one plugin when it is its turn, and keeps account of that.
@@ -179,7 +189,9 @@ async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action,
     if let Some(rest) = context.turns.rest(name, Instant::now()).filter(|_| !queue.waits(name)) {
         return Ok(rest.into());
     }
-    let turn = context.turns.take().await;
+    let Some(turn) = context.turns.take().await else {
+        return Ok(Action::await_change());
+    };
     queue.begins(name);
     // As it is now.
     let Some(object) = context.plugins.get(&reference) else {
@@ -195,11 +207,7 @@ async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action,
 }
 
 /// Brings one plugin to where its object says, and tells if that failed.
-async fn look_after(
-    object: &Object,
-    context: &Context,
-    turn: Option<SemaphorePermit<'_>>,
-) -> Result<Next, ReconcileError> {
+async fn look_after(object: &Object, context: &Context, turn: SemaphorePermit<'_>) -> Result<Next, ReconcileError> {
     let name = object::name(object);
     let error = match Box::pin(attempt(object, context, turn)).await {
         // Only now: a status that could not be written is a failure as well.
@@ -227,17 +235,14 @@ async fn look_after(
 }
 
 /// The steps, in their order. The `turn` is another plugin's as soon as all is read.
-async fn attempt(
-    object: &Object,
-    context: &Context,
-    turn: Option<SemaphorePermit<'_>>,
-) -> Result<Next, ReconcileError> {
+async fn attempt(object: &Object, context: &Context, turn: SemaphorePermit<'_>) -> Result<Next, ReconcileError> {
     let namespaces = &context.options.namespaces;
     // 1. Is there anything to do, and can the object be understood?                                    pure
     let standing = context.standing(object);
     let plugin = match understood(object, standing.as_ref(), context) {
         Ok(plugin) => plugin,
         Err(situation) => {
+            drop(turn);
             unreadable::tell(object, context, &situation).await?;
             return Ok(Next::Woken);
         }

@@ -85,8 +85,9 @@ pub(super) async fn measure(scene: &Scene<'_>, amount: Amount, progress: &Progre
                 let (without, first) = watched.p99(amount).await?;
                 let offended = Offended::start(scene, side, offence, amount.callers)?;
                 offended.began().await?;
+                let before = offended.got();
                 let (with, second) = watched.p99(amount).await?;
-                pairs.offended += offended.got().unwrap_or_default();
+                pairs.offended += offended.goes_on_from(before)?;
                 drop(offended);
                 pairs.rounds.push((without, with));
                 pairs.failed += first + second;
@@ -190,6 +191,14 @@ impl Offended {
     /// Pieces and whole answers that they got; nothing, before they have all begun.
     fn got(&self) -> Option<usize> {
         self.callers.last_words().split_whitespace().next_back()?.parse().ok()
+    }
+
+    /// The same, if it has grown: of one who hangs nobody gets anything, ever.
+    fn goes_on_from(&self, before: Option<usize>) -> Result<usize, LoadError> {
+        let now = self.got();
+        let goes_on = now > before || (self.offence == Offence::Hangs && now == Some(0));
+        let now = now.filter(|_| goes_on);
+        now.ok_or_else(|| LoadError::NoOffence(self.offence.name(), self.callers.last_words()))
     }
 
     /// Waits until the offence is felt. One who hangs is felt by nobody, so that all callers are given the time to ask.

@@ -157,7 +157,10 @@ impl<'a> Scene<'a> {
             .args(["--offence", offence.name(), "--count", &count.to_string()])
             .arg(url(side, OFFENDER, offence.name()))
             .env(TOKEN, &self.token);
-        Ok(Process::start(&command, &folder.join("callers.log"))?)
+        let log = folder.join("callers.log");
+        // What those before have got is not what these get.
+        empty(&log)?;
+        Ok(Process::start(&command, &log)?)
     }
 
     /// Another gateway like this one, which has answered a request of each kind and nothing else: of one that has answered many the memory

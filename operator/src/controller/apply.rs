@@ -55,9 +55,14 @@ impl ApplyError {
         )
     }
 
-    /// Whether it was refused because of what stands in the cluster already and cannot be changed in place.
+    /// Whether it was refused because of what stands in the cluster already and cannot be changed in place: a field is named then. Somebody's
+    /// admission policy refuses with the same code, and what is there is not to go for that.
     fn is_invalid(&self) -> bool {
-        matches!(self.source.as_ref(), kube::Error::Api(status) if status.code == 422)
+        let kube::Error::Api(status) = self.source.as_ref() else {
+            return false;
+        };
+        let mut causes = status.details.iter().flat_map(|details| &details.causes);
+        status.code == 422 && causes.any(|cause| !cause.field.is_empty())
     }
 }
 
@@ -387,6 +392,21 @@ mod tests {
             name: "a/b".into(),
             source: Box::new(kube::Error::Api(status.boxed())),
         }
+    }
+
+    /// As API servers answer: the field of an object that cannot be changed, and a `ValidatingAdmissionPolicy`.
+    #[test]
+    fn nothing_is_made_anew_because_a_policy_refuses_it() {
+        let refused = |field: &str| {
+            let details = json!({"causes": [{"reason": "FieldValueInvalid", "message": "no", "field": field}]});
+            let status = json!({"status": "Failure", "code": 422, "reason": "Invalid", "details": details});
+            let status: Status = serde_json::from_value(status).unwrap();
+            let source = kube::Error::Api(status.boxed()).into();
+            ApplyError { source, ..error(422) }
+        };
+        assert!(refused("roleRef").is_invalid());
+        assert!(!refused("").is_invalid());
+        assert!(!error(422).is_invalid());
     }
 
     #[test]

@@ -49,10 +49,14 @@ impl Default for Turns {
 
 impl Turns {
     /// Waits for a turn, in the order of asking. It is for reading what there is: whoever waits for a plugin gives it back before, so that no
-    /// plugin holds up another. What happens meanwhile needs no other look.
+    /// plugin holds up another. What happens meanwhile needs no other look. `None`: there are no more.
     pub async fn take(&self) -> Option<SemaphorePermit<'_>> {
-        // They are never closed.
         self.permits.acquire().await.ok()
+    }
+
+    /// Nobody has a turn any more.
+    pub fn close(&self) {
+        self.permits.close();
     }
 
     /// What is left to wait, if a plugin that nothing has woken since it was looked at last is not due.
@@ -121,6 +125,8 @@ mod tests {
         }
         assert!(turns.take().now_or_never().is_none());
         drop(taken.pop());
-        assert!(turns.take().now_or_never().is_some());
+        assert!(turns.take().now_or_never().unwrap().is_some());
+        turns.close();
+        assert!(turns.take().now_or_never().unwrap().is_none());
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Debug,
-    mem,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -227,12 +226,12 @@ impl Everyone {
     /// Wakes all when a watch has begun anew with a list: nobody tells what has gone meanwhile.
     fn woken_by_lists<K>(&self) -> impl FnMut(&Event<K>) + Send + use<K> {
         let everyone = self.clone();
-        let mut has_begun = false;
-        move |event| {
-            // The first list is read when the plugins are, all of which are looked at then.
-            if matches!(event, Event::InitDone) && mem::replace(&mut has_begun, true) {
-                everyone.wake();
-            }
+        let mut lists = 0_u64;
+        move |event| match event {
+            Event::Init => lists += 1,
+            // The first list is read when the plugins are, all of which are looked at then. It may have been broken off.
+            Event::InitDone if lists > 1 => everyone.wake(),
+            Event::InitDone | Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {}
         }
     }
 

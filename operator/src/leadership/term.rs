@@ -16,7 +16,7 @@ use tokio::{
 };
 use tower::BoxError;
 
-/// Most that the answer to a write may take: what the slowest of webhooks may, and some more. After that the connection is given up,
+/// Most that may pass until an answer begins: what the slowest of webhooks may take, and some more. After that the connection is given up,
 /// which may have died silently.
 const PATIENCE: Duration = Duration::from_secs(35);
 
@@ -78,7 +78,7 @@ impl Term {
         }
     }
 
-    /// Reads as `base` does, for as long as it likes, and writes as `writer` does ([`super::wire`]), but nothing when the term has
+    /// Reads as `base` does, whoever leads, and writes as `writer` does ([`super::wire`]), but nothing when the term has
     /// ended, also not what was begun before and waits for a connection. What has left already cannot be called back: that is what
     /// the time between the end of a term and the end of its Lease is for.
     pub fn client(&self, base: &Client, writer: &Client) -> Client {
@@ -91,7 +91,7 @@ impl Term {
                 let (of_reads, of_writes) = turns.as_ref();
                 if request.method().is_safe() {
                     let _turn = of_reads.acquire().await?;
-                    return reader.send(request).await.map_err(BoxError::from);
+                    return Ok(timeout(PATIENCE, reader.send(request)).await??);
                 }
                 let answered = async {
                     let _turn = of_writes.acquire().await?;
