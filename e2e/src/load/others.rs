@@ -32,7 +32,7 @@ const CONNECTIONS: [(bool, usize); 2] = [(false, 20), (true, 2)];
 const LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks at whether an offence is felt.
 const WAIT: Duration = Duration::from_millis(20);
-/// The time in which all callers of one who hangs have asked.
+/// The time in which all callers have asked.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// How much is asked.
@@ -201,7 +201,8 @@ impl Offended {
         now.ok_or_else(|| LoadError::NoOffence(self.offence.name(), self.callers.last_words()))
     }
 
-    /// Waits until the offence is felt. One who hangs is felt by nobody, so that all callers are given the time to ask.
+    /// Waits until the offence is felt, and all callers have had the time to come: that they agree on TLS is no offence. One who hangs is felt by
+    /// nobody.
     async fn began(&self) -> Result<(), LoadError> {
         let is_felt = |got: usize| got > 0 || self.offence == Offence::Hangs;
         let felt = async {
@@ -211,9 +212,7 @@ impl Offended {
         };
         let felt = timeout(LIMIT, felt).await;
         felt.map_err(|_| LoadError::NoOffence(self.offence.name(), self.callers.last_words()))?;
-        if self.offence == Offence::Hangs {
-            sleep(PAUSE).await;
-        }
+        sleep(PAUSE).await;
         Ok(())
     }
 }
