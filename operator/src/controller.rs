@@ -234,7 +234,7 @@ async fn look_after(object: &Object, context: &Context, turn: SemaphorePermit<'_
     Err(error)
 }
 
-/// The steps, in their order. The `turn` is another plugin's as soon as all is read.
+/// The steps, in their order. The `turn` is another plugin's as soon as the plugin's objects were read.
 async fn attempt(object: &Object, context: &Context, turn: SemaphorePermit<'_>) -> Result<Next, ReconcileError> {
     let namespaces = &context.options.namespaces;
     // 1. Is there anything to do, and can the object be understood?                                    pure

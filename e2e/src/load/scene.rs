@@ -140,11 +140,7 @@ impl<'a> Scene<'a> {
 
     /// A client of the gateways that believes their certificate and has connections of its own, of one version of HTTP.
     pub(super) fn client(&self, http2: bool) -> Result<Client, LoadError> {
-        let builder = Client::builder()
-            .tls_certs_only([self.serving.clone()])
-            .tcp_nodelay(true);
-        let builder = if http2 { builder } else { builder.http1_only() };
-        builder.build().map_err(LoadError::Client)
+        client_believing(self.serving.clone(), http2).map_err(LoadError::Client)
     }
 
     /// So many callers of the offender by way of this gateway, until the process ends.
@@ -220,6 +216,13 @@ impl<'a> Scene<'a> {
             .body(task.body());
         Ok(request.send().await?.bytes().await?.to_vec())
     }
+}
+
+/// A client that believes this certificate alone, and speaks one version of HTTP.
+pub(super) fn client_believing(serving: Certificate, http2: bool) -> reqwest::Result<Client> {
+    let builder = Client::builder().tls_certs_only([serving]).tcp_nodelay(true);
+    let builder = if http2 { builder } else { builder.http1_only() };
+    builder.build()
 }
 
 /// Every plugin and where it is.

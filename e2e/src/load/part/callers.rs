@@ -11,13 +11,14 @@ use std::{
 };
 
 use clap::Args;
-use reqwest::{Certificate, Client, RequestBuilder};
+use reqwest::{Certificate, RequestBuilder};
 use tokio::{
     task::JoinSet,
     time::{interval, sleep},
 };
 
 use super::{Offence, PartError, read};
+use crate::load::scene::client_believing;
 
 /// Between two pieces that a caller of the offender takes.
 const PACE: Duration = Duration::from_millis(50);
@@ -54,9 +55,8 @@ impl Callers {
     /// Calls until the process ends. Prints now and then how many pieces and whole answers there were.
     pub(super) async fn run(self) -> Result<(), PartError> {
         let certificate = read(&self.folder, "serving/tls.crt")?;
-        let certificate = Certificate::from_pem(certificate.as_bytes()).map_err(PartError::Client)?;
-        let client = Client::builder().tls_certs_only([certificate]).http1_only();
-        let client = client.build().map_err(PartError::Client)?;
+        let client = Certificate::from_pem(certificate.as_bytes()).and_then(|it| client_believing(it, false));
+        let client = client.map_err(PartError::Client)?;
         let body = if self.offence == Offence::IsSlow { BODY } else { 0 };
         let got = Arc::new(AtomicUsize::new(0));
         let mut callers = JoinSet::new();
