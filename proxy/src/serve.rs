@@ -2,7 +2,9 @@
 
 mod activity;
 mod connection;
+mod given;
 mod limits;
+mod line;
 mod lines;
 mod request;
 mod room;
@@ -20,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use self::{limits::ACCEPT_PAUSE, room::Place};
+use self::{limits::ACCEPT_PAUSE, line::Line, room::Place};
 pub use self::{limits::Limits, request::RequestError, room::Room};
 use crate::{
     leases::Leases,
@@ -63,7 +65,7 @@ pub async fn serve<F, R, B>(
     R: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
 {
-    let (connections, upgrades) = (Leases::default(), Leases::default());
+    let (connections, upgrades, line) = (Leases::default(), Leases::default(), Line::default());
     let mut ended = std::pin::pin!(ended);
     loop {
         // Who finds no room stays with the kernel, and is not dropped.
@@ -76,10 +78,10 @@ pub async fn serve<F, R, B>(
             (Some(place), Ok((tcp, peer))) => {
                 let lease = connections.lease(Arc::clone(&place.connection));
                 let answer = leased(answer.clone(), upgrades.clone(), &place);
-                let (config, limits) = (certificates.current(), room.limits);
+                let (config, limits, line) = (certificates.current(), room.limits, line.clone());
                 tokio::spawn(async move {
                     match agreed(config, tcp, place, limits).await {
-                        Ok(tls) => connection::serve(tls, peer, answer, limits, lease).await,
+                        Ok(tls) => connection::serve(tls, peer, answer, limits, lease, line).await,
                         Err(error) => tracing::debug!(%peer, %error, "no TLS"),
                     }
                 });

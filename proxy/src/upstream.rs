@@ -8,6 +8,7 @@ mod exchange;
 #[doc(hidden)]
 pub mod in_memory;
 mod offered;
+mod paced;
 mod places;
 
 use std::{

@@ -17,11 +17,13 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    activity::{Activity, Given, Streams},
+    activity::{Activity, Streams},
+    given::Given,
     limits::{
         CONNECTION_WINDOW, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_RETRIES, KEEP_ALIVE_TIMEOUT, LAST_WORDS, Limits, MAX_FAULTS,
         MAX_FIELDS, MAX_HEAD, MAX_RESETS, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW, UNSENT,
     },
+    line::Line,
     lines::{Expected, Lines},
     request,
     unread::{Last, Next, Taken},
@@ -40,6 +42,7 @@ pub(super) async fn serve<F, R, B>(
     answer: F,
     limits: Limits,
     mut lease: Lease,
+    line: Line,
 ) where
     F: Fn(Request<RequestBody>) -> R + Clone + Send + 'static,
     R: Future<Output = Response<B>> + Send + 'static,
@@ -60,7 +63,7 @@ pub(super) async fn serve<F, R, B>(
         if let Some(before) = last.replace(next.as_ref()) {
             before.never();
         }
-        let answered = handed(request, &known, next.as_ref()).map(&answer);
+        let (answered, line) = (handed(request, &known, next.as_ref()).map(&answer), line.clone());
         async move {
             let response = match answered {
                 Ok(answered) => answered.await.map(Either::Left),
@@ -71,7 +74,7 @@ pub(super) async fn serve<F, R, B>(
             if let (StatusCode::SWITCHING_PROTOCOLS, Some(next)) = (response.status(), &next) {
                 next.never();
             }
-            Ok::<_, Infallible>(response.map(|body| Given::new(body, next)))
+            Ok::<_, Infallible>(response.map(|body| Given::new(body, line, next)))
         }
     });
     let streams = Streams {

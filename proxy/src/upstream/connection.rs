@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::OfferedError;
+use super::{OfferedError, paced::Paced};
 use crate::tls::{self, TlsError};
 
 /// For TCP, TLS and HTTP/2 together: inside a cluster this takes milliseconds.
@@ -150,7 +150,7 @@ pub(super) async fn open(plugin: &PluginName, address: SocketAddr, client_dir: &
             .connect(name, tcp)
             .await
             .map_err(EndpointError::Tls)?;
-        over(tls, origin).await
+        over(Paced::new(tls), origin).await
     };
     let (sender, connection) = timeout(CONNECT_TIMEOUT, connect)
         .await

@@ -42,8 +42,8 @@ pub struct Callers {
     #[arg(long)]
     offence: Offence,
     /// How many they are
-    #[arg(long)]
-    count: usize,
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
     /// The offence's address at the gateway
     url: String,
 }
@@ -66,7 +66,8 @@ impl Callers {
                 .post(format!("{}/{}", self.url, caller % 6))
                 .bearer_auth(&self.token)
                 .body(vec![b'a'; body]);
-            callers.spawn(suffer(request, Arc::clone(&got)));
+            // Side by side, they would be felt for coming all at once, whatever the plugin does.
+            callers.spawn(suffer(PAUSE / self.count * caller, request, Arc::clone(&got)));
         }
         let mut reports = interval(REPORT);
         loop {
@@ -76,8 +77,9 @@ impl Callers {
     }
 }
 
-/// Asks again and again, and takes what comes at its own pace: so that it is not the caller who floods the machine.
-async fn suffer(request: RequestBuilder, got: Arc<AtomicUsize>) {
+/// After a `wait`, asks again and again, and takes what comes at its own pace: so that it is not the caller who floods the machine.
+async fn suffer(wait: Duration, request: RequestBuilder, got: Arc<AtomicUsize>) {
+    sleep(wait).await;
     while let Some(request) = request.try_clone() {
         if let Ok(mut answer) = request.send().await {
             while let Ok(Some(_)) = answer.chunk().await {
