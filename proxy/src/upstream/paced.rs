@@ -13,7 +13,7 @@ use tokio::{
 
 /// Most bytes that are read before all others had their turn who have anything to do. Without a bound it would be whatever lies in the kernel,
 /// megabytes at times, which take milliseconds to decrypt and to hand out.
-const TURN: usize = 32 * 1024;
+const TURN: usize = 128 * 1024;
 
 /// A connection of which much is read in turns.
 pub(super) struct Paced<IO> {
