@@ -32,8 +32,8 @@ const CONNECTIONS: [(bool, usize); 2] = [(false, 20), (true, 2)];
 const LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks at whether an offence is felt.
 const WAIT: Duration = Duration::from_millis(20);
-/// The time in which all callers have asked.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The time in which all callers have come: each begins within half of it.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How much is asked.
 #[derive(Clone, Copy, Debug)]

@@ -355,18 +355,18 @@ async fn grants(client: &Client, plugin: &ValidatedPlugin) -> Result<BTreeSet<Gr
     Ok(grants)
 }
 
-/// Namespace and name of every `K` that the operator made for `plugin`.
+/// Namespace and name of every `K` that the operator made for `plugin`. They have one name, and somebody else's that was given the labels, which
+/// is not ours to delete, has another. What is in no namespace the API server finds by it, and need not go through all there are.
 async fn labelled<K>(client: &Client, plugin: &ValidatedPlugin) -> Result<Vec<(String, String)>, GatherError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let list = Api::<K>::all(client.clone())
-        .list_metadata(&ListParams::default().labels(&ours(plugin)))
-        .await;
+    let base = object_names::base(&plugin.name);
+    let named = ListParams::default()
+        .labels(&ours(plugin))
+        .fields(&format!("metadata.name={base}"));
+    let list = Api::<K>::all(client.clone()).list_metadata(&named).await;
     let list = list.map_err(|error| GatherError::Grants(K::kind(&()).into_owned(), error.into()))?;
     let names = |meta: ObjectMeta| (meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default());
-    // Somebody else's object that was given the labels is not ours to delete.
-    let base = object_names::base(&plugin.name);
-    let found = list.items.into_iter().map(|object| names(object.metadata));
-    Ok(found.filter(|(_, name)| *name == base).collect())
+    Ok(list.items.into_iter().map(|object| names(object.metadata)).collect())
 }

@@ -55,12 +55,13 @@ impl Callers {
     /// Calls until the process ends. Prints now and then how many pieces and whole answers there were.
     pub(super) async fn run(self) -> Result<(), PartError> {
         let certificate = read(&self.folder, "serving/tls.crt")?;
-        let client = Certificate::from_pem(certificate.as_bytes()).and_then(|it| client_believing(it, false));
-        let client = client.map_err(PartError::Client)?;
+        let certificate = Certificate::from_pem(certificate.as_bytes()).map_err(PartError::Client)?;
         let body = if self.offence == Offence::IsSlow { BODY } else { 0 };
         let got = Arc::new(AtomicUsize::new(0));
         let mut callers = JoinSet::new();
         for caller in 0..self.count {
+            // With one of its own it shares no connection.
+            let client = client_believing(certificate.clone(), false).map_err(PartError::Client)?;
             // Each kind of garbage comes at some caller.
             let request = client
                 .post(format!("{}/{}", self.url, caller % 6))
