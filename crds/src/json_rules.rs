@@ -12,7 +12,7 @@ pub const MAX_LEVELS: usize = 32;
 pub const MAX_VALUES: usize = 100_000;
 
 /// Checks that `json` is one value, within the bounds, and with no key twice in one object, of which one reader takes the first and
-/// another the last.
+/// another the last. An error about the bounds is one of data, and all others are of syntax.
 pub fn check(json: &[u8]) -> Result<(), serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let mut left = MAX_VALUES;
@@ -121,6 +121,14 @@ mod tests {
 
     fn refused(json: &str) -> String {
         check(json.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_beyond_the_bounds_is_told_from_what_is_no_json() {
+        let is_data = |json: &str| check(json.as_bytes()).unwrap_err().is_data();
+        let deep = "[".repeat(MAX_LEVELS + 1) + &"]".repeat(MAX_LEVELS + 1);
+        assert!([r#"{"a": 1, "a": 2}"#, &deep].into_iter().all(is_data));
+        assert!(!["", "{", "[1,]", "1 2", "\"\u{1}\"", "1e999"].into_iter().any(is_data));
     }
 
     #[test]

@@ -174,7 +174,7 @@ async fn inside(layout: &Layout, programs: &cluster::Debian, measurement: &Measu
             rate: size.rate,
             callers: size.callers,
         };
-        measured.pairs = others::measure(&scene, amount, &progress).await?;
+        measured.offended = others::measure(&scene, amount, &progress).await?;
     }
     if wants(Subject::Throughput) {
         let generator = Generator::new(programs.clone(), scene.folder(), scene.token.clone())?;

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{cluster::Progress, process::Process};
 
-/// What the others' p99 may be beside an offender, as a multiple of what it is without.
+/// What the others' p99 may be beside an offender, as a multiple of what it is while the same offence goes through another gateway.
 pub(super) const MOST: f64 = 1.5;
 /// Connections for these, of each version of HTTP.
 const CONNECTIONS: [(bool, usize); 2] = [(false, 20), (true, 2)];
@@ -47,58 +47,83 @@ pub(super) struct Amount {
     pub(super) callers: usize,
 }
 
-/// Rounds without an offender, each followed by one with it.
-#[derive(Clone, Debug)]
-pub(super) struct Pairs {
-    pub(super) kind: Kind,
-    pub(super) offence: &'static str,
-    /// p99 in milliseconds, without and with.
-    pub(super) rounds: Vec<(f64, f64)>,
-    /// Requests to the other plugin that were not answered as they should be, in all rounds.
-    pub(super) failed: usize,
-    /// What the offender's callers got done meanwhile: pieces and whole answers.
-    pub(super) offended: usize,
+/// The others' p99 in milliseconds, measured one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Round {
+    /// Without an offender.
+    pub(super) alone: f64,
+    /// While the offence goes through another gateway: what is felt then is felt of the machine, which all share here.
+    pub(super) elsewhere: f64,
+    /// While it goes through theirs.
+    pub(super) beside: f64,
 }
 
-impl Pairs {
-    pub(super) fn ratio(&self) -> Option<Spread> {
-        Spread::of(self.rounds.iter().map(|(without, with)| with / without))
+/// What one offence does to others.
+#[derive(Clone, Debug)]
+pub(super) struct Offended {
+    pub(super) kind: Kind,
+    pub(super) offence: &'static str,
+    pub(super) rounds: Vec<Round>,
+    /// Requests to the other plugin that were not answered as they should be, in all rounds.
+    pub(super) failed: usize,
+    /// What the offender's callers got done at the others' gateway: pieces and whole answers.
+    pub(super) got: usize,
+}
+
+impl Offended {
+    /// Of what it is without an offender.
+    pub(super) fn of_alone(&self) -> Option<Spread> {
+        Spread::of(self.rounds.iter().map(|round| round.beside / round.alone))
+    }
+
+    /// Of what it is while the offence goes through another gateway: what theirs does to them.
+    pub(super) fn of_elsewhere(&self) -> Option<Spread> {
+        Spread::of(self.rounds.iter().map(|round| round.beside / round.elsewhere))
     }
 }
 
 /// Measures each offence at each gateway.
-pub(super) async fn measure(scene: &Scene<'_>, amount: Amount, progress: &Progress) -> Result<Vec<Pairs>, LoadError> {
+pub(super) async fn measure(
+    scene: &Scene<'_>,
+    amount: Amount,
+    progress: &Progress,
+) -> Result<Vec<Offended>, LoadError> {
     let mut all = Vec::new();
     for (side, _) in scene.gateways() {
         let watched = Watched::of(scene, side)?;
+        let (far, _process) = scene.far(side).await?;
         // What is made for the first request is not what is measured.
         watched.p99(amount).await?;
         for offence in Offence::ALL {
-            let mut pairs = Pairs {
+            let mut offended = Offended {
                 kind: side.kind.clone(),
                 offence: offence.name(),
                 rounds: Vec::new(),
                 failed: 0,
-                offended: 0,
+                got: 0,
             };
             for _ in 0..amount.rounds {
-                let (without, first) = watched.p99(amount).await?;
-                let offended = Offended::start(scene, side, offence, amount.callers)?;
-                offended.began().await?;
-                let before = offended.got();
-                let (with, second) = watched.p99(amount).await?;
-                pairs.offended += offended.goes_on_from(before)?;
-                drop(offended);
-                pairs.rounds.push((without, with));
-                pairs.failed += first + second;
+                let (alone, first) = watched.p99(amount).await?;
+                let (elsewhere, second, _) = watched.p99_while(offence, &far, scene, amount).await?;
+                let (beside, third, got) = watched.p99_while(offence, side, scene, amount).await?;
+                offended.rounds.push(Round {
+                    alone,
+                    elsewhere,
+                    beside,
+                });
+                offended.failed += first + second + third;
+                offended.got += got;
                 scene.empty_logs()?;
             }
-            let ratio = pairs.ratio().map_or(0.0, |ratio| ratio.median);
+            let ratio = |spread: Option<Spread>| spread.map_or(0.0, |spread| spread.median);
             progress.say(&format!(
-                "{}: one plugin {}: others' p99 {ratio:.2}×",
-                side.kind, pairs.offence
+                "{}: one plugin {}: others' p99 {:.2}× of alone, {:.2}× of beside another gateway",
+                side.kind,
+                offended.offence,
+                ratio(offended.of_alone()),
+                ratio(offended.of_elsewhere()),
             ));
-            all.push(pairs);
+            all.push(offended);
         }
     }
     Ok(all)
@@ -161,6 +186,21 @@ impl Watched {
         Ok((p99.as_secs_f64() * 1e3, failed.load(Ordering::Relaxed)))
     }
 
+    /// The same while the offence goes on at the gateway `by`, and what its callers got done.
+    async fn p99_while(
+        &self,
+        offence: Offence,
+        by: &Side,
+        scene: &Scene<'_>,
+        amount: Amount,
+    ) -> Result<(f64, usize, usize), LoadError> {
+        let callers = Callers::start(scene, by, offence, amount.callers)?;
+        callers.began().await?;
+        let before = callers.got();
+        let (p99, failed) = self.p99(amount).await?;
+        Ok((p99, failed, callers.goes_on_from(before)?))
+    }
+
     fn request(&self, client: &Client, task: Task) -> reqwest::RequestBuilder {
         let url = self.side.url(task);
         let request = match task {
@@ -175,22 +215,22 @@ impl Watched {
 }
 
 /// The callers of the offender, until it is dropped.
-struct Offended {
-    callers: Process,
+struct Callers {
+    process: Process,
     offence: Offence,
 }
 
-impl Offended {
+impl Callers {
     fn start(scene: &Scene<'_>, side: &Side, offence: Offence, count: usize) -> Result<Self, LoadError> {
         Ok(Self {
-            callers: scene.callers(side, offence, count)?,
+            process: scene.callers(side, offence, count)?,
             offence,
         })
     }
 
     /// Pieces and whole answers that they got; nothing, before they have all begun.
     fn got(&self) -> Option<usize> {
-        self.callers.last_words().split_whitespace().next_back()?.parse().ok()
+        self.process.last_words().split_whitespace().next_back()?.parse().ok()
     }
 
     /// The same, if it has grown: of one who hangs nobody gets anything, ever.
@@ -198,7 +238,7 @@ impl Offended {
         let now = self.got();
         let goes_on = now > before || (self.offence == Offence::Hangs && now == Some(0));
         let now = now.filter(|_| goes_on);
-        now.ok_or_else(|| LoadError::NoOffence(self.offence.name(), self.callers.last_words()))
+        now.ok_or_else(|| LoadError::NoOffence(self.offence.name(), self.process.last_words()))
     }
 
     /// Waits until the offence is felt, and all callers have had the time to come: that they agree on TLS is no offence. One who hangs is felt by
@@ -211,7 +251,7 @@ impl Offended {
             }
         };
         let felt = timeout(LIMIT, felt).await;
-        felt.map_err(|_| LoadError::NoOffence(self.offence.name(), self.callers.last_words()))?;
+        felt.map_err(|_| LoadError::NoOffence(self.offence.name(), self.process.last_words()))?;
         sleep(PAUSE).await;
         Ok(())
     }

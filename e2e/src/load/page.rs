@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     memory::{self, MIB, Streams, Transfer},
-    others::{self, Pairs},
+    others::{self, Offended, Round},
     side::Kind,
     spread::Spread,
     task::Task,
@@ -25,7 +25,7 @@ pub(super) struct Measured {
     pub(super) cells: Vec<Cell>,
     pub(super) transfers: Vec<Transfer>,
     pub(super) streams: Vec<Streams>,
-    pub(super) pairs: Vec<Pairs>,
+    pub(super) offended: Vec<Offended>,
 }
 
 impl Measured {
@@ -42,15 +42,15 @@ impl Measured {
                 it.kind, it.direction
             )
         });
-        let slowed = self.pairs.iter().filter_map(|pairs| {
-            let ratio = pairs.ratio()?;
+        let slowed = self.offended.iter().filter_map(|it| {
+            let ratio = it.of_elsewhere()?;
             let text = format!(
-                "{}: others' p99 is {ratio} of what it was where one {}",
-                pairs.kind, pairs.offence
+                "{}: others' p99 is {ratio} of what it is while one {} through another gateway",
+                it.kind, it.offence
             );
             (ratio.median > others::MOST * patience).then_some(text)
         });
-        let failed = self.pairs.iter().filter(|pairs| pairs.failed > 0);
+        let failed = self.offended.iter().filter(|it| it.failed > 0);
         let failed = failed.map(|it| {
             format!(
                 "{}: {} others' requests failed where one {}",
@@ -81,8 +81,8 @@ impl Measured {
         if !self.streams.is_empty() {
             streams(&mut page, &self.streams);
         }
-        if !self.pairs.is_empty() {
-            pairs(&mut page, &self.pairs);
+        if !self.offended.is_empty() {
+            offended(&mut page, &self.offended);
         }
         page
     }
@@ -207,27 +207,30 @@ fn streams(page: &mut String, streams: &[Streams]) {
     }
 }
 
-fn pairs(page: &mut String, pairs: &[Pairs]) {
+fn offended(page: &mut String, offended: &[Offended]) {
     let _ = write!(
         page,
         "\n## Beside a plugin that offends\n\nRequests at a steady rate to another plugin; their p99 is to be at most {}× of what it is \
-         without the offender, in the median of the pairs.\n\n\
-         | side | the offender | p99 ms without | p99 ms with | ratio | others' failed | offender's answers and pieces |\n\
-         |---|---|---|---|---|---|---|\n",
+         while the same offence goes through another gateway, in the median of the rounds.\n\n\
+         | side | the offender | p99 ms alone | p99 ms, offender by another gateway | p99 ms beside | of alone | of another gateway | \
+         others' failed | offender's answers and pieces |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
         others::MOST
     );
-    for it in pairs {
-        let (without, with): (Vec<f64>, Vec<f64>) = it.rounds.iter().copied().unzip();
+    for it in offended {
+        let p99 = |of: fn(&Round) -> f64| text(Spread::of(it.rounds.iter().map(of)));
         let _ = writeln!(
             page,
-            "| {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             it.kind,
             it.offence,
-            text(Spread::of(without)),
-            text(Spread::of(with)),
-            text(it.ratio()),
+            p99(|round| round.alone),
+            p99(|round| round.elsewhere),
+            p99(|round| round.beside),
+            text(it.of_alone()),
+            text(it.of_elsewhere()),
             it.failed,
-            it.offended
+            it.got
         );
     }
 }
@@ -265,18 +268,23 @@ mod tests {
             without: 10 * MIB,
             with: 42 * MIB,
         };
-        let pairs = Pairs {
+        let round = |(alone, elsewhere, beside)| Round {
+            alone,
+            elsewhere,
+            beside,
+        };
+        let offended = Offended {
             kind: gateway.clone(),
             offence: "hangs",
-            rounds: vec![(2.0, 2.0), (2.0, 3.0), (1.0, 2.0)],
+            rounds: [(1.0, 2.0, 2.0), (1.0, 2.0, 3.0), (1.0, 1.0, 2.0)].map(round).into(),
             failed: 0,
-            offended: 7,
+            got: 7,
         };
         Measured {
             cells: vec![cell(Task::Small), cell(Task::Echo)],
             transfers: vec![transfer],
             streams: vec![streams],
-            pairs: vec![pairs],
+            offended: vec![offended],
         }
     }
 
@@ -305,10 +313,10 @@ mod tests {
             measured.broken(1.0).len()
         };
         assert_eq!(broken(|it| it.transfers[0].peak = 75 * MIB), 1);
-        assert_eq!(broken(|it| it.pairs[0].rounds[0].1 = 4.0), 1);
-        assert_eq!(broken(|it| it.pairs[0].failed = 1), 1);
+        assert_eq!(broken(|it| it.offended[0].rounds[0].beside = 4.0), 1);
+        assert_eq!(broken(|it| it.offended[0].failed = 1), 1);
         let mut slow = measured();
-        slow.pairs[0].rounds[0].1 = 4.0;
+        slow.offended[0].rounds[0].beside = 4.0;
         assert!(slow.broken(3.0).is_empty());
     }
 }

@@ -36,9 +36,10 @@ const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Ports of nginx on loopback, and of the server behind it.
 const NGINX: [u16; 4] = [8080, 8081, 8082, 8083];
 const ORIGIN: [u16; 2] = [8090, 8091];
-/// The port of the first gateway, and of one that is fresh.
+/// The port of the first gateway, of one that is fresh, and of one that is far.
 const GATEWAY: u16 = 8443;
 const FRESH: u16 = 8442;
+const FAR: u16 = 8441;
 
 /// The names of the plugins that event streams lead to: of one plugin a gateway asks for only so many streams at once.
 pub(super) fn stream_plugins(count: u8) -> impl Iterator<Item = String> {
@@ -97,7 +98,8 @@ impl<'a> Scene<'a> {
         let token = objects::user(&world).await;
         let mut gateways = Vec::new();
         for (number, flags) in (0..).zip(plan.flags) {
-            gateways.push(gateway(&plan, path, &world, flags, GATEWAY + number)?);
+            let command = Command::new(plan.gateway);
+            gateways.push(gateway(command, &plan, path, &world, (flags, GATEWAY + number))?);
         }
         let proxy = nginx(&plan, path)?;
         let serving = Certificate::from_pem(certificates.serving()?.as_bytes()).map_err(LoadError::Client)?;
@@ -162,11 +164,20 @@ impl<'a> Scene<'a> {
     /// Another gateway like this one, which has answered a request of each kind and nothing else: of one that has answered many the memory
     /// is what they left.
     pub(super) async fn fresh(&self, side: &Side) -> Result<(Side, Process), LoadError> {
+        self.another(Command::new(self.plan.gateway), side, FRESH).await
+    }
+
+    /// Another gateway like this one, on a machine of its own as far as that can be had here.
+    pub(super) async fn far(&self, side: &Side) -> Result<(Side, Process), LoadError> {
+        self.another(elsewhere(self.plan.gateway), side, FAR).await
+    }
+
+    async fn another(&self, command: Command, side: &Side, port: u16) -> Result<(Side, Process), LoadError> {
         let flags = match &side.kind {
             Kind::Gateway(flags) => flags,
             Kind::Plain | Kind::Front | Kind::Both => "",
         };
-        let (side, process) = gateway(&self.plan, self.folder(), &self.world, flags, FRESH)?;
+        let (side, process) = gateway(command, &self.plan, self.folder(), &self.world, (flags, port))?;
         self.ready(&side, &process).await?;
         Ok((side, process))
     }
@@ -273,15 +284,15 @@ fn elsewhere(program: &Path) -> Command {
     command
 }
 
+/// The gateway that the `command` starts, with these flags and on this port.
 fn gateway(
+    mut command: Command,
     plan: &Plan<'_>,
     folder: &Path,
     world: &World,
-    flags: &str,
-    port: u16,
+    (flags, port): (&str, u16),
 ) -> Result<(Side, Process), LoadError> {
     let address = SocketAddr::new(LOCALHOST, port);
-    let mut command = Command::new(plan.gateway);
     command
         .args(flags.split_whitespace())
         .args(["--listen", &address.to_string(), "--serving-dir"])

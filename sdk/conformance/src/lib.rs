@@ -5,7 +5,6 @@ mod checks;
 pub mod faults;
 pub mod folder;
 mod identity;
-mod json;
 pub mod python;
 mod rule;
 mod subject;

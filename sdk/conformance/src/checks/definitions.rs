@@ -3,6 +3,7 @@
 use kite_api::{
     ToolName, ToolReference,
     file_rules::{self, MAX_FILES, MAX_FILES_TOTAL},
+    json_rules,
     name::{MAX_RESOURCE_TYPE, is_label},
     tool_rules::{self, MAX_RESOURCE_TYPES, MAX_TOOLS, ToolRuleError},
     validator::{Validator, ValidatorError},
@@ -12,7 +13,6 @@ use serde_json::Value;
 
 use super::describe::offered;
 use crate::{
-    json,
     verdict::{Checked, broken, ensure, not_applicable},
     wire::Answer,
     world::World,
@@ -253,8 +253,8 @@ pub(crate) async fn json_bounds(world: &World) -> Checked {
     }
     for (name, schema) in all {
         // Whether it is JSON at all is for the schemas' own rules.
-        if let Err(json::JsonError::Bounds(reason)) = json::check(schema) {
-            return broken(format!("a schema of {name:?}: {reason}"), "bounded JSON");
+        if let Some(error) = json_rules::check(schema).err().filter(serde_json::Error::is_data) {
+            return broken(format!("a schema of {name:?}: {error}"), "bounded JSON");
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Tools, called once each with the arguments that the suite was given.
 
-use kite_api::validator::Validator;
+use kite_api::{json_rules, validator::Validator};
 use kite_proto::{
     AuthorizeToolRequest, AuthorizeToolResponse, CallToolRequest, CallToolResponse, MAX_RESULT, Progress, Tool,
     ToolResult, call_tool_response::Part,
@@ -9,7 +9,6 @@ use tonic::Code;
 
 use super::definitions;
 use crate::{
-    json,
     verdict::{Checked, broken, ensure, not_applicable},
     wire::{Answer, Ended},
     world::World,
@@ -218,7 +217,7 @@ fn fits(content: &[u8], schema: &[u8]) -> Result<(), String> {
     if schema.is_empty() {
         return Err(String::from("structured content of a tool without an output schema"));
     }
-    json::check(content).map_err(|error| error.to_string())?;
+    json_rules::check(content).map_err(|error| error.to_string())?;
     let content = serde_json::from_slice(content).map_err(|error| error.to_string())?;
     // A schema that is none, or that costs too much, is not judged by.
     let Some(validator) = serde_json::from_slice(schema)
