@@ -362,10 +362,10 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let base = object_names::base(&plugin.name);
-    let named = ListParams::default()
+    let params = ListParams::default()
         .labels(&ours(plugin))
         .fields(&format!("metadata.name={base}"));
-    let list = Api::<K>::all(client.clone()).list_metadata(&named).await;
+    let list = Api::<K>::all(client.clone()).list_metadata(&params).await;
     let list = list.map_err(|error| GatherError::Grants(K::kind(&()).into_owned(), error.into()))?;
     let names = |meta: ObjectMeta| (meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default());
     Ok(list.items.into_iter().map(|object| names(object.metadata)).collect())

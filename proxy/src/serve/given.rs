@@ -66,7 +66,7 @@ pub(super) struct Given<B> {
     line: Line,
     place: Option<Ticket>,
     /// Bytes that were given since it was let on.
-    given: usize,
+    passed: usize,
     /// Held until it is over, where that is of interest.
     _next: Option<Arc<Next>>,
 }
@@ -80,7 +80,7 @@ impl<B> Given<B> {
             turn: TURN.try_with(Arc::clone).ok(),
             line,
             place: None,
-            given: 0,
+            passed: 0,
             _next: next,
         }
     }
@@ -88,9 +88,9 @@ impl<B> Given<B> {
 
 impl<B: Body<Data = Bytes> + Unpin> Given<B> {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if self.given >= PIECE {
+        if self.passed >= PIECE {
             ready!(self.line.poll(&mut self.place, cx));
-            self.given = 0;
+            self.passed = 0;
         }
         if self.rest.is_empty() {
             let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) else {
@@ -102,7 +102,7 @@ impl<B: Body<Data = Bytes> + Unpin> Given<B> {
             }
         }
         let piece = self.rest.split_to(self.rest.len().min(PIECE));
-        self.given += piece.len();
+        self.passed += piece.len();
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }
