@@ -54,6 +54,10 @@ pub enum BenchError {
     Write(#[source] io::Error),
 }
 
+/// What is compared with how it is where there is much, by the name of its benchmark; and how many times as long that may take.
+const LITTLE: &str = "little of everything";
+const GROWTH: f64 = 1.2;
+
 /// Which figures are wanted.
 #[derive(Args, Clone, Debug)]
 pub struct Selection {
@@ -219,6 +223,7 @@ fn page(circumstances: &Circumstances, figures: &[Figure], allocations: &[Counte
         // To a String, which does not fail.
         let _ = writeln!(page, "| {name} | {median} | {lower} to {upper} |");
     }
+    page.push_str(&growth(figures));
     page.push_str("\n| one turn | allocations | bytes |\n|---|---|---|\n");
     for Counted {
         full_id,
@@ -229,6 +234,26 @@ fn page(circumstances: &Circumstances, figures: &[Figure], allocations: &[Counte
         let _ = writeln!(page, "| {full_id} | {allocations} | {bytes} |");
     }
     page
+}
+
+/// How many times as long it takes where there is much: a table, if anything was measured where there is little.
+fn growth(figures: &[Figure]) -> String {
+    let mut table = String::new();
+    for little in figures {
+        let Some(group) = little.name.strip_suffix(LITTLE) else {
+            continue;
+        };
+        for much in figures.iter().filter(|it| it.name.starts_with(group) && *it != little) {
+            let times = much.median.point_estimate / little.median.point_estimate;
+            let kept = if times <= GROWTH { "kept" } else { "missed" };
+            // To a String, which does not fail.
+            let _ = writeln!(table, "| {} | {times:.2} | at most {GROWTH}: {kept} |", much.name);
+        }
+    }
+    if table.is_empty() {
+        return table;
+    }
+    format!("\n| benchmark | times as long as with {LITTLE} | aim |\n|---|---|---|\n{table}")
 }
 
 /// Nanoseconds with three digits that count, in the unit that makes them readable.
@@ -388,6 +413,23 @@ mod tests {
              | a/b | 2.24 ms | 1.98 ms to 25.1 ms |\n| a/c | 31.8 µs | 950 ns to 1.00 s |\n\n\
              | one turn | allocations | bytes |\n|---|---|---|\n| a/b | 12 | 3456 |\n"
         );
+    }
+
+    #[test]
+    fn what_grows_is_compared_with_how_it_is_where_there_is_little() {
+        let of = |name: &str, median| of_median(name, median, median, median);
+        let figures = [
+            of("a/little of everything", 10.0),
+            of("a/x", 12.0),
+            of("a/y", 12.1),
+            of("b/x", 99.0),
+        ];
+        assert_eq!(
+            growth(&figures),
+            "\n| benchmark | times as long as with little of everything | aim |\n|---|---|---|\n\
+             | a/x | 1.20 | at most 1.2: kept |\n| a/y | 1.21 | at most 1.2: missed |\n"
+        );
+        assert_eq!(growth(&figures[1..]), "");
     }
 
     fn counted() -> Counted {

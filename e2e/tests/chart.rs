@@ -231,6 +231,7 @@ fn each_value_about_callers_has_its_effect() {
         "--namespace=default",
         "--set=gateway.tokenAudiences={dashboard},gateway.publicOrigins={https://kite.example}",
         "--set=gateway.sessions.idleSeconds=61,gateway.sessions.maxSeconds=62",
+        "--set=gateway.decisionSeconds=43,gateway.outageSeconds=44",
         "--set=gateway.clientCertificates.configMap=people",
         "--set=gateway.authenticatingProxies.secret=proxies,gateway.authenticatingProxies.names={front}",
     ])
@@ -240,6 +241,8 @@ fn each_value_about_callers_has_its_effect() {
         "--public-origin=https://kite.example",
         "--session-idle-seconds=61",
         "--session-seconds=62",
+        "--decision-seconds=43",
+        "--outage-seconds=44",
         "--client-ca-file=/etc/kite/client-ca/ca.crt",
         "configMap: {name: people, ",
         "--proxy-ca-file=/etc/kite/proxy-ca/ca.crt",

@@ -41,7 +41,7 @@ fn echo(gateway: &Gateway, plugin: &str, body: impl Into<Body>) -> reqwest::Requ
 }
 
 #[tokio::test]
-async fn no_more_requests_are_under_way_than_the_object_says() {
+async fn starvation_no_more_requests_are_under_way_than_the_object_says() {
     scope("in-flight", async |scope| {
         let plugin = scope.loaded_plugin("", limited(json!({"inFlight": 2}))).await;
         for gateway in scope.gateway_replicas().await {

@@ -45,7 +45,7 @@ fn what_passes_and_what_waits_takes_little_memory() {
 }
 
 #[test]
-fn a_plugin_that_offends_slows_down_no_other() {
+fn starvation_a_plugin_that_offends_slows_down_no_other() {
     let tables = measured("others", "3");
     assert_eq!(rows(&tables), 4, "each offence");
 }

@@ -117,3 +117,24 @@ impl Flags {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_holds_for_less_time_than_what_is_granted() {
+        for (arguments, seconds) in [
+            (&["gateway"] as &[&str], [5, 2, 60]),
+            (&["gateway", "--decision-seconds=1", "--outage-seconds=0"], [1, 1, 0]),
+            (
+                &["gateway", "--decision-seconds=60", "--outage-seconds=600"],
+                [60, 2, 600],
+            ),
+        ] {
+            let Lifetimes { yes, no, outage } = Flags::try_parse_from(arguments).unwrap().lifetimes();
+            assert_eq!([yes, no, outage].map(|it| it.as_secs()), seconds, "{arguments:?}");
+        }
+        assert!(Flags::try_parse_from(["gateway", "--outage-seconds=601"]).is_err());
+    }
+}

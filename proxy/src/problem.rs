@@ -3,6 +3,8 @@
 mod classify;
 mod detail;
 mod kind;
+#[cfg(test)]
+mod tests;
 
 use http::{HeaderValue, Response, StatusCode, header};
 use kite_api::{Verb, error_chain, name::NameError};

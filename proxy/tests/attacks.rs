@@ -8,7 +8,8 @@ use std::{
 };
 
 /// The attacks that concern the gateway, each of which needs a row.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 21] = [
+    "confused-deputy",
     "cross-site",
     "cross-user-cache",
     "http2-floods",
@@ -27,6 +28,7 @@ const KEYS: [&str; 19] = [
     "token-in-url",
     "token-passthrough",
     "tool-injection",
+    "tool-poisoning",
     "upgrade-tunnel",
 ];
 
@@ -79,7 +81,14 @@ fn each_attack_has_tests_that_are_named_by_it() {
         assert!(keys.contains(key), "docs/security.md has no row {key}");
     }
     let mut found = BTreeSet::new();
-    for folder in ["proxy/src", "proxy/tests", "fuzz/tests", "e2e/tests", "crds/src"] {
+    for folder in [
+        "proxy/src",
+        "proxy/tests",
+        "fuzz/tests",
+        "e2e/tests",
+        "crds/src",
+        "operator/src",
+    ] {
         tests(&root().join(folder), &mut found);
     }
     for (key, tests) in &rows {

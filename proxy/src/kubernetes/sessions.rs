@@ -25,11 +25,12 @@ use crate::{
 /// The Secret, which the chart makes without data.
 const NAME: &str = "kite-gateway-sessions";
 const KEY: &str = "sessions.json";
-/// How often the Secret is read. A watch would tell sooner, and would not tell that it no longer does; that a session was ended has to
-/// hold everywhere within 5 s.
+/// How often the Secret is read. A watch would tell sooner, and would not tell that it no longer does.
 const EVERY: Duration = Duration::from_secs(2);
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(2);
+// That a session was ended has to hold everywhere within 5 s.
+const _: () = assert!(EVERY.as_secs() + LIMIT.as_secs() < 5, "a logout is known too late");
 /// How often the end of a session is tried to be written while others write too.
 const TRIES: usize = 8;
 

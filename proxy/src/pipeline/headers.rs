@@ -276,6 +276,7 @@ mod tests {
             "x-kite-anything",
             "content-security-policy",
             "clear-site-data",
+            "service-worker-allowed",
             "refresh",
             "www-authenticate",
             "x-request-id",

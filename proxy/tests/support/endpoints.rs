@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn only_an_endpoint_with_the_recorded_definitions_is_used() {
+async fn tool_poisoning_only_an_endpoint_with_the_recorded_definitions_is_used() {
     let scene = Scene::cold(PATIENT, by_exchange()).await;
     let record = |definitions: &[u8]| {
         scene
@@ -78,4 +78,39 @@ async fn an_endpoint_that_is_gone_is_connected_anew_when_it_returns() {
         .keep_only(&table("rogue", &[scene.address], &DEFINITIONS));
     assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
     assert_eq!(scene.rogue.described.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn the_endpoint_with_the_fewest_requests_under_way_is_asked() {
+    const ASKED: usize = 6;
+    let scene = Scene::new().await;
+    let (other, address) = Rogue::start(&scene.certificates).await;
+    let begun = || [&scene.rogue, &other].map(|rogue| rogue.begun.load(Ordering::SeqCst));
+    let ask = async || {
+        let before = begun();
+        for _ in 0..ASKED {
+            assert_eq!(scene.get("rogue/status?204").await.status, StatusCode::NO_CONTENT);
+        }
+        let after = begun();
+        [after[0] - before[0], after[1] - before[1]]
+    };
+    let held = [
+        scene.gateway.answer(request(Method::GET, "rogue/endless", "")).await,
+        scene.gateway.answer(request(Method::GET, "rogue/endless", "")).await,
+    ];
+    let place = |endpoints: &[SocketAddr]| {
+        let table = table("rogue", endpoints, &DEFINITIONS);
+        scene.directory.0.store(table.into());
+    };
+    // Connected to before: one that takes long to connect is passed over.
+    place(&[address]);
+    assert_eq!(scene.get("rogue/status?204").await.status, StatusCode::NO_CONTENT);
+    place(&[scene.address, address]);
+    assert_eq!(ask().await, [0, ASKED], "the first has {} under way", held.len());
+    drop(held);
+    let [first, second] = ask().await;
+    assert!(
+        first > 0 && second > 0,
+        "those equally busy in turn: {first} and {second}"
+    );
 }

@@ -33,7 +33,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn no_more_requests_are_under_way_than_the_object_says() {
+async fn starvation_no_more_requests_are_under_way_than_the_object_says() {
     let scene = Scene::new().await;
     scene.allow(2);
     let mut open = Vec::new();
@@ -118,7 +118,7 @@ async fn a_tools_place_is_kept_until_its_caller_has_the_answer() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_hangs_with_all_its_requests_is_nobody_elses_affair() {
+async fn starvation_a_plugin_that_hangs_with_all_its_requests_is_nobody_elses_affair() {
     let scene = Scene::new().await;
     let (_other, address) = Rogue::start_as(&scene.certificates, "other").await;
     let mut both = table("rogue", &[scene.address], &DEFINITIONS);

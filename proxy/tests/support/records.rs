@@ -412,7 +412,7 @@ async fn the_gateways_span_is_between_the_callers_and_the_plugins() {
 
 /// The row token-in-url of the attacks, and what else callers send that nobody may read later.
 #[tokio::test]
-async fn planted_secrets_are_in_no_record() {
+async fn token_in_url_and_elsewhere_is_in_no_record() {
     let (receiver, scene) = Receiver::scene().await;
     for target in [
         "rogue/echo?access_token=s3cret",

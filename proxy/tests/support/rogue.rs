@@ -481,6 +481,7 @@ fn origin_wide() -> Vec<Header> {
         "access-control-allow-origin",
         "x-kite-user",
         "clear-site-data",
+        "service-worker-allowed",
         "x-request-id",
         "refresh",
     ]

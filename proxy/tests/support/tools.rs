@@ -1,9 +1,17 @@
 //! Tool calls: what is checked before the plugin is asked, progress, and the list.
 
 use http::{HeaderValue, Method};
+use kite_api::{KitePluginSpec, PluginName, RevisionSpec};
+use kite_gateway::directory::Guards;
 use serde_json::{Value, json};
 
-use super::{Scene, gateway::request, limits::call_by_events, rogue::TOOLS, slug};
+use super::{
+    Scene,
+    gateway::{request, table},
+    limits::call_by_events,
+    rogue::{DEFINITIONS, TOOLS},
+    slug,
+};
 
 #[tokio::test]
 async fn arguments_are_compared_with_the_tools_schema_before_the_plugin_sees_them() {
@@ -120,4 +128,38 @@ async fn the_list_of_tools_has_what_a_caller_needs_to_call_them() {
     assert_eq!(greet, Some(&expected));
     assert_eq!(scene.get("tools?plugin=other").await.json(), json!([]));
     assert_eq!(scene.get("tools?plugin=Bad_Name").await.status, 400);
+}
+
+#[tokio::test]
+async fn the_list_of_tools_leaves_out_what_can_never_be_called() {
+    let scene = Scene::new().await;
+    let all = |resource: &str| json!([{"resource": resource, "verb": "list"}]);
+    let spec = json!({
+        "version": "1.0.0",
+        "image": "a",
+        "permissions": [{"apiGroups": [""], "resources": ["nodes", "secrets"], "verbs": ["list"], "namespaces": ["*"]}],
+        "tools": [
+            {"name": "strict", "requires": all("nodes")},
+            {"name": "greet", "requires": all("secrets")},
+            {"name": "guarded", "requires": all("persistentvolumes")},
+        ],
+    });
+    let spec: KitePluginSpec = serde_json::from_value(spec).unwrap();
+    let mut guarded = table("rogue", &[scene.address], &DEFINITIONS);
+    let entry = guarded.get_mut(&PluginName::parse("rogue").unwrap()).unwrap();
+    entry.active.as_mut().unwrap().guards = Guards::of(&RevisionSpec::of(&spec), &spec.permissions, "kite-plugins");
+    scene.directory.0.store(guarded.into());
+    let list = scene.get("tools").await.json();
+    let names: Vec<_> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tool| tool["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names.len(), TOOLS.len() - 2, "{names:?}");
+    assert!(names.contains(&"plugin_rogue_strict"));
+    for (tool, lacking) in [("greet", "caller-lacks-right"), ("guarded", "plugin-lacks-right")] {
+        assert!(!names.contains(&format!("plugin_rogue_{tool}").as_str()), "{tool}");
+        assert_eq!(slug(&scene.tool(tool, "{}").await), lacking);
+    }
 }

@@ -57,8 +57,7 @@ pub fn read(plugin: &PluginName, definitions: &[u8]) -> Result<Vec<ToolStatus>, 
             if !names.insert(tool.name.clone()) {
                 return Err(ToolsError::Twice(name));
             }
-            tool_rules::check(&tool.description, &tool.input_schema)
-                .map_err(|source| ToolsError::Tool { tool: name, source })?;
+            check(&tool).map_err(|source| ToolsError::Tool { tool: name, source })?;
             Ok(ToolStatus {
                 name: reference.to_string(),
                 hash: hash(&tool),
@@ -66,6 +65,16 @@ pub fn read(plugin: &PluginName, definitions: &[u8]) -> Result<Vec<ToolStatus>, 
             })
         })
         .collect()
+}
+
+/// Checks all of a tool that people and agents read.
+fn check(tool: &Tool) -> Result<(), ToolRuleError> {
+    tool_rules::check(&tool.description, &tool.input_schema)?;
+    tool_rules::check_title(&tool.title)?;
+    if tool.output_schema.is_empty() {
+        return Ok(());
+    }
+    tool_rules::check_schema(&tool.output_schema)
 }
 
 /// Hash of name, description and schema, each behind its length, so that no two tools are written alike.
@@ -139,16 +148,33 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_tool_that_breaks_the_rules_is_named() {
-        let silent = Tool {
-            description: String::new(),
+    fn tool_poisoning_a_tool_that_breaks_the_rules_is_named() {
+        let refused = |spoil: fn(&mut Tool)| {
+            let mut spoilt = tool();
+            spoil(&mut spoilt);
+            match read_tools(vec![spoilt]) {
+                Err(ToolsError::Tool { tool, source }) if tool.as_str() == "hello" => source,
+                read => panic!("{read:?}"),
+            }
+        };
+        assert_eq!(refused(|it| it.description.clear()), ToolRuleError::NoDescription);
+        let hidden = ToolRuleError::HiddenCharacter(0x202e);
+        assert_eq!(refused(|it| it.description.push('\u{202e}')), hidden);
+        assert_eq!(refused(|it| it.title.push('\u{202e}')), hidden);
+        assert_eq!(
+            refused(|it| it.input_schema = "[]".into()),
+            ToolRuleError::SchemaNotAnObject
+        );
+        assert_eq!(
+            refused(|it| it.output_schema = "[]".into()),
+            ToolRuleError::SchemaNotAnObject
+        );
+        let titled = Tool {
+            title: String::from("Hello"),
+            output_schema: r#"{"type": "object"}"#.into(),
             ..tool()
         };
-        let refused = ToolsError::Tool {
-            tool: ToolName::parse("hello").unwrap(),
-            source: ToolRuleError::NoDescription,
-        };
-        assert_eq!(read_tools(vec![silent]), Err(refused));
+        assert_eq!(read_tools(vec![titled]).unwrap().len(), 1);
     }
 
     #[test]

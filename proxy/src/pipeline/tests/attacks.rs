@@ -4,7 +4,7 @@ use std::io;
 
 use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
 
-use super::*;
+use super::{ends::ENDS, *};
 use crate::recent::{Lifetimes, RecentDecisions, RecentIdentities};
 
 #[tokio::test]
@@ -76,6 +76,30 @@ async fn token_in_url_and_elsewhere_is_neither_logged_nor_answered() {
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("request refused"), "the log was taken");
     assert!(!text.contains(SECRET), "{text}");
+}
+
+#[tokio::test]
+async fn confused_deputy_what_a_caller_may_is_asked_of_the_caller_alone() {
+    let asking = asking(Some(table()));
+    let rows = ENDS.iter().filter(|row| !matches!(row.2, "admin" | ""));
+    for &(method, path, token, body, status, slug) in rows {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let target = format!("{path}{joint}user=admin&as=admin&impersonate-user=admin&groups=system:masters");
+        let mut request = request(method, &target, token, body);
+        for (name, value) in [
+            ("impersonate-user", "admin"),
+            ("impersonate-group", "system:masters"),
+            ("x-remote-user", "admin"),
+        ] {
+            request.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        let seen = asking.send(request).await;
+        assert_eq!(
+            (seen.status, seen.slug()),
+            (status, slug),
+            "{method} {path} as {token:?}"
+        );
+    }
 }
 
 #[tokio::test]

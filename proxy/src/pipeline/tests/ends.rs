@@ -190,3 +190,26 @@ async fn each_request_ends_at_the_first_check_that_it_fails() {
         assert_eq!(seen.headers.contains_key("allow"), status == 405);
     }
 }
+
+#[tokio::test]
+async fn a_refusal_says_which_side_lacks_which_right() {
+    let asking = asking(Some(table()));
+    let nodes = "the plugin was not granted the right to list nodes in the whole cluster";
+    let pods = "you lack the right to list pods in namespace pay";
+    for (method, path, token, body, expected) in [
+        ("GET", "/api/v1/plugins/hello/nodes/a", "admin", "", nodes),
+        ("POST", "/api/v1/plugins/tools/plugin_hello_nodes", "admin", "{}", nodes),
+        ("GET", "/api/v1/plugins/hello/costs/pay", "user", "", pods),
+        (
+            "POST",
+            "/api/v1/plugins/tools/plugin_hello_costs",
+            "user",
+            r#"{"arguments": {"namespace": "pay"}}"#,
+            pods,
+        ),
+    ] {
+        let seen = asking.ask(method, path, token, body).await;
+        let detail = seen.body["detail"].as_str().unwrap();
+        assert!(detail.contains(expected), "{method} {path}: {detail}");
+    }
+}
