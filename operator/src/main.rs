@@ -5,11 +5,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use kite_api::error_chain;
 use kite_operator::{Options, run, telemetry};
-use mimalloc::MiMalloc;
-
-/// A look at a plugin is many small pieces of memory, of which the C library's gives little back when they are not needed any more.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
