@@ -8,9 +8,11 @@ mod generated {
     include!("generated/kite.plugin.v1.rs");
 }
 
+mod http_response;
 pub mod web_socket;
 
 pub use generated::*;
+pub use http_response::{HttpResponse, HttpResponseHead};
 
 use sha2::{Digest, Sha256};
 use std::{fmt::Write as _, time::Duration};

@@ -10,6 +10,9 @@ fn the_generated_code_is_current() {
         protox::compile([root.join("kite/plugin/v1/plugin.proto")], [root]).expect("plugin.proto compiles");
     tonic_prost_build::configure()
         .bytes(".")
+        // What a plugin's responses are read into is bounded.
+        .extern_path(".kite.plugin.v1.HttpResponse", "crate::HttpResponse")
+        .extern_path(".kite.plugin.v1.HttpResponseHead", "crate::HttpResponseHead")
         // A plugin has only the methods that it speaks of.
         .generate_default_stubs(true)
         .out_dir(out.path())

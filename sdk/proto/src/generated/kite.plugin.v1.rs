@@ -264,36 +264,6 @@ pub struct HttpRequestHead {
     #[prost(string, tag = "5")]
     pub protocol: ::prost::alloc::string::String,
 }
-/// HttpResponse is a part of a response. It has at most 128 KiB: 64 KiB of data at most, and 64 KiB of head and trailers together.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct HttpResponse {
-    /// In the first message, and only there.
-    #[prost(message, optional, tag = "1")]
-    pub head: ::core::option::Option<HttpResponseHead>,
-    /// A piece of the body, at most 64 KiB.
-    #[prost(bytes = "bytes", tag = "2")]
-    pub data: ::prost::bytes::Bytes,
-    /// With `end` only. At most 256.
-    #[prost(message, repeated, tag = "3")]
-    pub trailers: ::prost::alloc::vec::Vec<Header>,
-    /// The response is complete.
-    #[prost(bool, tag = "4")]
-    pub end: bool,
-    /// Of a WebSocket that was accepted, in the place of data.
-    #[prost(message, optional, tag = "5")]
-    pub frame: ::core::option::Option<WebSocketFrame>,
-}
-/// HttpResponseHead begins a response. The gateway removes Set-Cookie and hop-by-hop fields; a Location outside the plugin is
-/// 502.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct HttpResponseHead {
-    /// Final status code, 200 to 599; 101 accepts a WebSocket.
-    #[prost(uint32, tag = "1")]
-    pub status: u32,
-    /// At most 256, and with the status at most 64 KiB serialized.
-    #[prost(message, repeated, tag = "2")]
-    pub headers: ::prost::alloc::vec::Vec<Header>,
-}
 /// WebSocketFrame is a frame of RFC 6455, section 5, without mask and length.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WebSocketFrame {
@@ -444,7 +414,7 @@ pub mod exchange_response {
         /// A part of the reply, in the order and by the rules of Http. Parts of different replies may alternate. It is terminal with
         /// `end`.
         #[prost(message, tag = "3")]
-        Reply(super::HttpResponse),
+        Reply(crate::HttpResponse),
         /// Terminal: the plugin has too much to do, and did not begin.
         #[prost(message, tag = "4")]
         Busy(super::ExchangeBusy),
@@ -535,7 +505,7 @@ pub struct InterceptContinue {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct InterceptAnswer {
     #[prost(message, optional, tag = "1")]
-    pub head: ::core::option::Option<HttpResponseHead>,
+    pub head: ::core::option::Option<crate::HttpResponseHead>,
     /// The whole body, at most 64 KiB.
     #[prost(bytes = "bytes", tag = "2")]
     pub data: ::prost::bytes::Bytes,
@@ -1020,7 +990,7 @@ pub mod plugin_client {
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::HttpRequest>,
         ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<super::HttpResponse>>,
+            tonic::Response<tonic::codec::Streaming<crate::HttpResponse>>,
             tonic::Status,
         > {
             self.inner
@@ -1309,7 +1279,7 @@ pub mod plugin_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::HttpRequest>>,
         ) -> std::result::Result<
-            tonic::Response<BoxStream<super::HttpResponse>>,
+            tonic::Response<BoxStream<crate::HttpResponse>>,
             tonic::Status,
         > {
             Err(tonic::Status::unimplemented("Not yet implemented"))
@@ -1578,8 +1548,8 @@ pub mod plugin_server {
                     struct HttpSvc<T: Plugin>(pub Arc<T>);
                     impl<T: Plugin> tonic::server::StreamingService<super::HttpRequest>
                     for HttpSvc<T> {
-                        type Response = super::HttpResponse;
-                        type ResponseStream = BoxStream<super::HttpResponse>;
+                        type Response = crate::HttpResponse;
+                        type ResponseStream = BoxStream<crate::HttpResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
