@@ -6,6 +6,7 @@ pub mod build;
 mod carry_out;
 pub mod causes;
 pub mod describe;
+mod differing;
 mod error;
 pub mod events;
 pub mod findings;
@@ -54,6 +55,7 @@ use self::{
     build::{Decisions, Installation},
     carry_out::{carry_out, forget, take_away},
     describe::Memory,
+    differing::Replaced,
     events::Told,
     findings::{Around, Findings},
     fleet::Fleet,
@@ -101,6 +103,7 @@ pub struct Context {
     turns: Turns,
     versions: Versions,
     answers: Memory,
+    replaced: Replaced,
     failures: Failures,
     told: Told,
     unreadable: Unreadable,
@@ -145,6 +148,7 @@ pub async fn run(
         turns: Turns::default(),
         versions: Versions::default(),
         answers: Memory::default(),
+        replaced: Replaced::default(),
         failures: Failures::default(),
         told: Told::default(),
         unreadable: Unreadable::default(),
@@ -300,8 +304,8 @@ async fn attempt(object: &Object, context: &Context, turn: SemaphorePermit<'_>) 
         Err(error) => return Err(observe::refused(error, &plugin, &found, &fleet, findings, context).await?),
     };
     forget(&plugin, &fleet, &found, &desired, context).await?;
-    // 9. What runs, and what does it say that it is?                                                   asks the cluster
-    let (situation, next) = observe::observe(&plugin, applied, &desired, &fleet, findings, context).await?;
+    // 9. What runs, and what does it say that it is? What differs from what is on record goes, once.   asks the cluster
+    let (situation, next) = observe::observe(&plugin, &recorded.status, applied, &desired, &fleet, findings, context).await?;
     // 10. What is there to tell?                                                                       pure, one patch
     tell(object, context, &situation).await?;
     Ok(next)
@@ -457,6 +461,7 @@ impl Context {
         self.turns.retain(exists);
         self.failures.retain(exists);
         self.answers.retain(exists);
+        self.replaced.retain(exists);
         self.told.retain(exists);
         self.unreadable.retain(exists);
         self.checked.retain(exists);

@@ -30,7 +30,7 @@ use self::{
 };
 pub use self::{
     facts::needed_by,
-    revisions::{History, Named},
+    revisions::{History, Named, on_record},
     write::{Recorded, StatusError, record, recorded, tell},
 };
 use super::{apply::Applied, describe::Verdict, findings::Findings};

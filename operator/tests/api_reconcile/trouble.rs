@@ -139,7 +139,7 @@ fn one_wrong_replica_leaves_the_traffic_to_the_good_one() {
         w.observed("mixed", 1).await;
         let good = plugin::start(w, "mixed", "0.1.0").await;
         w.seen(&w.everywhere(), "mixed", phase(Phase::Loaded)).await;
-        plugin::start_beside(w, "mixed", "0.2.0").await;
+        plugin::start_beside(w, "mixed", "0.2.0", "hello").await;
         let mixed = w.seen(&w.everywhere(), "mixed", phase(Phase::Failed)).await;
         assert!(
             conditions(&mixed).contains(&String::from("Ready=False VersionMismatch")),
@@ -152,6 +152,38 @@ fn one_wrong_replica_leaves_the_traffic_to_the_good_one() {
             Some(good.definitions_hash)
         );
         assert_eq!(status.tools[0].name, "plugin_mixed_hello");
+    });
+}
+
+#[test]
+fn a_pod_that_offers_something_else_than_is_recorded_is_deleted_once_and_then_told() {
+    world().run(async |w: &World| {
+        let (plugins, pods) = (w.everywhere(), w.plugins::<Pod>());
+        let described = |word: &'static str| {
+            move |plugin: &KitePlugin| conditions(plugin).iter().any(|it| it == &format!("Described={word}"))
+        };
+        let hash = |plugin: &KitePlugin| plugin.status.as_ref().unwrap().revisions[0].definitions_hash.clone();
+        w.apply("changing", json!({})).await;
+        w.observed("changing", 1).await;
+        let good = plugin::start(w, "changing", "0.1.0").await;
+        let loaded = w.seen(&plugins, "changing", phase(Phase::Loaded)).await;
+        good.offers("other");
+        good.restarted(w, 1).await;
+        w.gone(&pods, &good.pod()).await;
+        w.seen(&plugins, "changing", described("Unknown Progressing")).await;
+        let next = plugin::start_beside(w, "changing", "0.1.0", "other").await;
+        let told = w.seen(&plugins, "changing", described("False DefinitionsChanged")).await;
+        let status = told.status.as_ref().unwrap();
+        assert_eq!((status.phase, status.active_revision), (Some(Phase::Failed), None), "{status:#?}");
+        assert_eq!(hash(&told), hash(&loaded), "what is recorded stays");
+        // It was told after it would have been deleted.
+        let there = pods.get(&next.pod()).await.unwrap();
+        assert_eq!(there.metadata.deletion_timestamp, None);
+        next.offers("hello");
+        next.restarted(w, 1).await;
+        let again = w.seen(&plugins, "changing", phase(Phase::Loaded)).await;
+        assert_eq!(hash(&again), hash(&loaded));
+        assert_eq!(again.status.unwrap().active_revision, Some(1));
     });
 }
 

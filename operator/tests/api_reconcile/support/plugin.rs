@@ -39,17 +39,22 @@ static NEXT: AtomicU8 = AtomicU8::new(1);
 /// Of the image that its pods run.
 pub(crate) const DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000aa";
 
+/// The tool that they offer.
+const TOOL: &str = "hello";
+
 /// A plugin that runs until it is replaced.
 pub(crate) struct Running {
     plugin: String,
     pod: Pod,
     pub(crate) definitions_hash: String,
+    tool: Arc<Mutex<&'static str>>,
     server: JoinHandle<()>,
 }
 
 struct Answers {
     name: String,
     says: Says,
+    tool: Arc<Mutex<&'static str>>,
     heard: Option<Heard>,
 }
 
@@ -98,9 +103,9 @@ enum Says {
     Nothing(AtomicU32),
 }
 
-fn definitions(hears: bool) -> Vec<u8> {
+fn definitions(tool: &str, hears: bool) -> Vec<u8> {
     let tool = Tool {
-        name: String::from("hello"),
+        name: tool.to_owned(),
         description: String::from("Greets."),
         input_schema: br#"{"type": "object"}"#.as_slice().into(),
         ..Tool::default()
@@ -132,7 +137,7 @@ impl Plugin for Answers {
             name: self.name.clone(),
             version,
             protocol: PROTOCOL,
-            definitions: definitions(self.heard.is_some()).into(),
+            definitions: definitions(*self.tool.lock().expect("nobody panicked"), self.heard.is_some()).into(),
         }))
     }
 
@@ -177,31 +182,31 @@ pub(crate) async fn start(world: &World, plugin: &str, version: &str) -> Running
 
 /// Starts a revision of the plugin.
 pub(crate) async fn start_revision(world: &World, plugin: &str, number: i64, version: &str) -> Running {
-    start_pod(world, plugin, (number, "pod"), Says::Version(version.to_owned()), None).await
+    start_pod(world, plugin, (number, "pod"), (Says::Version(version.to_owned()), TOOL), None).await
 }
 
-/// Starts one more pod of the plugin, which says that it is of this version.
-pub(crate) async fn start_beside(world: &World, plugin: &str, version: &str) -> Running {
-    start_pod(world, plugin, (1, "other"), Says::Version(version.to_owned()), None).await
+/// Starts one more pod of the plugin, which says that it is of this version, and offers this tool.
+pub(crate) async fn start_beside(world: &World, plugin: &str, version: &str, tool: &'static str) -> Running {
+    start_pod(world, plugin, (1, "other"), (Says::Version(version.to_owned()), tool), None).await
 }
 
 /// Starts a pod of the plugin, called so, which can be told everything.
 pub(crate) async fn start_hearing(world: &World, plugin: &str, pod: &str) -> (Running, Heard) {
     let (heard, says) = (Heard::default(), Says::Version(String::from("0.1.0")));
-    let running = start_pod(world, plugin, (1, pod), says, Some(heard.clone())).await;
+    let running = start_pod(world, plugin, (1, pod), (says, TOOL), Some(heard.clone())).await;
     (running, heard)
 }
 
 /// Starts the plugin so that it never says what it is, in other words each time.
 pub(crate) async fn start_silent(world: &World, plugin: &str) -> Running {
-    start_pod(world, plugin, (1, "pod"), Says::Nothing(AtomicU32::new(0)), None).await
+    start_pod(world, plugin, (1, "pod"), (Says::Nothing(AtomicU32::new(0)), TOOL), None).await
 }
 
 async fn start_pod(
     world: &World,
     plugin: &str,
     (number, pod): (i64, &str),
-    says: Says,
+    (says, tool): (Says, &'static str),
     heard: Option<Heard>,
 ) -> Running {
     let address = Ipv4Addr::new(
@@ -215,10 +220,12 @@ async fn start_pod(
     let tls = ServerTlsConfig::new()
         .identity(Identity::from_pem(&data["tls.crt"].0, &data["tls.key"].0))
         .client_ca_root(Certificate::from_pem(&data[CLIENTS_CA_FILE].0));
-    let definitions = definitions(heard.is_some());
+    let definitions = definitions(tool, heard.is_some());
+    let tool = Arc::new(Mutex::new(tool));
     let answers = Answers {
         name: plugin.to_owned(),
         says,
+        tool: Arc::clone(&tool),
         heard,
     };
     let listener = TcpListener::bind((address, PORT)).await.expect("the plugin's port");
@@ -233,11 +240,22 @@ async fn start_pod(
         plugin: plugin.to_owned(),
         pod,
         definitions_hash: kite_proto::definitions_hash(&definitions),
+        tool,
         server,
     }
 }
 
 impl Running {
+    /// Offers this tool, and no other, from now on: nobody hears of it before its process is started again.
+    pub(crate) fn offers(&self, tool: &'static str) {
+        *self.tool.lock().expect("nobody panicked") = tool;
+    }
+
+    /// The name of its pod.
+    pub(crate) fn pod(&self) -> String {
+        self.pod.name_any()
+    }
+
     /// Says that its process was started again, so many times by now.
     pub(crate) async fn restarted(&self, world: &World, times: i32) {
         let container = json!({
