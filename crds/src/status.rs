@@ -134,7 +134,7 @@ pub struct ToolStatus {
     pub name: String,
     /// What it does, in the plugin's words.
     pub description: String,
-    /// Hash of its name, description and schema.
+    /// Hash of all that the plugin says of it, schemas and hints included.
     pub hash: String,
 }
 
