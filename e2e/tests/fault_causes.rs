@@ -8,7 +8,7 @@ use k8s_openapi::api::{
     core::v1::{Pod, ResourceQuota},
 };
 use kite_api::{
-    KitePluginSpec, Resources,
+    ImagePullPolicy, KitePluginSpec, Phase, Resources,
     conditions::{DESCRIBED, STALLED, WORKLOAD_AVAILABLE},
 };
 use kite_e2e::{
@@ -17,6 +17,7 @@ use kite_e2e::{
         LABEL, PLUGINS, Scope, eventually,
         faulty::{PrivateRegistry, faulty, of_another_architecture},
         scope,
+        versions::hello_tagged,
     },
 };
 use kube::{
@@ -206,6 +207,63 @@ async fn the_cause_is_told_when_a_plugin_is_not_what_the_object_says() {
             &["offers something else than pod", "may not depend on where"],
         )
         .await;
+    })
+    .await;
+}
+
+/// What hello says of its tool, and what it says in an image that was pushed under the same tag.
+const MOVED: (&str, &str) = ("Greets somebody by name.", "Insults who comes along.");
+
+/// Waits until the plugin has pods, and none of the `former`; gives their UIDs.
+async fn other_pods(scope: &Scope, plugin: &str, former: &[String]) -> Vec<String> {
+    eventually("other pods come", PATIENCE, async || {
+        let uids: Vec<String> = scope.pods_of(plugin).await.iter().filter_map(ResourceExt::uid).collect();
+        if uids.is_empty() || uids.iter().any(|uid| former.contains(uid)) {
+            return Err(format!("{uids:?}"));
+        }
+        Ok(uids)
+    })
+    .await
+}
+
+/// Deletes the plugin's pods, as when a node is drained; gives the UIDs of those in their place.
+async fn move_pods(scope: &Scope, plugin: &str) -> Vec<String> {
+    let all: Api<Pod> = Api::namespaced(scope.client.clone(), PLUGINS);
+    let pods = scope.pods_of(plugin).await;
+    for pod in &pods {
+        all.delete(&pod.name_any(), &DeleteParams::default()).await.unwrap();
+    }
+    let former: Vec<String> = pods.iter().filter_map(ResourceExt::uid).collect();
+    other_pods(scope, plugin, &former).await
+}
+
+#[tokio::test]
+async fn the_cause_is_told_when_a_tag_brings_other_tools_to_a_revision() {
+    scope("cause-moved", async |scope| {
+        let image = hello_tagged("moved", &[]).await;
+        let pull = |spec: &mut KitePluginSpec| {
+            spec.image.clone_from(&image);
+            spec.image_pull_policy = Some(ImagePullPolicy::Always);
+        };
+        let plugin = scope.loaded_plugin("", pull).await;
+        let recorded = scope.wait_for_phase(&plugin, Phase::Loaded).await;
+        assert_eq!(hello_tagged("moved", &[MOVED]).await, image);
+        let first = move_pods(&scope, &plugin).await;
+        let words = ["offers something else", "name spec.image by digest", "spec.enabled"];
+        told(&plugin, DESCRIBED, "DefinitionsChanged", &words).await;
+        let failed = scope.wait_for_phase(&plugin, Phase::Failed).await;
+        assert_eq!(failed.active_revision, None, "{failed:?}");
+        assert_eq!(failed.revisions[0].definitions_hash, recorded.revisions[0].definitions_hash);
+        scope.wait_for_answer(&plugin, 503).await;
+        // The first of them is deleted for it, and the one in its place is no better, and stays.
+        let second = other_pods(&scope, &plugin, &first).await;
+        told(&plugin, DESCRIBED, "DefinitionsChanged", &words).await;
+        assert_eq!(hello_tagged("moved", &[]).await, image);
+        assert_eq!(other_pods(&scope, &plugin, &first).await, second);
+        move_pods(&scope, &plugin).await;
+        let again = scope.wait_for_phase(&plugin, Phase::Loaded).await;
+        assert_eq!((again.active_revision, &again.tools), (Some(1), &recorded.tools));
+        scope.wait_for_answer(&plugin, 200).await;
     })
     .await;
 }
