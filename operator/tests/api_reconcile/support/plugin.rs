@@ -98,6 +98,12 @@ enum Says {
     Nothing(AtomicU32),
 }
 
+impl Says {
+    fn version(version: &str) -> Self {
+        Self::Version(version.to_owned())
+    }
+}
+
 fn definitions(hears: bool) -> Vec<u8> {
     let tool = Tool {
         name: String::from("hello"),
@@ -177,29 +183,45 @@ pub(crate) async fn start(world: &World, plugin: &str, version: &str) -> Running
 
 /// Starts a revision of the plugin.
 pub(crate) async fn start_revision(world: &World, plugin: &str, number: i64, version: &str) -> Running {
-    start_pod(world, plugin, (number, "pod"), Says::Version(version.to_owned()), None).await
+    start_pod(world, plugin, plugin, (number, "pod"), Says::version(version), None).await
 }
 
 /// Starts one more pod of the plugin, which says that it is of this version.
 pub(crate) async fn start_beside(world: &World, plugin: &str, version: &str) -> Running {
-    start_pod(world, plugin, (1, "other"), Says::Version(version.to_owned()), None).await
+    start_pod(world, plugin, plugin, (1, "other"), Says::version(version), None).await
+}
+
+/// Starts the plugin with the certificate of another.
+pub(crate) async fn start_with_keys_of(world: &World, plugin: &str, other: &str) -> Running {
+    start_pod(world, plugin, other, (1, "pod"), Says::version("0.1.0"), None).await
 }
 
 /// Starts a pod of the plugin, called so, which can be told everything.
 pub(crate) async fn start_hearing(world: &World, plugin: &str, pod: &str) -> (Running, Heard) {
-    let (heard, says) = (Heard::default(), Says::Version(String::from("0.1.0")));
-    let running = start_pod(world, plugin, (1, pod), says, Some(heard.clone())).await;
+    let heard = Heard::default();
+    let says = Says::version("0.1.0");
+    let running = start_pod(world, plugin, plugin, (1, pod), says, Some(heard.clone())).await;
     (running, heard)
 }
 
 /// Starts the plugin so that it never says what it is, in other words each time.
 pub(crate) async fn start_silent(world: &World, plugin: &str) -> Running {
-    start_pod(world, plugin, (1, "pod"), Says::Nothing(AtomicU32::new(0)), None).await
+    start_pod(
+        world,
+        plugin,
+        plugin,
+        (1, "pod"),
+        Says::Nothing(AtomicU32::new(0)),
+        None,
+    )
+    .await
 }
 
+/// Starts a pod of `plugin` with what is in the Secret of `owner`.
 async fn start_pod(
     world: &World,
     plugin: &str,
+    owner: &str,
     (number, pod): (i64, &str),
     says: Says,
     heard: Option<Heard>,
@@ -210,7 +232,7 @@ async fn start_pod(
         std::process::id().to_be_bytes()[3],
         NEXT.fetch_add(1, Ordering::Relaxed),
     );
-    let secret: Secret = world.get(&format!("kite-plugin-{plugin}-tls")).await;
+    let secret: Secret = world.get(&format!("kite-plugin-{owner}-tls")).await;
     let data = secret.data.expect("the Secret's data");
     let tls = ServerTlsConfig::new()
         .identity(Identity::from_pem(&data["tls.crt"].0, &data["tls.key"].0))
