@@ -133,6 +133,21 @@ fn a_plugin_that_never_says_what_it_is_is_asked_less_and_less_often() {
 }
 
 #[test]
+fn a_pod_with_the_certificate_of_another_plugin_is_told_and_gets_no_traffic() {
+    world().run(async |w: &World| {
+        for name in ["robbed", "disguised"] {
+            w.apply(name, json!({})).await;
+            w.observed(name, 1).await;
+        }
+        plugin::start_with_keys_of(w, "disguised", "robbed").await;
+        let why = "not valid for name \"disguised.plugins.kite.internal\"";
+        let told = |plugin: &KitePlugin| messages(plugin).contains(why);
+        let disguised = w.seen(&w.everywhere(), "disguised", told).await;
+        assert_eq!(disguised.status.unwrap().active_revision, None);
+    });
+}
+
+#[test]
 fn one_wrong_replica_leaves_the_traffic_to_the_good_one() {
     world().run(async |w: &World| {
         w.apply("mixed", json!({"replicas": 2})).await;

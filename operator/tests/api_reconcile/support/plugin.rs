@@ -103,6 +103,12 @@ enum Says {
     Nothing(AtomicU32),
 }
 
+impl Says {
+    fn version(version: &str) -> Self {
+        Self::Version(version.to_owned())
+    }
+}
+
 fn definitions(tool: &str, hears: bool) -> Vec<u8> {
     let tool = Tool {
         name: tool.to_owned(),
@@ -182,66 +188,117 @@ pub(crate) async fn start(world: &World, plugin: &str, version: &str) -> Running
 
 /// Starts a revision of the plugin.
 pub(crate) async fn start_revision(world: &World, plugin: &str, number: i64, version: &str) -> Running {
-    start_pod(world, plugin, (number, "pod"), (Says::Version(version.to_owned()), TOOL), None).await
+    let start = Start {
+        number,
+        ..Start::of(plugin, version)
+    };
+    start.run(world, plugin).await
 }
 
 /// Starts one more pod of the plugin, which says that it is of this version, and offers this tool.
 pub(crate) async fn start_beside(world: &World, plugin: &str, version: &str, tool: &'static str) -> Running {
-    start_pod(world, plugin, (1, "other"), (Says::Version(version.to_owned()), tool), None).await
+    let start = Start {
+        pod: "other",
+        tool,
+        ..Start::of(plugin, version)
+    };
+    start.run(world, plugin).await
+}
+
+/// Starts the plugin with the certificate of another.
+pub(crate) async fn start_with_keys_of(world: &World, plugin: &str, other: &str) -> Running {
+    Start::of(other, "0.1.0").run(world, plugin).await
 }
 
 /// Starts a pod of the plugin, called so, which can be told everything.
 pub(crate) async fn start_hearing(world: &World, plugin: &str, pod: &str) -> (Running, Heard) {
-    let (heard, says) = (Heard::default(), Says::Version(String::from("0.1.0")));
-    let running = start_pod(world, plugin, (1, pod), (says, TOOL), Some(heard.clone())).await;
-    (running, heard)
+    let heard = Heard::default();
+    let start = Start {
+        pod,
+        heard: Some(heard.clone()),
+        ..Start::of(plugin, "0.1.0")
+    };
+    (start.run(world, plugin).await, heard)
 }
 
 /// Starts the plugin so that it never says what it is, in other words each time.
 pub(crate) async fn start_silent(world: &World, plugin: &str) -> Running {
-    start_pod(world, plugin, (1, "pod"), (Says::Nothing(AtomicU32::new(0)), TOOL), None).await
+    let start = Start {
+        says: Says::Nothing(AtomicU32::new(0)),
+        ..Start::of(plugin, "")
+    };
+    start.run(world, plugin).await
 }
 
-async fn start_pod(
-    world: &World,
-    plugin: &str,
-    (number, pod): (i64, &str),
-    (says, tool): (Says, &'static str),
+/// How a pod is started.
+struct Start<'a> {
+    /// The plugin with whose certificate it serves.
+    owner: &'a str,
+    number: i64,
+    /// The end of its name.
+    pod: &'a str,
+    says: Says,
+    tool: &'static str,
     heard: Option<Heard>,
-) -> Running {
-    let address = Ipv4Addr::new(
-        127,
-        94,
-        std::process::id().to_be_bytes()[3],
-        NEXT.fetch_add(1, Ordering::Relaxed),
-    );
-    let secret: Secret = world.get(&format!("kite-plugin-{plugin}-tls")).await;
-    let data = secret.data.expect("the Secret's data");
-    let tls = ServerTlsConfig::new()
-        .identity(Identity::from_pem(&data["tls.crt"].0, &data["tls.key"].0))
-        .client_ca_root(Certificate::from_pem(&data[CLIENTS_CA_FILE].0));
-    let definitions = definitions(tool, heard.is_some());
-    let tool = Arc::new(Mutex::new(tool));
-    let answers = Answers {
-        name: plugin.to_owned(),
-        says,
-        tool: Arc::clone(&tool),
-        heard,
-    };
-    let listener = TcpListener::bind((address, PORT)).await.expect("the plugin's port");
-    let server = Server::builder()
-        .tls_config(tls)
-        .expect("the plugin's certificate")
-        .add_service(PluginServer::new(answers))
-        .serve_with_incoming(TcpListenerStream::new(listener));
-    let server = tokio::spawn(async move { server.await.expect("the plugin serves") });
-    let pod = make_pod(world, plugin, number, pod, address).await;
-    Running {
-        plugin: plugin.to_owned(),
-        pod,
-        definitions_hash: kite_proto::definitions_hash(&definitions),
-        tool,
-        server,
+}
+
+impl<'a> Start<'a> {
+    /// As that of a plugin's first revision that is told nothing.
+    fn of(owner: &'a str, version: &str) -> Self {
+        Self {
+            owner,
+            number: 1,
+            pod: "pod",
+            says: Says::version(version),
+            tool: TOOL,
+            heard: None,
+        }
+    }
+
+    /// Starts it as a pod of `plugin`.
+    async fn run(self, world: &World, plugin: &str) -> Running {
+        let Self {
+            owner,
+            number,
+            pod,
+            says,
+            tool,
+            heard,
+        } = self;
+        let address = Ipv4Addr::new(
+            127,
+            94,
+            std::process::id().to_be_bytes()[3],
+            NEXT.fetch_add(1, Ordering::Relaxed),
+        );
+        let secret: Secret = world.get(&format!("kite-plugin-{owner}-tls")).await;
+        let data = secret.data.expect("the Secret's data");
+        let tls = ServerTlsConfig::new()
+            .identity(Identity::from_pem(&data["tls.crt"].0, &data["tls.key"].0))
+            .client_ca_root(Certificate::from_pem(&data[CLIENTS_CA_FILE].0));
+        let definitions = definitions(tool, heard.is_some());
+        let tool = Arc::new(Mutex::new(tool));
+        let answers = Answers {
+            name: plugin.to_owned(),
+            says,
+            tool: Arc::clone(&tool),
+            heard,
+        };
+        let listener = TcpListener::bind((address, PORT)).await.expect("the plugin's port");
+        let server = Server::builder()
+            .tls_config(tls)
+            .expect("the plugin's certificate")
+            .add_service(PluginServer::new(answers))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let server = tokio::spawn(async move { server.await.expect("the plugin serves") });
+        let pod = make_pod(world, plugin, number, pod, address).await;
+        Running {
+            plugin: plugin.to_owned(),
+            pod,
+            definitions_hash: kite_proto::definitions_hash(&definitions),
+            tool,
+            server,
+        }
     }
 }
 
