@@ -277,7 +277,9 @@ async fn attempt(object: &Object, context: &Context, turn: SemaphorePermit<'_>) 
     let fleet = Fleet::of(&plugin, &found, &recorded.status).map_err(ReconcileError::Gather)?;
     // 7. What else is there to know, and what should be there?                                         asks for versions, pure
     let (mut findings, settings) = context.findings(&plugin, &fleet, standing, places).await?;
-    context.pushes.settings(&plugin.name, &plugin.uid, settings);
+    context
+        .pushes
+        .settings(&plugin.name, &plugin.uid, plugin.generation, settings);
     let identity = context.identity.get();
     let certificate = context.certificate(&identity, &plugin, &found)?;
     let withheld = references::withheld(&found.references, &plugin.name, &namespaces.plugins);
