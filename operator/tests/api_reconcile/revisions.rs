@@ -30,7 +30,7 @@ async fn want(w: &World, name: &str, version: &str, fields: Value) -> KitePlugin
 }
 
 /// The status, once this revision serves.
-async fn serves(w: &World, name: &str, number: i64) -> KitePluginStatus {
+pub(crate) async fn serves(w: &World, name: &str, number: i64) -> KitePluginStatus {
     let is_active = |plugin: &KitePlugin| plugin.status.as_ref().and_then(|it| it.active_revision) == Some(number);
     w.seen(&w.everywhere(), name, is_active)
         .await
@@ -38,12 +38,12 @@ async fn serves(w: &World, name: &str, number: i64) -> KitePluginStatus {
         .unwrap_or_default()
 }
 
-fn has_pods(wanted: i32) -> impl Fn(&Deployment) -> bool {
+pub(crate) fn has_pods(wanted: i32) -> impl Fn(&Deployment) -> bool {
     move |deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(wanted)
 }
 
 /// Waits until that many pods are wanted of a revision.
-async fn runs(w: &World, name: &str, number: i64, pods: i32) {
+pub(crate) async fn runs(w: &World, name: &str, number: i64, pods: i32) {
     w.seen(&w.plugins(), &format!("kite-plugin-{name}-{number}"), has_pods(pods))
         .await;
 }

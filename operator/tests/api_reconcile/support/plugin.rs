@@ -1,6 +1,7 @@
 //! A plugin on an address of its own, with the pod that says it is there: what kubelet and controllers would make.
 
 use std::{
+    future::pending,
     net::Ipv4Addr,
     sync::{
         Arc, Mutex,
@@ -39,6 +40,9 @@ static NEXT: AtomicU8 = AtomicU8::new(1);
 /// Of the image that its pods run.
 pub(crate) const DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000aa";
 
+/// What a plugin notes that is asked what it is and never says.
+pub(crate) const ASKED: &str = "asked";
+
 /// A plugin that runs until it is replaced.
 pub(crate) struct Running {
     plugin: String,
@@ -51,6 +55,8 @@ struct Answers {
     name: String,
     says: Says,
     heard: Option<Heard>,
+    /// Whether it never answers when it is told that it is about to be stopped.
+    clings: bool,
 }
 
 /// What a pod was told, in its order.
@@ -75,6 +81,16 @@ impl Heard {
         lines.iter().filter(|it| *it == line).count()
     }
 
+    /// Waits until it was told this so often at least.
+    pub(crate) async fn reaches(&self, line: &str, times: usize) {
+        let began = Instant::now();
+        let mut turns = tokio::time::interval(Duration::from_millis(20));
+        while self.times(line) < times {
+            turns.tick().await;
+            assert!(began.elapsed() < LIMIT, "{line}: {:#?}", self.0);
+        }
+    }
+
     /// Waits until it was told this so often, and nothing of its kind since, and gives how long that took.
     pub(crate) async fn ends_with(&self, line: &str, times: usize) -> Duration {
         let began = Instant::now();
@@ -96,6 +112,8 @@ enum Says {
     Version(String),
     /// Nothing, in other words each time.
     Nothing(AtomicU32),
+    /// Nothing at all, ever. It only notes that it was asked.
+    Mute(Heard),
 }
 
 fn definitions(hears: bool) -> Vec<u8> {
@@ -126,6 +144,10 @@ impl Plugin for Answers {
             Says::Nothing(times) => {
                 let time = times.fetch_add(1, Ordering::Relaxed) + 1;
                 return Err(Status::unavailable(format!("refusal {time}")));
+            }
+            Says::Mute(heard) => {
+                heard.note(String::from(ASKED));
+                pending().await
             }
         };
         Ok(Response::new(DescribeResponse {
@@ -158,11 +180,34 @@ impl Plugin for Answers {
 
     async fn shutdown(&self, _: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
         self.hear()?.note(String::from("stop"));
+        if self.clings {
+            pending::<()>().await;
+        }
         Ok(Response::new(ShutdownResponse {}))
     }
 }
 
 impl Answers {
+    /// One that says this, and can be told nothing.
+    fn new(plugin: &str, says: Says) -> Self {
+        Self {
+            name: plugin.to_owned(),
+            says,
+            heard: None,
+            clings: false,
+        }
+    }
+
+    /// One that says that it is of this version, and can be told everything; and what it is told.
+    fn hearing(plugin: &str, version: &str) -> (Self, Heard) {
+        let heard = Heard::default();
+        let answers = Self {
+            heard: Some(heard.clone()),
+            ..Self::new(plugin, Says::Version(version.to_owned()))
+        };
+        (answers, heard)
+    }
+
     fn hear(&self) -> Result<&Heard, Status> {
         self.heard
             .as_ref()
@@ -177,50 +222,68 @@ pub(crate) async fn start(world: &World, plugin: &str, version: &str) -> Running
 
 /// Starts a revision of the plugin.
 pub(crate) async fn start_revision(world: &World, plugin: &str, number: i64, version: &str) -> Running {
-    start_pod(world, plugin, (number, "pod"), Says::Version(version.to_owned()), None).await
+    let answers = Answers::new(plugin, Says::Version(version.to_owned()));
+    start_pod(world, (number, "pod"), answers).await
 }
 
 /// Starts one more pod of the plugin, which says that it is of this version.
 pub(crate) async fn start_beside(world: &World, plugin: &str, version: &str) -> Running {
-    start_pod(world, plugin, (1, "other"), Says::Version(version.to_owned()), None).await
+    let answers = Answers::new(plugin, Says::Version(version.to_owned()));
+    start_pod(world, (1, "other"), answers).await
 }
 
 /// Starts a pod of the plugin, called so, which can be told everything.
 pub(crate) async fn start_hearing(world: &World, plugin: &str, pod: &str) -> (Running, Heard) {
-    let (heard, says) = (Heard::default(), Says::Version(String::from("0.1.0")));
-    let running = start_pod(world, plugin, (1, pod), says, Some(heard.clone())).await;
-    (running, heard)
+    let (answers, heard) = Answers::hearing(plugin, "0.1.0");
+    (start_pod(world, (1, pod), answers).await, heard)
+}
+
+/// Starts a revision of the plugin, which can be told everything.
+pub(crate) async fn start_revision_hearing(world: &World, plugin: &str, number: i64, version: &str) -> Heard {
+    let (answers, heard) = Answers::hearing(plugin, version);
+    start_pod(world, (number, "pod"), answers).await;
+    heard
+}
+
+/// Starts the plugin so that it never answers when it is told that it is about to be stopped.
+pub(crate) async fn start_clinging(world: &World, plugin: &str) -> Heard {
+    let (answers, heard) = Answers::hearing(plugin, "0.1.0");
+    let answers = Answers {
+        clings: true,
+        ..answers
+    };
+    start_pod(world, (1, "pod"), answers).await;
+    heard
 }
 
 /// Starts the plugin so that it never says what it is, in other words each time.
 pub(crate) async fn start_silent(world: &World, plugin: &str) -> Running {
-    start_pod(world, plugin, (1, "pod"), Says::Nothing(AtomicU32::new(0)), None).await
+    let answers = Answers::new(plugin, Says::Nothing(AtomicU32::new(0)));
+    start_pod(world, (1, "pod"), answers).await
 }
 
-async fn start_pod(
-    world: &World,
-    plugin: &str,
-    (number, pod): (i64, &str),
-    says: Says,
-    heard: Option<Heard>,
-) -> Running {
+/// Starts the plugin so that it is asked what it is and never answers.
+pub(crate) async fn start_mute(world: &World, plugin: &str) -> Heard {
+    let heard = Heard::default();
+    let answers = Answers::new(plugin, Says::Mute(heard.clone()));
+    start_pod(world, (1, "pod"), answers).await;
+    heard
+}
+
+async fn start_pod(world: &World, (number, pod): (i64, &str), answers: Answers) -> Running {
     let address = Ipv4Addr::new(
         127,
         94,
         std::process::id().to_be_bytes()[3],
         NEXT.fetch_add(1, Ordering::Relaxed),
     );
+    let plugin = answers.name.clone();
     let secret: Secret = world.get(&format!("kite-plugin-{plugin}-tls")).await;
     let data = secret.data.expect("the Secret's data");
     let tls = ServerTlsConfig::new()
         .identity(Identity::from_pem(&data["tls.crt"].0, &data["tls.key"].0))
         .client_ca_root(Certificate::from_pem(&data[CLIENTS_CA_FILE].0));
-    let definitions = definitions(heard.is_some());
-    let answers = Answers {
-        name: plugin.to_owned(),
-        says,
-        heard,
-    };
+    let definitions = definitions(answers.heard.is_some());
     let listener = TcpListener::bind((address, PORT)).await.expect("the plugin's port");
     let server = Server::builder()
         .tls_config(tls)
@@ -228,9 +291,9 @@ async fn start_pod(
         .add_service(PluginServer::new(answers))
         .serve_with_incoming(TcpListenerStream::new(listener));
     let server = tokio::spawn(async move { server.await.expect("the plugin serves") });
-    let pod = make_pod(world, plugin, number, pod, address).await;
+    let pod = make_pod(world, &plugin, number, pod, address).await;
     Running {
-        plugin: plugin.to_owned(),
+        plugin,
         pod,
         definitions_hash: kite_proto::definitions_hash(&definitions),
         server,
