@@ -204,7 +204,23 @@ fn going_back_is_a_new_number_with_the_old_record() {
             .await;
         w.gone(&w.plugins::<Deployment>(), "kite-plugin-returned-1").await;
         w.gone(&w.plugins::<Service>(), "kite-plugin-returned-1").await;
+        runs(w, "returned", 2, 0).await;
+        took_over(w).await;
     });
+}
+
+/// That each time another revision took over was told once.
+async fn took_over(w: &World) {
+    let mut told = w.events("returned", 3).await;
+    told.retain(|(reason, _)| reason == "RevisionTookOver");
+    let notes: Vec<_> = told.iter().map(|(_, note)| note.as_str()).collect();
+    assert_eq!(
+        notes,
+        [
+            "revision 2 (version 0.2.0) takes the traffic, and revision 1 (version 0.1.0) drains",
+            "revision 3 (version 0.1.0) takes the traffic, and revision 2 (version 0.2.0) drains",
+        ]
+    );
 }
 
 #[test]
