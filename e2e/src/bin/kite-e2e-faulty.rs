@@ -92,6 +92,7 @@ impl Plugin for Looking {
             .route("/hello", get(async || "looking"))
             .route("/variable/{name}", get(variable))
             .route("/write/{*path}", get(write))
+            .route("/read/{*path}", get(read))
             .route("/ask/{address}", get(ask))
     }
 }
@@ -104,6 +105,11 @@ async fn variable(Path(name): Path<String>) -> String {
 /// Whether it can write a file there.
 async fn write(Path(path): Path<String>) -> String {
     fs::write(format!("/{path}"), "a").map_or_else(|error| error.kind().to_string(), |()| String::from("written"))
+}
+
+/// What stands in a file there.
+async fn read(Path(path): Path<String>) -> String {
+    fs::read_to_string(format!("/{path}")).unwrap_or_else(|error| error.kind().to_string())
 }
 
 /// What is answered there by the server of plugins' own name, if it trusts that.
