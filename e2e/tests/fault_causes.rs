@@ -153,6 +153,7 @@ async fn the_cause_is_told_when_a_process_ends_or_does_not_answer() {
             spec.resources = Some(resources(most));
         };
         let silent = with_image(&scope, "-silent", image.clone(), |_| {}).await;
+        let unready = with_image(&scope, "-unready", image.clone(), |_| {}).await;
         let crash = with_image(&scope, "-crash", image.clone(), |_| {}).await;
         let memory = with_image(&scope, "-memory", image, little).await;
         let log = format!("read its log with `kubectl logs -n {PLUGINS} kite-plugin-{crash}-1-");
@@ -169,6 +170,8 @@ async fn the_cause_is_told_when_a_process_ends_or_does_not_answer() {
             &["more memory than the 32Mi", "raise spec.resources.limits.memory"],
         )
         .await;
+        let answers = "let the plugin answer grpc.health.v1.Health/Check";
+        unavailable(&unready, "ProbeFailing", &["probe fails", answers]).await;
         unavailable(
             &silent,
             "ProbeFailing",

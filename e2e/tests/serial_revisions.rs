@@ -8,6 +8,7 @@ use kite_e2e::{
     target::Target,
     testing::{
         PLUGINS, SOON, START, Scope, eventually,
+        faulty::faulty,
         load::{Greetings, Load, used},
         scope,
         versions::{VERSION, hello_as},
@@ -136,21 +137,46 @@ async fn want(scope: &Scope, plugin: &str, version: &str, image: &str) {
     scope.patch_plugin(plugin, spec).await;
 }
 
-/// While the first revision serves: an image that is not there, a program that ends, one that gets no pod, one that says that it is another.
+/// Waits until a pod of the revision runs, has begun, and is not ready.
+async fn runs_unready(scope: &Scope, plugin: &str, revision: i64) {
+    eventually("it runs and is not ready", START, async || {
+        let pods = pods_of(scope, plugin, revision).await;
+        let containers = pods.iter().flat_map(|pod| {
+            let status = pod.status.as_ref();
+            status.and_then(|it| it.container_statuses.clone()).unwrap_or_default()
+        });
+        let states: Vec<_> = containers.map(|it| (it.started, it.ready)).collect();
+        if states == [(Some(true), false)] {
+            Ok(())
+        } else {
+            Err(format!("{states:?}"))
+        }
+    })
+    .await;
+}
+
+/// While the first revision serves: an image that is not there, a program that ends, one that runs and is never ready, one that gets no pod, one
+/// that says that it is another.
 async fn bad_ones_do_not_come_up(scope: &Scope, plugin: &str, first: &str, other_name: String) {
     want(scope, plugin, "0.2.0", &first.replace("@sha256:", ":gone-")).await;
     stalled(scope, plugin, 1, &["ImagePullFailed"]).await;
     let program = gateway_image(scope).await;
     want(scope, plugin, "0.2.1", &program).await;
     stalled(scope, plugin, 1, &["CrashLooping"]).await;
-    let huge = json!({"spec": {"version": "0.2.2", "image": first, "resources": {"requests": {"cpu": "1000"}}}});
+    want(scope, plugin, "0.2.2", &faulty().await).await;
+    runs_unready(scope, plugin, 4).await;
+    let told = stalled(scope, plugin, 1, &["ProbeFailing"]).await;
+    let message = told.revisions.last().and_then(|it| it.message.clone()).unwrap();
+    let words = ["probe fails", "grpc.health.v1.Health/Check", "with SERVING"];
+    assert!(words.iter().all(|it| message.contains(it)), "{message}");
+    let huge = json!({"spec": {"version": "0.2.3", "image": first, "resources": {"requests": {"cpu": "1000"}}}});
     scope.patch_plugin(plugin, huge).await;
     stalled(scope, plugin, 1, &["Unschedulable"]).await;
     let other = json!({"spec": {"version": "0.3.0", "image": other_name, "resources": null}});
     scope.patch_plugin(plugin, other).await;
-    call(scope, &format!("kite-plugin-{plugin}-5"), "other").await;
+    call(scope, &format!("kite-plugin-{plugin}-6"), "other").await;
     let told = stalled(scope, plugin, 1, &["NameMismatch"]).await;
-    assert_eq!(told.revisions.last().unwrap().number, 5, "{told:?}");
+    assert_eq!(told.revisions.last().unwrap().number, 6, "{told:?}");
 }
 
 #[tokio::test]
@@ -159,8 +185,11 @@ async fn good_and_bad_revisions_and_going_back_lose_no_request() {
         let second = hello_as("0.2.0", &[(WORDS[0], WORDS[1])]).await;
         let other_name = hello_as("0.3.0", &[("KITE_PLUGIN_NAME", OTHER_VARIABLE)]).await;
         let first = scope.hello().await.image;
-        let plugin = scope.loaded_plugin("", |spec| spec.drain_seconds = Some(3600)).await;
-        let greetings: Greetings = [(1, WORDS[0]), (6, WORDS[1]), (7, WORDS[0])].into();
+        // Hello goes by any name; by this one the plugin that misbehaves is never ready.
+        let plugin = scope
+            .loaded_plugin("-unready", |spec| spec.drain_seconds = Some(3600))
+            .await;
+        let greetings: Greetings = [(1, WORDS[0]), (7, WORDS[1]), (8, WORDS[0])].into();
         let load = Load::start(&scope, &plugin, greetings).await;
         used(&load, 1).await;
 
@@ -169,18 +198,18 @@ async fn good_and_bad_revisions_and_going_back_lose_no_request() {
 
         // Mending it completes.
         want(&scope, &plugin, "0.2.0", &second).await;
-        scope.wait_for_revision(&plugin, 6).await;
-        used(&load, 6).await;
-        // Going back.
-        want(&scope, &plugin, VERSION, &first).await;
         scope.wait_for_revision(&plugin, 7).await;
         used(&load, 7).await;
+        // Going back.
+        want(&scope, &plugin, VERSION, &first).await;
+        scope.wait_for_revision(&plugin, 8).await;
+        used(&load, 8).await;
 
         set(&scope, &plugin).await;
-        used(&load, 7).await;
+        used(&load, 8).await;
         // Who may restarts its pods, and one of two goes.
-        restarted(&scope, &plugin, 7, &load).await;
-        one_of_two_goes(&scope, &plugin, 7, &load).await;
+        restarted(&scope, &plugin, 8, &load).await;
+        one_of_two_goes(&scope, &plugin, 8, &load).await;
         load.end().await.is_whole();
 
         // Off and on: the same revision comes back.
@@ -188,7 +217,7 @@ async fn good_and_bad_revisions_and_going_back_lose_no_request() {
         scope.wait_for_phase(&plugin, Phase::Disabled).await;
         scope.wait_for_answer(&plugin, 503).await;
         scope.patch_plugin(&plugin, json!({"spec": {"enabled": null}})).await;
-        scope.wait_for_revision(&plugin, 7).await;
+        scope.wait_for_revision(&plugin, 8).await;
         scope.wait_for_answer(&plugin, 200).await;
     })
     .await;

@@ -7,6 +7,8 @@ mod edited;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
+mod hang;
+#[cfg(test)]
 mod moment;
 #[cfg(test)]
 mod relations;

@@ -19,14 +19,14 @@ use super::{
 };
 
 /// What an administrator may take "within seconds" to mean.
-const WITHIN_SECONDS: Duration = Duration::from_secs(10);
+pub(crate) const WITHIN_SECONDS: Duration = Duration::from_secs(10);
 
-fn phase(wanted: Phase) -> impl Fn(&KitePlugin) -> bool {
+pub(crate) fn phase(wanted: Phase) -> impl Fn(&KitePlugin) -> bool {
     move |plugin| plugin.status.as_ref().and_then(|status| status.phase) == Some(wanted)
 }
 
 /// Messages of the plugin's conditions.
-fn messages(plugin: &KitePlugin) -> String {
+pub(crate) fn messages(plugin: &KitePlugin) -> String {
     let conditions = plugin.status.iter().flat_map(|status| &status.conditions);
     conditions.map(|condition| condition.message.as_str()).collect()
 }

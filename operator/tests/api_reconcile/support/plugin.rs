@@ -1,6 +1,7 @@
 //! A plugin on an address of its own, with the pod that says it is there: what kubelet and controllers would make.
 
 use std::{
+    future::pending,
     net::Ipv4Addr,
     sync::{
         Arc, Mutex,
@@ -39,6 +40,9 @@ static NEXT: AtomicU8 = AtomicU8::new(1);
 /// Of the image that its pods run.
 pub(crate) const DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000aa";
 
+/// What a plugin notes that is asked what it is and never says.
+pub(crate) const ASKED: &str = "asked";
+
 /// The tool that they offer.
 const TOOL: &str = "hello";
 
@@ -56,6 +60,8 @@ struct Answers {
     says: Says,
     tool: Arc<Mutex<&'static str>>,
     heard: Option<Heard>,
+    /// Whether it never answers when it is told that it is about to be stopped.
+    clings: bool,
 }
 
 /// What a pod was told, in its order.
@@ -80,6 +86,16 @@ impl Heard {
         lines.iter().filter(|it| *it == line).count()
     }
 
+    /// Waits until it was told this so often at least.
+    pub(crate) async fn reaches(&self, line: &str, times: usize) {
+        let began = Instant::now();
+        let mut turns = tokio::time::interval(Duration::from_millis(20));
+        while self.times(line) < times {
+            turns.tick().await;
+            assert!(began.elapsed() < LIMIT, "{line}: {:#?}", self.0);
+        }
+    }
+
     /// Waits until it was told this so often, and nothing of its kind since, and gives how long that took.
     pub(crate) async fn ends_with(&self, line: &str, times: usize) -> Duration {
         let began = Instant::now();
@@ -101,12 +117,8 @@ enum Says {
     Version(String),
     /// Nothing, in other words each time.
     Nothing(AtomicU32),
-}
-
-impl Says {
-    fn version(version: &str) -> Self {
-        Self::Version(version.to_owned())
-    }
+    /// Nothing at all, ever. It only notes that it was asked.
+    Mute(Heard),
 }
 
 fn definitions(tool: &str, hears: bool) -> Vec<u8> {
@@ -137,6 +149,10 @@ impl Plugin for Answers {
             Says::Nothing(times) => {
                 let time = times.fetch_add(1, Ordering::Relaxed) + 1;
                 return Err(Status::unavailable(format!("refusal {time}")));
+            }
+            Says::Mute(heard) => {
+                heard.note(String::from(ASKED));
+                pending().await
             }
         };
         Ok(Response::new(DescribeResponse {
@@ -169,6 +185,9 @@ impl Plugin for Answers {
 
     async fn shutdown(&self, _: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
         self.hear()?.note(String::from("stop"));
+        if self.clings {
+            pending::<()>().await;
+        }
         Ok(Response::new(ShutdownResponse {}))
     }
 }
@@ -212,13 +231,29 @@ pub(crate) async fn start_with_keys_of(world: &World, plugin: &str, other: &str)
 
 /// Starts a pod of the plugin, called so, which can be told everything.
 pub(crate) async fn start_hearing(world: &World, plugin: &str, pod: &str) -> (Running, Heard) {
-    let heard = Heard::default();
     let start = Start {
         pod,
-        heard: Some(heard.clone()),
         ..Start::of(plugin, "0.1.0")
     };
-    (start.run(world, plugin).await, heard)
+    start.hearing(world, plugin).await
+}
+
+/// Starts a revision of the plugin, which can be told everything.
+pub(crate) async fn start_revision_hearing(world: &World, plugin: &str, number: i64, version: &str) -> Heard {
+    let start = Start {
+        number,
+        ..Start::of(plugin, version)
+    };
+    start.hearing(world, plugin).await.1
+}
+
+/// Starts the plugin so that it never answers when it is told that it is about to be stopped.
+pub(crate) async fn start_clinging(world: &World, plugin: &str) -> Heard {
+    let start = Start {
+        clings: true,
+        ..Start::of(plugin, "0.1.0")
+    };
+    start.hearing(world, plugin).await.1
 }
 
 /// Starts the plugin so that it never says what it is, in other words each time.
@@ -230,6 +265,17 @@ pub(crate) async fn start_silent(world: &World, plugin: &str) -> Running {
     start.run(world, plugin).await
 }
 
+/// Starts the plugin so that it is asked what it is and never answers.
+pub(crate) async fn start_mute(world: &World, plugin: &str) -> Heard {
+    let heard = Heard::default();
+    let start = Start {
+        says: Says::Mute(heard.clone()),
+        ..Start::of(plugin, "")
+    };
+    start.run(world, plugin).await;
+    heard
+}
+
 /// How a pod is started.
 struct Start<'a> {
     /// The plugin with whose certificate it serves.
@@ -239,6 +285,7 @@ struct Start<'a> {
     pod: &'a str,
     says: Says,
     tool: &'static str,
+    clings: bool,
     heard: Option<Heard>,
 }
 
@@ -249,40 +296,44 @@ impl<'a> Start<'a> {
             owner,
             number: 1,
             pod: "pod",
-            says: Says::version(version),
+            says: Says::Version(version.to_owned()),
             tool: TOOL,
+            clings: false,
             heard: None,
         }
     }
 
+    /// Starts it as a pod of `plugin` that can be told everything, and gives what it is told.
+    async fn hearing(self, world: &World, plugin: &str) -> (Running, Heard) {
+        let heard = Heard::default();
+        let start = Self {
+            heard: Some(heard.clone()),
+            ..self
+        };
+        (start.run(world, plugin).await, heard)
+    }
+
     /// Starts it as a pod of `plugin`.
     async fn run(self, world: &World, plugin: &str) -> Running {
-        let Self {
-            owner,
-            number,
-            pod,
-            says,
-            tool,
-            heard,
-        } = self;
         let address = Ipv4Addr::new(
             127,
             94,
             std::process::id().to_be_bytes()[3],
             NEXT.fetch_add(1, Ordering::Relaxed),
         );
-        let secret: Secret = world.get(&format!("kite-plugin-{owner}-tls")).await;
+        let secret: Secret = world.get(&format!("kite-plugin-{}-tls", self.owner)).await;
         let data = secret.data.expect("the Secret's data");
         let tls = ServerTlsConfig::new()
             .identity(Identity::from_pem(&data["tls.crt"].0, &data["tls.key"].0))
             .client_ca_root(Certificate::from_pem(&data[CLIENTS_CA_FILE].0));
-        let definitions = definitions(tool, heard.is_some());
-        let tool = Arc::new(Mutex::new(tool));
+        let definitions = definitions(self.tool, self.heard.is_some());
+        let tool = Arc::new(Mutex::new(self.tool));
         let answers = Answers {
             name: plugin.to_owned(),
-            says,
+            says: self.says,
             tool: Arc::clone(&tool),
-            heard,
+            heard: self.heard,
+            clings: self.clings,
         };
         let listener = TcpListener::bind((address, PORT)).await.expect("the plugin's port");
         let server = Server::builder()
@@ -291,7 +342,7 @@ impl<'a> Start<'a> {
             .add_service(PluginServer::new(answers))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async move { server.await.expect("the plugin serves") });
-        let pod = make_pod(world, plugin, number, pod, address).await;
+        let pod = make_pod(world, plugin, self.number, self.pod, address).await;
         Running {
             plugin: plugin.to_owned(),
             pod,
