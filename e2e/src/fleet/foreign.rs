@@ -9,7 +9,6 @@ use kube::{
     Api,
     api::{ApiResource, DynamicObject, PostParams},
 };
-use serde_json::json;
 
 use super::{FleetError, life::AT_ONCE, scene::Scene};
 use crate::testing::{PLUGINS, SYSTEM};
@@ -22,7 +21,11 @@ pub(super) async fn make(scene: &Scene, of_each: usize) -> Result<usize, FleetEr
     let text = "a".repeat(SIZE);
     let mut objects = Vec::new();
     for number in 0..of_each {
-        let metadata = json!({"name": format!("foreign-{number:05}"), "annotations": {"text": text}});
+        let make = |kind: &ApiResource| {
+            let mut object = DynamicObject::new(&format!("foreign-{number:05}"), kind);
+            object.metadata.annotations = Some([(String::from("text"), text.clone())].into());
+            object
+        };
         for kind in [
             ApiResource::erase::<ConfigMap>(&()),
             ApiResource::erase::<Secret>(&()),
@@ -31,15 +34,14 @@ pub(super) async fn make(scene: &Scene, of_each: usize) -> Result<usize, FleetEr
         ] {
             for namespace in [PLUGINS, SYSTEM] {
                 let api = Api::<DynamicObject>::namespaced_with(scene.admin(), namespace, &kind);
-                objects.push((api, metadata.clone()));
+                objects.push((api, make(&kind)));
             }
         }
         let kind = ApiResource::erase::<ClusterRole>(&());
-        objects.push((Api::all_with(scene.admin(), &kind), metadata));
+        objects.push((Api::all_with(scene.admin(), &kind), make(&kind)));
     }
     let count = objects.len();
-    let create = |(api, metadata): (Api<DynamicObject>, _)| async move {
-        let object = serde_json::from_value(json!({"metadata": metadata})).map_err(FleetError::Json)?;
+    let create = |(api, object): (Api<DynamicObject>, DynamicObject)| async move {
         api.create(&PostParams::default(), &object).await?;
         Ok::<_, FleetError>(())
     };
