@@ -307,7 +307,8 @@ async fn attempt(object: &Object, context: &Context, turn: SemaphorePermit<'_>) 
     };
     forget(&plugin, &fleet, &found, &desired, context).await?;
     // 9. What runs, and what does it say that it is? What differs from what is on record goes, once.   asks the cluster
-    let (situation, next) = observe::observe(&plugin, &recorded.status, applied, &desired, &fleet, findings, context).await?;
+    let (situation, next) =
+        observe::observe(&plugin, &recorded.status, applied, &desired, &fleet, findings, context).await?;
     // 10. What is there to tell?                                                                       pure, one patch
     tell(object, context, &situation).await?;
     Ok(next)

@@ -93,7 +93,7 @@ pub struct Described {
     pub verdicts: Verdicts,
     /// Those that are what the object says, so that they can be told something.
     pub listeners: Vec<Listener>,
-    /// Those pods of revisions on record that are not, or offer something else than is on record.
+    /// Those pods of revisions on record that are another plugin, of another version, or offer something else than is on record.
     pub differing: Vec<Differing>,
     /// How long to wait before the next pod is due.
     pub wait: Option<Duration>,
@@ -159,7 +159,8 @@ pub async fn describe(
     }
 }
 
-/// The process, if it has answered: one that is what it should be, or one that differs from what is on record.
+/// The process, if it has answered as it should, or in a way that differs from what is on record. Whether its protocol and its tools are such as
+/// this operator wants says nothing of that: another pod would answer the same.
 fn told_apart(
     plugin: &PluginName,
     revision: Asked<'_>,
@@ -176,7 +177,8 @@ fn told_apart(
             supports: answer.supports,
         }));
     }
-    revision.on_record.map(|_| {
+    let on_record = revision.on_record?;
+    (!judge::is_recorded(plugin, revision.version, on_record, answer)).then(|| {
         Err(Differing {
             name: target.name.clone(),
             uid: target.process.pod.clone(),

@@ -10,7 +10,7 @@ use std::{
 use k8s_openapi::api::core::v1::Pod;
 use kite_api::{
     KitePluginStatus,
-    conditions::{DESCRIBED, reasons},
+    conditions::{DEPENDENCIES_SATISFIED, DESCRIBED, reasons},
     error_chain,
 };
 use kube::{
@@ -18,14 +18,18 @@ use kube::{
     api::{DeleteParams, Preconditions},
 };
 
-use super::{Context, describe::Differing, validate::ValidatedPlugin};
+use super::{
+    Context,
+    describe::{Described, Verdict},
+    validate::ValidatedPlugin,
+};
 
 /// Pods that have all been as they should be for this long after some were deleted have that behind them.
 const BEHIND: Duration = Duration::from_hours(1);
 
-/// The revisions of which pods were deleted, by plugin, and when.
+/// The revisions of which pods were deleted, by plugin, and when not all was well with them last.
 #[derive(Debug, Default)]
-pub struct Replaced(Mutex<HashMap<String, (i64, Instant)>>);
+pub(super) struct Replaced(Mutex<HashMap<String, (i64, Instant)>>);
 
 impl Replaced {
     /// Whether pods of the revision that differ are to be deleted. `is_told`: that they do stands in the status already, so that an operator
@@ -38,16 +42,21 @@ impl Replaced {
         self.lock().insert(plugin.to_owned(), (revision, now));
     }
 
-    /// All pods are as they should be.
-    fn none_differs(&self, plugin: &str, now: Instant) {
+    /// The plugin was looked at, and all was well with its pods or was not.
+    fn look(&self, plugin: &str, is_well: bool, now: Instant) {
         let mut replaced = self.lock();
-        if replaced.get(plugin).is_some_and(|(_, when)| now.saturating_duration_since(*when) >= BEHIND) {
+        let Some((_, amiss)) = replaced.get_mut(plugin) else {
+            return;
+        };
+        if !is_well {
+            *amiss = now;
+        } else if now.saturating_duration_since(*amiss) >= BEHIND {
             replaced.remove(plugin);
         }
     }
 
     /// Forgets all plugins but those for which `exists` holds.
-    pub fn retain(&self, exists: impl Fn(&str) -> bool) {
+    pub(super) fn retain(&self, exists: impl Fn(&str) -> bool) {
         self.lock().retain(|name, _| exists(name));
     }
 
@@ -57,24 +66,23 @@ impl Replaced {
     }
 }
 
-/// Deletes those pods of the revision that serves that differ, if none of it was deleted for that yet.
+/// Deletes those pods of the revision that leads that differ, if none of it was deleted for that yet.
 pub(super) async fn replace(
     plugin: &ValidatedPlugin,
     before: &KitePluginStatus,
     revision: i64,
-    differing: &[Differing],
+    described: &Described,
     context: &Context,
 ) {
     let name = plugin.name.as_str();
-    if differing.is_empty() {
-        context.replaced.none_differs(name, Instant::now());
-        return;
-    }
-    if !context.replaced.is_due(name, revision, is_told(before)) {
+    // That no pod can be asked is not well.
+    let is_well = matches!(described.verdicts.lead.0, Verdict::Described { .. });
+    context.replaced.look(name, is_well, Instant::now());
+    if !context.replaced.is_due(name, revision, is_told(before, revision)) {
         return;
     }
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &context.options.namespaces.plugins);
-    for pod in differing {
+    for pod in &described.differing {
         let only_it = DeleteParams::default().preconditions(Preconditions {
             uid: Some(pod.uid.clone()),
             resource_version: None,
@@ -82,24 +90,37 @@ pub(super) async fn replace(
         match pods.delete(&pod.name, &only_it).await {
             Ok(_) => {
                 context.replaced.note(name, revision, Instant::now());
-                tracing::info!(pod = pod.name, revision, "a pod that differs from what is recorded was deleted");
+                tracing::info!(
+                    pod = pod.name,
+                    revision,
+                    "a pod that differs from what is recorded was deleted"
+                );
             }
             // It went by itself, or another has its name.
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
             // What it is is told all the same, and that ends it.
-            Err(error) => tracing::warn!(pod = pod.name, error = error_chain(&error), "a pod could not be deleted"),
+            Err(error) => tracing::warn!(
+                pod = pod.name,
+                error = error_chain(&error),
+                "a pod could not be deleted"
+            ),
         }
     }
 }
 
-/// Whether the status says already that a pod is not what it should be.
-fn is_told(status: &KitePluginStatus) -> bool {
-    let mut conditions = status.conditions.iter();
-    conditions.any(|it| it.type_ == DESCRIBED && it.status == "False" && it.reason != reasons::UNREACHABLE)
+/// Whether the status says already that a pod of the revision, of which something is recorded, is not what it should be: in words, or in that it
+/// serves no more, though it has what it needs, while its pods come and go.
+fn is_told(status: &KitePluginStatus, revision: i64) -> bool {
+    let find = |kind: &str| status.conditions.iter().find(|it| it.type_ == kind);
+    let in_words = find(DESCRIBED).is_some_and(|it| it.status == "False" && it.reason != reasons::UNREACHABLE);
+    let has_all = find(DEPENDENCIES_SATISFIED).is_some_and(|it| it.status == "True");
+    in_words || has_all && status.active_revision != Some(revision)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -111,10 +132,37 @@ mod tests {
         assert!(!replaced.is_due("a", 1, false));
         assert!(replaced.is_due("a", 2, false), "another revision");
         assert!(replaced.is_due("b", 1, false), "another plugin");
-        replaced.none_differs("a", start + BEHIND - Duration::from_secs(1));
+        replaced.look("a", true, start + BEHIND - Duration::from_secs(1));
         assert!(!replaced.is_due("a", 1, false));
-        replaced.none_differs("a", start + BEHIND);
+        // It differs still, or again.
+        replaced.look("a", false, start + BEHIND);
+        replaced.look("a", true, start + BEHIND);
+        assert!(!replaced.is_due("a", 1, false));
+        replaced.look("a", true, start + 2 * BEHIND);
         assert!(replaced.is_due("a", 1, false));
+    }
+
+    #[test]
+    fn what_is_told_is_told_whoever_told_it_and_while_its_pod_is_another() {
+        let told = |described: &str, reason: &str, dependencies: &str, active: Option<i64>| {
+            let condition = |kind: &str, status: &str, reason: &str| {
+                json!({
+                    "type": kind, "status": status, "reason": reason, "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                })
+            };
+            let status = json!({"activeRevision": active, "conditions": [
+                condition(DEPENDENCIES_SATISFIED, dependencies, "a"), condition(DESCRIBED, described, reason),
+            ]});
+            is_told(&serde_json::from_value(status).unwrap(), 1)
+        };
+        assert!(!told("True", "Described", "True", Some(1)));
+        assert!(!told("False", "Unreachable", "True", Some(1)));
+        assert!(told("False", "ReplicaMismatch", "True", Some(1)));
+        assert!(told("False", "DefinitionsChanged", "True", None));
+        // Its pod was deleted, and the next one is not ready yet.
+        assert!(told("Unknown", "Progressing", "True", None));
+        assert!(!told("Unknown", "Progressing", "False", None), "something beside it");
     }
 
     #[test]

@@ -55,13 +55,8 @@ pub(super) async fn observe(
         .as_ref()
         .map(|running| own(&all, running.number, &running.workload.template));
     let described = ask(plugin, before, desired, &pods, uids, context).await;
-    let Described {
-        verdicts,
-        differing: others,
-        wait,
-        ..
-    } = described;
-    differing::replace(plugin, before, desired.running.lead.number, &others, context).await;
+    differing::replace(plugin, before, desired.running.lead.number, &described, context).await;
+    let Described { verdicts, wait, .. } = described;
     let mut taken = context.pushes.told(&plugin.name).await.settings;
     let now = status::now();
     let both = [pods.lead.as_slice(), pods.next.as_deref().unwrap_or_default()].concat();

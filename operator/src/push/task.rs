@@ -38,7 +38,8 @@ impl Task {
         let mut under_way = FuturesUnordered::new();
         loop {
             for call in ledger.due(Instant::now()) {
-                let span = tracing::info_span!("tell", plugin = %self.plugin, generation = self.news.borrow().generation);
+                let span =
+                    tracing::info_span!("tell", plugin = %self.plugin, generation = self.news.borrow().generation);
                 under_way.push(made(&self.plugin, &self.caller, &self.metrics, call).instrument(span));
             }
             self.publish(ledger.told(), &changed);

@@ -154,8 +154,10 @@ fn one_wrong_replica_leaves_the_traffic_to_the_good_one() {
         w.observed("mixed", 1).await;
         let good = plugin::start(w, "mixed", "0.1.0").await;
         w.seen(&w.everywhere(), "mixed", phase(Phase::Loaded)).await;
-        plugin::start_beside(w, "mixed", "0.2.0", "hello").await;
-        let mixed = w.seen(&w.everywhere(), "mixed", phase(Phase::Failed)).await;
+        // It is told, and deleted for it, so that it is not there for long.
+        let plugins = w.everywhere();
+        let failed = w.seen(&plugins, "mixed", phase(Phase::Failed));
+        let (mixed, wrong) = tokio::join!(failed, plugin::start_beside(w, "mixed", "0.2.0", "hello"));
         assert!(
             conditions(&mixed).contains(&String::from("Ready=False VersionMismatch")),
             "{mixed:#?}"
@@ -167,6 +169,9 @@ fn one_wrong_replica_leaves_the_traffic_to_the_good_one() {
             Some(good.definitions_hash)
         );
         assert_eq!(status.tools[0].name, "plugin_mixed_hello");
+        w.gone(&w.plugins::<Pod>(), &wrong.pod()).await;
+        let whole = w.seen(&plugins, "mixed", phase(Phase::Loaded)).await;
+        assert_eq!(whole.status.unwrap().active_revision, Some(1));
     });
 }
 
@@ -187,9 +192,15 @@ fn a_pod_that_offers_something_else_than_is_recorded_is_deleted_once_and_then_to
         w.gone(&pods, &good.pod()).await;
         w.seen(&plugins, "changing", described("Unknown Progressing")).await;
         let next = plugin::start_beside(w, "changing", "0.1.0", "other").await;
-        let told = w.seen(&plugins, "changing", described("False DefinitionsChanged")).await;
+        let told = w
+            .seen(&plugins, "changing", described("False DefinitionsChanged"))
+            .await;
         let status = told.status.as_ref().unwrap();
-        assert_eq!((status.phase, status.active_revision), (Some(Phase::Failed), None), "{status:#?}");
+        assert_eq!(
+            (status.phase, status.active_revision),
+            (Some(Phase::Failed), None),
+            "{status:#?}"
+        );
         assert_eq!(hash(&told), hash(&loaded), "what is recorded stays");
         // It was told after it would have been deleted.
         let there = pods.get(&next.pod()).await.unwrap();

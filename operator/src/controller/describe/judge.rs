@@ -161,6 +161,11 @@ pub fn is_as_said(plugin: &PluginName, version: &Version, on_record: Option<OnRe
     on_record.is_none_or(|on_record| on_record.hash == answer.hash) && differs(plugin, version, "", answer).is_ok()
 }
 
+/// Whether a pod that gave this answer is the one plugin, of the one version, that is on record, and offers the same.
+pub fn is_recorded(plugin: &PluginName, version: &Version, on_record: OnRecord<'_>, answer: &Answer) -> bool {
+    answer.name == plugin.as_str() && answer.version == version.to_string() && answer.hash == on_record.hash
+}
+
 /// In what a pod is not what it should be.
 struct Difference {
     reason: &'static str,
@@ -379,6 +384,31 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_is_as_recorded_whatever_this_operator_wants_of_it() {
+        let plugin = plugin(|_| {});
+        let recorded = |change: fn(&mut DescribeResponse)| {
+            let (first, other) = (answer("a", |_| {}), answer("b", change));
+            let (first, other) = (first.result.unwrap(), other.result.unwrap());
+            let on_record = OnRecord {
+                hash: &first.hash,
+                digest: None,
+            };
+            [
+                is_recorded(&plugin.name, &plugin.version, on_record, &other),
+                is_as_said(&plugin.name, &plugin.version, Some(on_record), &other),
+            ]
+        };
+        assert_eq!(recorded(|_| {}), [true; 2]);
+        assert_eq!(recorded(|response| response.protocol = 2), [true, false]);
+        assert_eq!(recorded(other_tools), [false; 2]);
+        assert_eq!(
+            recorded(|response| response.version = String::from("0.1.1")),
+            [false; 2]
+        );
+        assert_eq!(recorded(|response| response.name = String::from("other")), [false; 2]);
+    }
+
+    #[test]
     fn what_is_recorded_is_right_however_many_differ_from_it() {
         let answers = [answer("b", other_tools), answer("c", other_tools), answer("d", |_| {})];
         let Verdict::Mismatch { reason, message, .. } = judged_by(&answer("a", |_| {}), &answers) else {
@@ -404,7 +434,10 @@ mod tests {
         };
         assert_eq!(told("sha256:1"), None);
         let message = told("sha256:2").unwrap();
-        assert!(message.starts_with("pod b runs image sha256:2, recorded is sha256:1"), "{message}");
+        assert!(
+            message.starts_with("pod b runs image sha256:2, recorded is sha256:1"),
+            "{message}"
+        );
     }
 
     #[test]

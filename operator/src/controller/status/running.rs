@@ -367,15 +367,22 @@ fn traffic(previous: &KitePluginStatus, look: &Look<'_>, ready: &Fact) -> KitePl
     let mut entry = entry(previous, look.named);
     let known = known_hash(&entry).map(str::to_owned);
     let (digest, seen) = (entry.digest.take(), look.digest.clone());
-    entry.digest = if known.is_some() { digest.or(seen) } else { seen.or(digest) };
+    entry.digest = if known.is_some() {
+        digest.or(seen)
+    } else {
+        seen.or(digest)
+    };
     entry.draining_since = None;
     let (active, hash, tools, version): (bool, Option<String>, &[ToolStatus], _) = match look.verdict {
-        Verdict::Described { hash, tools, .. } if recorded.is_some() || look.workload.available => {
+        Verdict::Described { hash, tools, .. }
+            if known.as_ref().is_none_or(|known| known == hash) && (recorded.is_some() || look.workload.available) =>
+        {
             (true, Some(hash.clone()), tools, Some(version.clone()))
         }
         // Ready, and the Deployment has not counted it yet.
-        Verdict::Described { .. } => (false, known, &[], Some(version.clone())),
-        Verdict::NotAsked | Verdict::Unreachable { .. } => match recorded {
+        Verdict::Described { .. } if recorded.is_none() => (false, known, &[], Some(version.clone())),
+        // What was judged before something was recorded says no more than silence.
+        Verdict::NotAsked | Verdict::Unreachable { .. } | Verdict::Described { .. } => match recorded {
             Some(entry) => (
                 true,
                 entry.definitions_hash.clone(),
