@@ -99,3 +99,13 @@ pub(super) fn known_hash(entry: &RevisionStatus) -> Option<&str> {
     let lives = matches!(entry.state, RevisionState::Active | RevisionState::Starting);
     entry.definitions_hash.as_deref().filter(|_| lives)
 }
+
+/// Digest of the revision's image, of whose pods this one is seen: what is recorded stays with the definitions.
+pub(super) fn digest_of(entry: &RevisionStatus, seen: Option<String>) -> Option<String> {
+    let before = entry.digest.clone();
+    if known_hash(entry).is_some() {
+        before.or(seen)
+    } else {
+        seen.or(before)
+    }
+}

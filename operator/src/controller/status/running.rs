@@ -15,7 +15,7 @@ use super::{
     Seen, also_needed,
     condition::{Fact, Truth},
     facts,
-    revisions::{History, Named, entries, entry, known_hash},
+    revisions::{History, Named, digest_of, entries, entry, known_hash},
     workload::{self, Workload},
 };
 use crate::{
@@ -366,12 +366,7 @@ fn traffic(previous: &KitePluginStatus, look: &Look<'_>, ready: &Fact) -> KitePl
     let recorded = previous.active().filter(|entry| entry.number == *number);
     let mut entry = entry(previous, look.named);
     let known = known_hash(&entry).map(str::to_owned);
-    let (digest, seen) = (entry.digest.take(), look.digest.clone());
-    entry.digest = if known.is_some() {
-        digest.or(seen)
-    } else {
-        seen.or(digest)
-    };
+    entry.digest = digest_of(&entry, look.digest.clone());
     entry.draining_since = None;
     let (active, hash, tools, version): (bool, Option<String>, &[ToolStatus], _) = match look.verdict {
         Verdict::Described { hash, tools, .. }
