@@ -218,7 +218,7 @@ pub(crate) mod tests {
         let hello = Names::host("hello", &server_name("hello"));
         let client = Names::uri("kite-gateway", GATEWAY_URI);
         let serving = Names::host("kite-gateway", "kite-gateway");
-        let (name, usage, issuer) = (
+        let (name, usage, unknown) = (
             "not valid for name \"hello.plugins.kite.internal\"",
             "extended key usage",
             "UnknownIssuer",
@@ -226,18 +226,18 @@ pub(crate) mod tests {
         [
             ("another plugin's", certificate("other", own), name),
             ("the gateway's, as a client", issued(&own.clients, &client), usage),
-            ("the gateway's, as a server", issued(&own.serving, &serving), issuer),
+            ("the gateway's, as a server", issued(&own.serving, &serving), unknown),
             ("the operator's own", own.operator.clone(), usage),
             ("one for hello, of the clients' CA", issued(&own.clients, &hello), usage),
             (
                 "one for hello, of the gateway's CA",
                 issued(&own.serving, &hello),
-                issuer,
+                unknown,
             ),
             (
                 "one for hello, of a stranger's CA",
                 certificate("hello", &identity()),
-                issuer,
+                unknown,
             ),
         ]
     }
