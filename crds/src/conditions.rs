@@ -83,6 +83,8 @@ pub mod reasons {
     pub const VERSION_MISMATCH: &str = "VersionMismatch";
     /// The plugin's pods differ from one another.
     pub const REPLICA_MISMATCH: &str = "ReplicaMismatch";
+    /// The plugin offers something else than is recorded of its revision.
+    pub const DEFINITIONS_CHANGED: &str = "DefinitionsChanged";
     /// The plugin speaks another version of the protocol.
     pub const PROTOCOL_MISMATCH: &str = "ProtocolMismatch";
     /// A tool that the plugin offers breaks the rules for tools.

@@ -100,7 +100,7 @@ pub struct RevisionStatus {
     pub number: i64,
     /// `spec.version` of the revision.
     pub version: String,
-    /// Digest of the image that runs, or ran last.
+    /// Digest of the image that ran when the definitions were recorded, or runs now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// Hash over all definitions that the revision's pods gave; a pod that gives others takes no traffic.
@@ -134,7 +134,7 @@ pub struct ToolStatus {
     pub name: String,
     /// What it does, in the plugin's words.
     pub description: String,
-    /// Hash of its name, description and schema.
+    /// Hash of all that the plugin says of it, schemas and hints included.
     pub hash: String,
 }
 

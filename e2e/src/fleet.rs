@@ -3,6 +3,7 @@
 
 mod bare;
 mod error;
+mod foreign;
 mod life;
 mod operator;
 mod page;
@@ -105,6 +106,10 @@ async fn measure(layout: &Layout, measurement: &Measurement) -> Result<Measured,
     progress.say(&format!("one was changed in {:.1} s", changed.time.as_secs_f64()));
     let (operator, restarted, rewritten) = life::restarted(&scene, operator, program, *plugins).await?;
     progress.say(&format!("{} objects were written after a restart", rewritten.len()));
+    let foreign = foreign::make(&scene, *plugins).await?;
+    progress.say(&format!("{foreign} other objects are there"));
+    let (operator, beside, _) = life::restarted(&scene, operator, program, *plugins).await?;
+    progress.say("the operator was restarted beside them");
     drop((operator, scene));
     let bare = if measurement.alone {
         None
@@ -123,6 +128,8 @@ async fn measure(layout: &Layout, measurement: &Measurement) -> Result<Measured,
         others: others.into_iter().collect(),
         restarted,
         rewritten,
+        beside,
+        foreign,
         bare,
     })
 }

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod bench;
+pub mod chaos;
 pub mod cluster;
 pub mod deploy;
 mod explain;

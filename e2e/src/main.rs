@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use kite_e2e::{
-    bench,
+    bench, chaos,
     cluster::{self, Layout, NodeArgs, Progress},
     deploy::{self, Exports},
     explain, fleet, lengths, load, stages,
@@ -43,6 +43,8 @@ enum Command {
     },
     /// Run the stages of the tests and count them
     Test(stages::Selection),
+    /// Do to the operator what breaks operators, and write docs/evidence/chaos.md
+    Chaos(chaos::Extent),
     /// Take every figure and write the pages in docs/evidence
     Bench(bench::Selection),
     /// Measure a gateway's program beside nginx
@@ -111,6 +113,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             }
         }
         Command::Test(selection) => return Ok(stages::run(&selection, &layout, &runtime)),
+        Command::Chaos(extent) => return Ok(chaos::run(&layout, &extent, &runtime)?),
         Command::Bench(selection) => return Ok(bench::run(&layout, &selection)?),
         Command::Load(measurement) => return Ok(load::run(&layout, &measurement, &runtime)?),
         Command::LoadPart(part) => runtime.block_on(part.run())?,

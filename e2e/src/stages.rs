@@ -1,6 +1,7 @@
 //! The stages of `make test`: each is run, timed and counted, whatever became of those before it.
 
 use std::{
+    ffi::OsString,
     io::{self, BufRead, BufReader, Write},
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
@@ -43,9 +44,21 @@ pub struct Selection {
     /// Run only tests whose name contains this
     #[arg(long)]
     filter: Option<String>,
+    /// Variables of those that need no cluster
+    #[arg(skip)]
+    variables: Vec<(&'static str, OsString)>,
 }
 
 impl Selection {
+    /// The tests that need no cluster and whose names contain `filter`, with these variables.
+    pub(crate) fn of_units(filter: &str, variables: Vec<(&'static str, OsString)>) -> Self {
+        Self {
+            only: vec![String::from("unit")],
+            filter: Some(filter.to_owned()),
+            variables,
+        }
+    }
+
     fn has(&self, stage: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == stage)
     }
@@ -196,7 +209,8 @@ fn unit(layout: &Layout, selection: &Selection) -> Count {
     let mut cargo = Command::new("cargo");
     cargo
         .args(["test", "--workspace", "--locked", "--no-fail-fast"])
-        .args(&selection.filter);
+        .args(&selection.filter)
+        .envs(selection.variables.iter().cloned());
     let count = tests(cargo.env("KITE_TEST_KUBECONFIG", server.kubeconfig()));
     drop(server);
     if let Err(error) = remove_dir(&folder) {

@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: the way to the running cluster, users, plugins of a test's own, and their removal.
 
+mod cause;
 pub mod faulty;
 mod gateway;
 pub mod judge;
@@ -9,6 +10,7 @@ pub mod versions;
 mod wait;
 pub mod world;
 
+pub use cause::unavailable;
 pub use gateway::{Answer, Gateway, Http, send};
 pub use scope::{LABEL, Scope, scope};
 pub use wait::{SOON, START, eventually};

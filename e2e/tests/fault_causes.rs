@@ -1,14 +1,14 @@
 //! Plugins that do not come up on a real cluster: `kubectl describe kp` tells the cause and the next step.
 #![cfg(test)]
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::api::{
     admissionregistration::v1::ValidatingAdmissionPolicyBinding,
     core::v1::{Pod, ResourceQuota},
 };
 use kite_api::{
-    KitePluginSpec, Resources,
+    ImagePullPolicy, KitePluginSpec, KitePluginStatus, Phase, Resources,
     conditions::{DESCRIBED, STALLED, WORKLOAD_AVAILABLE},
 };
 use kite_e2e::{
@@ -17,6 +17,7 @@ use kite_e2e::{
         LABEL, PLUGINS, Scope, eventually,
         faulty::{PrivateRegistry, faulty, of_another_architecture},
         scope,
+        versions::hello_tagged,
     },
 };
 use kube::{
@@ -152,6 +153,7 @@ async fn the_cause_is_told_when_a_process_ends_or_does_not_answer() {
             spec.resources = Some(resources(most));
         };
         let silent = with_image(&scope, "-silent", image.clone(), |_| {}).await;
+        let unready = with_image(&scope, "-unready", image.clone(), |_| {}).await;
         let crash = with_image(&scope, "-crash", image.clone(), |_| {}).await;
         let memory = with_image(&scope, "-memory", image, little).await;
         let log = format!("read its log with `kubectl logs -n {PLUGINS} kite-plugin-{crash}-1-");
@@ -168,6 +170,8 @@ async fn the_cause_is_told_when_a_process_ends_or_does_not_answer() {
             &["more memory than the 32Mi", "raise spec.resources.limits.memory"],
         )
         .await;
+        let answers = "let the plugin answer grpc.health.v1.Health/Check";
+        unavailable(&unready, "ProbeFailing", &["probe fails", answers]).await;
         unavailable(
             &silent,
             "ProbeFailing",
@@ -206,6 +210,75 @@ async fn the_cause_is_told_when_a_plugin_is_not_what_the_object_says() {
             &["offers something else than pod", "may not depend on where"],
         )
         .await;
+    })
+    .await;
+}
+
+/// What hello says of its tool, and what it says in an image that was pushed under the same tag.
+const MOVED: (&str, &str) = ("Greets somebody by name.", "Insults who comes along.");
+
+/// Waits until the plugin's only pod is one that stays though it is told to differ; gives its UID, and those of all that were seen.
+async fn differs(scope: &Scope, plugin: &str) -> (String, BTreeSet<String>) {
+    let mut seen = BTreeSet::new();
+    let stays = eventually("a pod that differs stays", PATIENCE, async || {
+        let object = scope.plugins().get(plugin).await.map_err(|error| error.to_string())?;
+        let conditions = object.status.unwrap_or_default().conditions;
+        let told = conditions.into_iter().find(|it| it.reason == "DefinitionsChanged");
+        // One that is deleted for it is on its way out before it is told.
+        let pods = scope.pods_of(plugin).await;
+        seen.extend(pods.iter().filter_map(ResourceExt::uid));
+        match (pods.as_slice(), told) {
+            ([pod], Some(told))
+                if pod.metadata.deletion_timestamp.is_none() && told.message.contains(&pod.name_any()) =>
+            {
+                Ok(pod.uid().unwrap())
+            }
+            (_, told) => Err(format!("{told:?}, {} pods", pods.len())),
+        }
+    })
+    .await;
+    (stays, seen)
+}
+
+/// Deletes the plugin's pods, as when a node is drained; gives their UIDs.
+async fn drain(scope: &Scope, plugin: &str) -> BTreeSet<String> {
+    let all: Api<Pod> = Api::namespaced(scope.client.clone(), PLUGINS);
+    let pods = scope.pods_of(plugin).await;
+    for pod in &pods {
+        all.delete(&pod.name_any(), &DeleteParams::default()).await.unwrap();
+    }
+    pods.iter().filter_map(ResourceExt::uid).collect()
+}
+
+#[tokio::test]
+async fn the_cause_is_told_when_a_tag_brings_other_tools_to_a_revision() {
+    scope("cause-moved", async |scope| {
+        let image = hello_tagged("moved", &[]).await;
+        let pull = |spec: &mut KitePluginSpec| {
+            spec.image.clone_from(&image);
+            spec.image_pull_policy = Some(ImagePullPolicy::Always);
+        };
+        let plugin = scope.loaded_plugin("", pull).await;
+        let recorded = scope.wait_for_phase(&plugin, Phase::Loaded).await;
+        assert_eq!(hello_tagged("moved", &[MOVED]).await, image);
+        let former = drain(&scope, &plugin).await;
+        // The first in its place is deleted for what it offers. The second is no better, and stays.
+        let (stays, seen) = differs(&scope, &plugin).await;
+        let came: Vec<&String> = seen.difference(&former).collect();
+        assert_eq!(came.len(), 2, "{came:?}");
+        let words = ["offers something else", "name spec.image by digest", "spec.enabled"];
+        told(&plugin, DESCRIBED, "DefinitionsChanged", &words).await;
+        let failed = scope.wait_for_phase(&plugin, Phase::Failed).await;
+        assert_eq!(failed.active_revision, None, "{failed:?}");
+        let hash = |status: &KitePluginStatus| status.revisions[0].definitions_hash.clone();
+        assert_eq!(hash(&failed), hash(&recorded));
+        scope.wait_for_answer(&plugin, 503).await;
+        assert_eq!(hello_tagged("moved", &[]).await, image);
+        assert_eq!(differs(&scope, &plugin).await.0, stays, "what runs is another matter");
+        drain(&scope, &plugin).await;
+        let again = scope.wait_for_phase(&plugin, Phase::Loaded).await;
+        assert_eq!((again.active_revision, &again.tools), (Some(1), &recorded.tools));
+        scope.wait_for_answer(&plugin, 200).await;
     })
     .await;
 }

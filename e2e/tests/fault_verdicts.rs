@@ -25,6 +25,9 @@ use tokio::{
     task::JoinHandle,
 };
 
+/// What kubectl waits for where a plugin is to be ready.
+const READY: &str = "condition=Ready";
+
 /// What the plugin became. `None`: it is gone.
 type State = Option<KitePlugin>;
 
@@ -174,11 +177,11 @@ fn runs(pod: &Pod, image: &str) -> bool {
     containers.any(|container| container.image.as_deref() == Some(image))
 }
 
-/// Has kubectl wait for a condition of the plugin.
-fn kubectl_waits(name: &str, condition: &str, limit: Duration) -> JoinHandle<Output> {
+/// Has kubectl wait for something that becomes of the plugin, in its own words.
+fn kubectl_waits(name: &str, what: &str, limit: Duration) -> JoinHandle<Output> {
     let tools = cluster::tools(&cluster::Layout::from_env().unwrap()).unwrap();
     let mut kubectl = tools.kubectl();
-    kubectl.args(["wait", &format!("kp/{name}"), &format!("--for=condition={condition}")]);
+    kubectl.args(["wait", &format!("kp/{name}"), &format!("--for={what}")]);
     kubectl.arg(format!("--timeout={}s", limit.as_secs()));
     tokio::task::spawn_blocking(move || kubectl.output().unwrap())
 }
@@ -186,6 +189,11 @@ fn kubectl_waits(name: &str, condition: &str, limit: Duration) -> JoinHandle<Out
 async fn comes(waits: JoinHandle<Output>) {
     let output = waits.await.unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+async fn does_not_come(waits: JoinHandle<Output>) {
+    let output = waits.await.unwrap();
+    assert!(!output.status.success(), "{output:?}");
 }
 
 #[tokio::test]
@@ -196,12 +204,12 @@ async fn who_judges_from_outside_sees_a_plugin_as_it_is() {
         let good = scope.hello().await.image;
         let (repository, _) = good.split_once('@').unwrap();
         let bad = format!("{repository}:9.9.9");
-        let ready = kubectl_waits(&name, "Ready", START);
+        let ready = kubectl_waits(&name, READY, START);
         watched.comes_to(1, "Current").await;
         comes(ready).await;
 
         // The next one does not come up, and the old one serves.
-        let stalled = kubectl_waits(&name, "Stalled", START);
+        let stalled = kubectl_waits(&name, "condition=Stalled", START);
         watched.changed(json!({"image": bad}), "Failed").await;
         comes(stalled).await;
         watched.changed(json!({"image": good}), "Current").await;
@@ -210,17 +218,20 @@ async fn who_judges_from_outside_sees_a_plugin_as_it_is() {
         watched
             .changed(json!({"enabled": false, "replicas": 1}), "Current")
             .await;
-        comes(kubectl_waits(&name, "Ready", Duration::from_secs(1))).await;
+        comes(kubectl_waits(&name, READY, Duration::from_secs(1))).await;
 
         // Nothing of it comes up, and then it recovers.
         watched.changed(json!({"enabled": true, "image": bad}), "Failed").await;
-        let output = kubectl_waits(&name, "Ready", Duration::from_secs(1)).await.unwrap();
-        assert!(!output.status.success(), "{output:?}");
-        let ready = kubectl_waits(&name, "Ready", START);
+        does_not_come(kubectl_waits(&name, READY, Duration::from_secs(1))).await;
+        let ready = kubectl_waits(&name, READY, START);
         let recovered = watched.changed(json!({"image": good}), "Current").await;
         comes(ready).await;
         assert_eq!(recovered.name_any(), name);
+
+        does_not_come(kubectl_waits(&name, "delete", Duration::from_secs(1))).await;
+        let gone = kubectl_waits(&name, "delete", START);
         watched.deleted().await;
+        comes(gone).await;
     })
     .await;
 }

@@ -1,42 +1,32 @@
 //! A plugin's pods are as its object says, restricted all the same, and nothing that drains a node takes them all at once.
 #![cfg(test)]
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use k8s_openapi::api::{
-    core::v1::{ConfigMap, Namespace, Pod, Secret},
+    core::v1::{ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
 };
-use kite_api::{KitePluginSpec, conditions::WORKLOAD_AVAILABLE};
+use kite_api::KitePluginSpec;
 use kite_e2e::{
     cluster::Layout,
     target::Target,
     testing::{
-        PLUGINS, SOON, START, SYSTEM, Scope, eventually,
+        LABEL, PLUGINS, SOON, START, SYSTEM, Scope, eventually,
         faulty::{PrivateRegistry, faulty},
-        scope,
+        scope, unavailable,
     },
 };
-use kube::{Api, ResourceExt};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, PostParams},
+};
 use serde_json::{Value, json};
 
 /// Waits until the object says that its pods need something, with all these words.
 async fn withheld(scope: &Scope, plugin: &str, words: &[&str]) {
-    eventually(&format!("{plugin} tells {words:?}"), START, async || {
-        let status = scope
-            .plugins()
-            .get(plugin)
-            .await
-            .map_err(|error| error.to_string())?
-            .status;
-        let conditions = status.unwrap_or_default().conditions;
-        let available = conditions.iter().find(|it| it.type_ == WORKLOAD_AVAILABLE);
-        let is_told = available
-            .is_some_and(|it| it.reason == "SecretMissing" && words.iter().all(|word| it.message.contains(word)));
-        if is_told { Ok(()) } else { Err(format!("{available:?}")) }
-    })
-    .await;
+    unavailable(scope, plugin, "SecretMissing", words).await;
     assert!(scope.pods_of(plugin).await.is_empty(), "no pod is made without it");
 }
 
@@ -178,7 +168,7 @@ async fn is_guarded(scope: &Scope, plugin: &str) {
     // Both parts of the system have the label that the policy names.
     for part in ["kite-gateway", "kite-operator"] {
         let pods: Api<Pod> = Api::namespaced(scope.client.clone(), SYSTEM);
-        let labelled = kube::api::ListParams::default().labels(&format!("app.kubernetes.io/name={part}"));
+        let labelled = ListParams::default().labels(&format!("app.kubernetes.io/name={part}"));
         assert!(!pods.list(&labelled).await.unwrap().items.is_empty(), "{part}");
     }
 }
@@ -229,4 +219,115 @@ async fn loses_one_at_a_time(scope: &Scope, plugin: &str) {
         "{refused}"
     );
     eventually("the other may be lost when the first was replaced", START, may_lose_one).await;
+}
+
+/// A folder of this machine, which is one of the local cluster's node as well, until this is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(name: &str) -> Self {
+        let target = Target::running(&Layout::from_env().unwrap()).unwrap();
+        assert!(
+            target.is_local,
+            "this machine's files are the local cluster's node's only"
+        );
+        let path = target.dir.join("volumes").join(name);
+        // Of a run that was killed.
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A claim in the plugins' namespace, with a volume that is this folder of this node.
+async fn claim(scope: &Scope, folder: &Folder, node: &str) -> String {
+    let capacity = json!({"storage": "1Mi"});
+    let is_there = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
+    let volume = json!({
+        "metadata": {"name": scope.name, "labels": {LABEL: scope.name}},
+        "spec": {
+            "capacity": capacity, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain",
+            "local": {"path": folder.0},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [is_there]}]}},
+        },
+    });
+    let volume = serde_json::from_value(volume).unwrap();
+    let volumes: Api<PersistentVolume> = Api::all(scope.client.clone());
+    volumes.create(&PostParams::default(), &volume).await.unwrap();
+    let claim = json!({"spec": {
+        "accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": scope.name,
+        "resources": {"requests": capacity},
+    }});
+    scope.make_in_plugins::<PersistentVolumeClaim>("-data", claim).await
+}
+
+/// Deletes the plugin's pods, and waits until others are ready and answer.
+async fn replace(scope: &Scope, plugin: &str) {
+    let pods: Api<Pod> = Api::namespaced(scope.client.clone(), PLUGINS);
+    let old: Vec<String> = scope.pods_of(plugin).await.iter().map(ResourceExt::name_any).collect();
+    for name in &old {
+        // One that is gone by now is as good.
+        let _ = pods.delete(name, &DeleteParams::default()).await;
+    }
+    eventually("other pods are ready", START, async || {
+        let pods = scope.pods_of(plugin).await;
+        let is_new = |pod: &Pod| {
+            let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+            !old.contains(&pod.name_any()) && conditions.any(|it| it.type_ == "Ready" && it.status == "True")
+        };
+        if !pods.is_empty() && pods.iter().all(is_new) {
+            Ok(())
+        } else {
+            Err(format!(
+                "{:?}",
+                pods.iter().map(ResourceExt::name_any).collect::<Vec<_>>()
+            ))
+        }
+    })
+    .await;
+    scope.wait_for_answer(plugin, 200).await;
+}
+
+#[tokio::test]
+async fn a_plugin_runs_on_the_node_that_it_asks_for_and_its_claim_outlives_its_pods() {
+    scope("claimed", async |scope| {
+        let nodes: Api<Node> = Api::all(scope.client.clone());
+        let node = nodes.list(&ListParams::default()).await.unwrap().items.swap_remove(0);
+        let host = &node.labels()["kubernetes.io/hostname"];
+        let folder = Folder::make(&scope.name);
+        let claim = claim(&scope, &folder, host).await;
+        let image = faulty().await;
+        let fields = json!({
+            "nodeSelector": {"kubernetes.io/hostname": "nowhere"},
+            "volumes": [{"name": "data", "mountPath": "/data", "persistentVolumeClaim": {"claimName": claim}}],
+        });
+        let made = |spec: &mut KitePluginSpec| {
+            spec.image = image;
+            with(spec, fields);
+        };
+        let plugin = scope.make_plugin("-looks", made).await;
+        let words = ["no node has the labels", "correct spec.nodeSelector"];
+        unavailable(&scope, &plugin, "Unschedulable", &words).await;
+        let there = json!({"spec": {"nodeSelector": {"kubernetes.io/hostname": host}}});
+        scope.patch_plugin(&plugin, there).await;
+        scope.wait_for_revision(&plugin, 2).await;
+        scope.wait_for_answer(&plugin, 200).await;
+
+        assert_eq!(scope.answer(&plugin, "write/data/a").await, "written");
+        assert_eq!(fs::read_to_string(folder.0.join("a")).unwrap(), "a");
+        fs::write(folder.0.join("b"), "of the node").unwrap();
+        assert_eq!(scope.answer(&plugin, "read/data/b").await, "of the node");
+        replace(&scope, &plugin).await;
+        assert_eq!(scope.answer(&plugin, "read/data/a").await, "a");
+        for pod in scope.pods_of(&plugin).await {
+            assert_eq!(pod.spec.unwrap().node_name, node.metadata.name);
+        }
+    })
+    .await;
 }

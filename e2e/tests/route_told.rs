@@ -104,6 +104,15 @@ fn processes(pods: &[Pod]) -> BTreeSet<(String, i32)> {
     pods.iter().map(of).collect()
 }
 
+/// Waits for the end of a pod, which was told to release what it holds before it was stopped, and has done it once.
+async fn has_released(log: JoinHandle<String>) {
+    let log = tokio::time::timeout(START, log).await.unwrap().unwrap();
+    let releases = log.find("releases what it holds");
+    let stops = log.find("\"stopping\"");
+    assert_eq!(log.matches("releases what it holds").count(), 1, "{log}");
+    assert!(releases < stops, "it is told before it is stopped: {log}");
+}
+
 /// Disables the plugin: before its pods go, each is told to release what it holds, once, and does it once.
 async fn release(scope: &Scope, plugin: &str) {
     let mut logs = Vec::new();
@@ -115,11 +124,7 @@ async fn release(scope: &Scope, plugin: &str) {
     scope.patch_plugin(plugin, json!({"spec": {"enabled": false}})).await;
     scope.wait_for_phase(plugin, Phase::Disabled).await;
     for log in logs {
-        let log = tokio::time::timeout(START, log).await.unwrap().unwrap();
-        let releases = log.find("releases what it holds");
-        let stops = log.find("\"stopping\"");
-        assert_eq!(log.matches("releases what it holds").count(), 1, "{log}");
-        assert!(releases < stops, "it is told before it is stopped: {log}");
+        has_released(log).await;
     }
 }
 
@@ -177,6 +182,20 @@ async fn settings_reach_every_replica_without_a_restart_and_a_refusal_is_told() 
         accepted(&scope, &plugin, "True", "Accepted").await;
 
         release(&scope, &plugin).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_old_revision_releases_what_it_holds_before_it_is_stopped() {
+    scope("told-drained", async |scope| {
+        let plugin = scope.loaded_plugin("", |spec| spec.drain_seconds = Some(0)).await;
+        let pod = scope.pods_of(&plugin).await[0].name_any();
+        let log = followed(&scope, &pod).await;
+        let memory = json!({"spec": {"resources": {"limits": {"memory": "96Mi"}}}});
+        scope.patch_plugin(&plugin, memory).await;
+        scope.wait_for_revision(&plugin, 2).await;
+        has_released(log).await;
     })
     .await;
 }

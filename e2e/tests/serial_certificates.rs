@@ -14,7 +14,7 @@ use kite_api::identity::{
 };
 use kite_e2e::testing::{
     Gateway, PLUGINS, START, SYSTEM, Scope, eventually, exported,
-    load::{Greetings, Load, executed, used},
+    load::{Greetings, Load, used},
     scope,
 };
 use kite_proto::{DescribeRequest, plugin_client::PluginClient};
@@ -313,7 +313,7 @@ async fn old_ones_taken_out(scope: &Scope, plugin: &str, first: &(String, String
 async fn rotated(scope: &Scope) {
     let plugin = scope.loaded_plugin("", |_| {}).await;
     let greetings: Greetings = [(1, "Hello, ")].into();
-    let load = Load::start(&scope.gateway, &scope.gateway_addresses().await, &plugin, greetings);
+    let load = Load::start(scope, &plugin, greetings).await;
     used(&load, 1).await;
     let issuing = of_cas(scope, CERTIFICATE_KEY).await;
     let first = pair(scope, GATEWAY_CLIENT_SECRET).await;
@@ -353,11 +353,7 @@ async fn rotated(scope: &Scope) {
     old_ones_taken_out(scope, &plugin, &first).await;
     used(&load, 1).await;
 
-    let outcome = load.end().await;
-    let executed = executed(scope, &plugin).await;
-    outcome.is_whole(&executed);
-    let lost: Vec<_> = outcome.posts.iter().filter(|id| !executed.contains_key(*id)).collect();
-    assert!(lost.is_empty(), "answered and never executed: {lost:?}");
+    load.end().await.is_whole();
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The operator's replicas on a node: the one that leads is frozen and thawed, and killed, while plugins come.
+//! The operator's replicas on a node: the one that leads is frozen and thawed, and killed, while plugins come, and while one is used.
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
@@ -20,14 +20,18 @@ use kite_api::Phase;
 use kite_e2e::{
     cluster::{self, Layout},
     target::Target,
-    testing::{START, SYSTEM, Scope, eventually, scope},
+    testing::{
+        START, SYSTEM, Scope, eventually,
+        load::{Greetings, Load, used},
+        scope,
+    },
 };
 use kube::{Api, api::ListParams};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Three times what a replica may take to act in the place of one that was killed.
 const TAKEOVER: Duration = Duration::from_mins(1);
@@ -95,10 +99,18 @@ fn writes(pod: &str) -> Vec<Timestamp> {
     times
 }
 
+/// Whether a process of the cluster can be told anything by a signal.
+fn are_processes_here() -> bool {
+    let is_local = Target::running(&Layout::from_env().unwrap()).unwrap().is_local;
+    if !is_local {
+        println!("nothing is killed: only the local cluster's processes are this machine's");
+    }
+    is_local
+}
+
 #[tokio::test]
 async fn another_operator_takes_over_from_one_that_is_frozen_or_killed() {
-    if !Target::running(&Layout::from_env().unwrap()).unwrap().is_local {
-        println!("nothing is killed: only the local cluster's processes are this machine's");
+    if !are_processes_here() {
         return;
     }
     scope("operators", async |scope| {
@@ -142,6 +154,42 @@ async fn another_operator_takes_over_from_one_that_is_frozen_or_killed() {
         );
         scope.wait_for_phase(&plugin, Phase::Loaded).await;
         two_are_ready(&scope).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operator_that_is_killed_in_the_midst_of_an_update_loses_no_request() {
+    if !are_processes_here() {
+        return;
+    }
+    scope("unattended", async |scope| {
+        two_are_ready(&scope).await;
+        let plugin = scope.loaded_plugin("", |_| {}).await;
+        let greetings: Greetings = [(1, "Hello, "), (2, "Hello, ")].into();
+        let load = Load::start(&scope, &plugin, greetings).await;
+        used(&load, 1).await;
+
+        let acting = process(&leader(&scope).await.unwrap());
+        let other = json!({"spec": {"env": [{"name": "REVISION", "value": "2"}]}});
+        scope.patch_plugin(&plugin, other).await;
+        kill(acting, Signal::SIGKILL).unwrap();
+        let killed = Instant::now();
+        let status = scope.plugins().get(&plugin).await.unwrap().status.unwrap();
+        assert_eq!(
+            status.active_revision,
+            Some(1),
+            "the update is not over yet: {status:?}"
+        );
+        used(&load, 1).await;
+        scope.wait_for_revision(&plugin, 2).await;
+        println!(
+            "the other had it done {:.1} s after the leader was killed",
+            killed.elapsed().as_secs_f64()
+        );
+        used(&load, 2).await;
+        two_are_ready(&scope).await;
+        load.end().await.is_whole();
     })
     .await;
 }

@@ -1,4 +1,5 @@
-//! Uninstalling the chart leaves the CRD and nothing else, and a plugin can be deleted without its operator.
+//! Chart, namespaces and CRD go in any order while there are plugins: each ends, nothing is left, and all can be installed again. A plugin can
+//! be deleted without its operator.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -11,27 +12,26 @@ use std::{process::Command, time::Duration};
 
 use k8s_openapi::{
     api::{
+        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
         apps::v1::Deployment,
         core::v1::Namespace,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
-use kite_api::{KitePlugin, labels::PLUGIN};
+use kite_api::{KitePluginSpec, labels::PLUGIN};
 use kite_e2e::{
     cluster::Layout,
     deploy::binary,
     target::Target,
     testing::{PLUGINS, SYSTEM, Scope, eventually, scope},
 };
-use kube::{
-    Api, Resource, ResourceExt,
-    api::{DeleteParams, ListParams},
-};
+use kube::{Api, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(90);
+const CRD: &str = "kiteplugins.kite.dev";
 
 /// Runs `kite-e2e`; what it said if it failed.
 fn try_e2e(arguments: &[&str]) -> Result<(), String> {
@@ -50,7 +50,7 @@ fn e2e(arguments: &[&str]) {
     try_e2e(arguments).unwrap_or_else(|said| panic!("{arguments:?}: {said}"));
 }
 
-/// Puts everything back, whatever becomes of the test.
+/// Installs everything again and uses it, whatever becomes of the test.
 struct Restore;
 
 impl Drop for Restore {
@@ -85,16 +85,66 @@ where
         .collect()
 }
 
-/// `kubectl` on the cluster of the tests, to its end; what it said if it failed.
-fn kubectl(arguments: &[&str]) {
+/// All of it.
+async fn all_ours(scope: &Scope) -> Vec<String> {
+    [
+        ours::<ClusterRole>(scope).await,
+        ours::<ClusterRoleBinding>(scope).await,
+        ours::<Role>(scope).await,
+        ours::<RoleBinding>(scope).await,
+        ours::<Namespace>(scope).await,
+        ours::<ValidatingAdmissionPolicy>(scope).await,
+        ours::<ValidatingAdmissionPolicyBinding>(scope).await,
+    ]
+    .concat()
+}
+
+/// Waits until nothing else of it is left than this.
+async fn is_left(scope: &Scope, expected: &[String]) {
+    eventually(&format!("what is left is {expected:?}"), LIMIT, async || {
+        let left = all_ours(scope).await;
+        if left == expected {
+            Ok(())
+        } else {
+            Err(format!("{left:?}"))
+        }
+    })
+    .await;
+}
+
+async fn has_definition(scope: &Scope) -> bool {
+    let definitions: Api<CustomResourceDefinition> = Api::all(scope.client.clone());
+    definitions.get_opt(CRD).await.unwrap().is_some()
+}
+
+/// A right in these namespaces.
+fn rule(namespaces: &[&str]) -> Value {
+    json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"], "namespaces": namespaces})
+}
+
+/// A plugin with rights outside the plugins' namespace: everywhere, and in a namespace of the test's own.
+async fn far_reaching(scope: &Scope, suffix: &str, namespace: &str) -> String {
+    let grant = json!([rule(&["*"]), rule(&[namespace])]);
+    let change = |spec: &mut KitePluginSpec| spec.permissions = serde_json::from_value(grant).unwrap();
+    scope.loaded_plugin(suffix, change).await
+}
+
+/// What there is of such a plugin outside the plugins' namespace.
+fn far(plugin: &str) -> [String; 4] {
+    ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"].map(|kind| format!("{kind} kite-plugin-{plugin}"))
+}
+
+/// Deletes it as people do, and returns when it is gone.
+fn delete(kind: &str, name: &str) {
+    let wait = format!("--timeout={}s", LIMIT.as_secs());
     let output = Target::running(&Layout::from_env().unwrap())
         .unwrap()
         .kubectl()
-        .args(arguments)
+        .args(["delete", kind, name, &wait])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {said}");
+    assert!(output.status.success(), "{kind} {name}: {said}");
 }
 
 #[tokio::test]
@@ -102,9 +152,7 @@ async fn definition_and_namespaces_go_while_the_operator_runs_and_the_chart_last
     scope("reversed", async |scope| {
         let _restore = Restore;
         scope.loaded_plugin("", |_| {}).await;
-        let wait = format!("--timeout={}s", LIMIT.as_secs());
-        // Each returns when what it deletes is gone.
-        kubectl(&["delete", "crd", "kiteplugins.kite.dev", &wait]);
+        delete("crd", CRD);
         eventually("all that was made for plugins is gone", LIMIT, async || {
             let deployments: Api<Deployment> = Api::namespaced(scope.client.clone(), PLUGINS);
             let left = deployments
@@ -119,58 +167,58 @@ async fn definition_and_namespaces_go_while_the_operator_runs_and_the_chart_last
             }
         })
         .await;
-        kubectl(&["delete", "namespace", PLUGINS, &wait]);
-        kubectl(&["delete", "namespace", SYSTEM, &wait]);
+        delete("namespace", PLUGINS);
+        delete("namespace", SYSTEM);
         e2e(&["release", "uninstall"]);
-        let left = [
-            ours::<ClusterRole>(&scope).await,
-            ours::<ClusterRoleBinding>(&scope).await,
-            ours::<Role>(&scope).await,
-            ours::<RoleBinding>(&scope).await,
-            ours::<Namespace>(&scope).await,
-        ];
-        assert_eq!(left.concat(), Vec::<String>::new());
+        assert_eq!(all_ours(&scope).await, Vec::<String>::new());
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_operator_first_then_the_plugins_and_only_the_crd_is_left() {
+async fn namespaces_go_first_and_then_the_definition_with_all_plugins_and_the_chart_last() {
+    scope("emptied", async |scope| {
+        let _restore = Restore;
+        let namespace = scope.namespace("-ns").await;
+        let plugin = far_reaching(&scope, "", &namespace).await;
+        // The operator runs, and would make again what goes.
+        delete("namespace", PLUGINS);
+        delete("namespace", SYSTEM);
+        let kept = scope.plugins().get_opt(&plugin).await.unwrap();
+        assert!(kept.is_some(), "no plugin's object is lost");
+        delete("crd", CRD);
+        e2e(&["release", "uninstall"]);
+        is_left(&scope, &[]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_chart_goes_first_then_a_plugin_and_then_the_definition_with_the_others() {
     scope("orphans", async |scope| {
         let _restore = Restore;
         let namespace = scope.namespace("-ns").await;
-        let rule = |namespaces: &[&str]| {
-            json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"], "namespaces": namespaces})
-        };
-        let grant = json!([rule(&["*"]), rule(&[&namespace])]);
-        let plugin = scope.loaded_plugin("", |spec| spec.permissions = serde_json::from_value(grant).unwrap()).await;
+        let first = far_reaching(&scope, "-1", &namespace).await;
+        let second = far_reaching(&scope, "-2", &namespace).await;
 
         e2e(&["release", "uninstall"]);
         let namespaces: Api<Namespace> = Api::all(scope.client.clone());
         for name in [SYSTEM, PLUGINS] {
             assert!(namespaces.get_opt(name).await.unwrap().is_none(), "{name} is gone");
         }
-        let kept: Api<KitePlugin> = Api::all(scope.client.clone());
-        assert!(kept.get_opt(&plugin).await.unwrap().is_some(), "no plugin's object is lost");
-        assert!(!ours::<ClusterRole>(&scope).await.is_empty(), "its roles outlive the operator until it is deleted");
-
-        for plugin in kept.list(&ListParams::default()).await.unwrap() {
-            kept.delete(&plugin.name_any(), &DeleteParams::default()).await.unwrap();
+        for plugin in [&first, &second] {
+            let kept = scope.plugins().get_opt(plugin).await.unwrap();
+            assert!(kept.is_some(), "no plugin's object is lost");
         }
-        eventually("all that was made for plugins is gone", LIMIT, async || {
-            let left = [
-                ours::<ClusterRole>(&scope).await,
-                ours::<ClusterRoleBinding>(&scope).await,
-                ours::<Role>(&scope).await,
-                ours::<RoleBinding>(&scope).await,
-                ours::<Namespace>(&scope).await,
-            ]
-            .concat();
-            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
-        })
-        .await;
-        let definitions: Api<CustomResourceDefinition> = Api::all(scope.client.clone());
-        assert!(definitions.get_opt("kiteplugins.kite.dev").await.unwrap().is_some(), "the CRD is kept");
+        let both = all_ours(&scope).await;
+        let outlives = far(&first).iter().all(|object| both.contains(object));
+        assert!(outlives, "its roles outlive the operator until it is deleted: {both:?}");
+
+        delete("kiteplugin", &first);
+        is_left(&scope, &far(&second)).await;
+        assert!(has_definition(&scope).await, "the CRD is kept");
+        delete("crd", CRD);
+        is_left(&scope, &[]).await;
     })
     .await;
 }

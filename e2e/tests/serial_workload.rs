@@ -1,4 +1,5 @@
-//! What the chart's values give the pods of all plugins: a mirror in the place of a registry, a Secret to pull with, and CAs to trust.
+//! What concerns the pods of all plugins: what the chart's values give them (a mirror in the place of a registry, a Secret to pull with, and CAs
+//! to trust), and nodes that are kept for some.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{net::SocketAddr, process::Command, sync::Arc};
@@ -13,7 +14,7 @@ use kite_e2e::{
     testing::{
         PLUGINS, Scope,
         faulty::{PrivateRegistry, faulty, own_address},
-        scope,
+        scope, unavailable,
     },
 };
 use rustls::{
@@ -141,6 +142,65 @@ async fn the_values_about_pods_reach_plugins_that_run_and_new_ones() {
         rolled_out(&runs);
         scope.wait_for_answer(&runs, 200).await;
         assert_eq!(asked(&scope, &runs, server).await, "trusted");
+    })
+    .await;
+}
+
+/// The taint of nodes that are kept for some.
+const TAINT: &str = "kite.test/kept";
+
+/// Runs kubectl; what it said if it failed.
+fn kubectl(arguments: &[&str]) -> Result<(), String> {
+    let output = Target::running(&Layout::from_env().unwrap())
+        .unwrap()
+        .kubectl()
+        .args(arguments)
+        .output()
+        .unwrap();
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// All nodes are kept for those who tolerate it, until this is dropped.
+struct Kept;
+
+impl Kept {
+    fn begin() -> Self {
+        let taint = format!("{TAINT}=some:NoSchedule");
+        let kept = Self;
+        kubectl(&["taint", "nodes", "--all", "--overwrite", &taint]).unwrap();
+        kept
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let ended = kubectl(&["taint", "nodes", "--all", &format!("{TAINT}-")]);
+        // A second panic would end the process before it could say what the first was.
+        if std::thread::panicking() {
+            println!("the taint is taken away: {ended:?}");
+        } else {
+            assert_eq!(ended, Ok(()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_runs_on_a_node_whose_taint_it_tolerates() {
+    scope("tolerant", async |scope| {
+        let _kept = Kept::begin();
+        let plugin = scope.make_plugin("", |_| {}).await;
+        let words = ["does not tolerate", "name the taint in spec.tolerations"];
+        unavailable(&scope, &plugin, "Unschedulable", &words).await;
+        let tolerations = json!([{"key": TAINT, "value": "some", "effect": "NoSchedule"}]);
+        scope
+            .patch_plugin(&plugin, json!({"spec": {"tolerations": tolerations}}))
+            .await;
+        scope.wait_for_revision(&plugin, 2).await;
+        scope.wait_for_answer(&plugin, 200).await;
     })
     .await;
 }

@@ -6,6 +6,7 @@ pub mod build;
 mod carry_out;
 pub mod causes;
 pub mod describe;
+mod differing;
 mod error;
 pub mod events;
 pub mod findings;
@@ -54,6 +55,7 @@ use self::{
     build::{Decisions, Installation},
     carry_out::{carry_out, forget, take_away},
     describe::Memory,
+    differing::Replaced,
     events::Told,
     findings::{Around, Findings},
     fleet::Fleet,
@@ -101,6 +103,7 @@ pub struct Context {
     turns: Turns,
     versions: Versions,
     answers: Memory,
+    replaced: Replaced,
     failures: Failures,
     told: Told,
     unreadable: Unreadable,
@@ -145,6 +148,7 @@ pub async fn run(
         turns: Turns::default(),
         versions: Versions::default(),
         answers: Memory::default(),
+        replaced: Replaced::default(),
         failures: Failures::default(),
         told: Told::default(),
         unreadable: Unreadable::default(),
@@ -273,7 +277,9 @@ async fn attempt(object: &Object, context: &Context, turn: SemaphorePermit<'_>) 
     let fleet = Fleet::of(&plugin, &found, &recorded.status).map_err(ReconcileError::Gather)?;
     // 7. What else is there to know, and what should be there?                                         asks for versions, pure
     let (mut findings, settings) = context.findings(&plugin, &fleet, standing, places).await?;
-    context.pushes.settings(&plugin.name, &plugin.uid, settings);
+    context
+        .pushes
+        .settings(&plugin.name, &plugin.uid, plugin.generation, settings);
     let identity = context.identity.get();
     let certificate = context.certificate(&identity, &plugin, &found)?;
     let withheld = references::withheld(&found.references, &plugin.name, &namespaces.plugins);
@@ -300,8 +306,9 @@ async fn attempt(object: &Object, context: &Context, turn: SemaphorePermit<'_>) 
         Err(error) => return Err(observe::refused(error, &plugin, &found, &fleet, findings, context).await?),
     };
     forget(&plugin, &fleet, &found, &desired, context).await?;
-    // 9. What runs, and what does it say that it is?                                                   asks the cluster
-    let (situation, next) = observe::observe(&plugin, applied, &desired, &fleet, findings, context).await?;
+    // 9. What runs, and what does it say that it is? What differs from what is on record goes, once.   asks the cluster
+    let (situation, next) =
+        observe::observe(&plugin, &recorded.status, applied, &desired, &fleet, findings, context).await?;
     // 10. What is there to tell?                                                                       pure, one patch
     tell(object, context, &situation).await?;
     Ok(next)
@@ -457,6 +464,7 @@ impl Context {
         self.turns.retain(exists);
         self.failures.retain(exists);
         self.answers.retain(exists);
+        self.replaced.retain(exists);
         self.told.retain(exists);
         self.unreadable.retain(exists);
         self.checked.retain(exists);

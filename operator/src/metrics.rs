@@ -1,6 +1,8 @@
 //! What a Prometheus server reads of the operator.
 
 mod by_name;
+#[cfg(test)]
+mod convention;
 mod plugins;
 mod queue;
 mod told;

@@ -61,9 +61,10 @@ impl Pushes {
         }
     }
 
-    /// These are the settings of the plugin's revisions. None is to be stopped any longer.
-    pub fn settings(&self, plugin: &PluginName, uid: &str, settings: BTreeMap<i64, Option<Settings>>) {
+    /// These are the settings of the plugin's revisions by this generation of its object. None is to be stopped any longer.
+    pub fn settings(&self, plugin: &PluginName, uid: &str, generation: i64, settings: BTreeMap<i64, Option<Settings>>) {
         self.change(plugin, uid, |news| {
+            news.generation = generation;
             news.stopping.retain(|revision| !settings.contains_key(revision));
             news.settings = settings;
         });

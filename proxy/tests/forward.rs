@@ -26,6 +26,8 @@ mod late_records;
 mod limits;
 #[path = "support/meddler.rs"]
 mod meddler;
+#[path = "support/outage.rs"]
+mod outage;
 #[path = "support/over.rs"]
 mod over;
 #[path = "support/records.rs"]

@@ -3,19 +3,33 @@
 use std::{
     env, fs,
     io::{Error, Write},
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::process::CommandExt,
     process::{Command, ExitCode},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
+use futures::stream::Empty;
 use kite_plugin_sdk::{
     Plugin, ServeError, Tool, ToolContext, ToolError,
     axum::{Router, extract::Path, routing::get},
 };
-use kite_proto::NAME_VARIABLE;
+use kite_proto::{HEALTH_PORT, NAME_VARIABLE};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tonic::{
+    Request, Response, Status,
+    transport::{Server, server::TcpIncoming},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse,
+    health_check_response::ServingStatus,
+    health_server::{Health, HealthServer},
+};
 
 const MANIFEST: &str = "{apiVersion: kite.dev/v1alpha1, kind: KitePlugin, metadata: {name: faulty}, spec: {version: 0.1.0, image: faulty}}";
 /// Where a process leaves its last words for the kubelet.
@@ -36,6 +50,10 @@ enum FaultyError {
     Signal(#[source] Error),
     #[error("failed to serve")]
     Serve(#[source] ServeError),
+    #[error("failed to listen on the health port")]
+    Listen(#[source] Error),
+    #[error("failed to serve the health port")]
+    Health(#[source] tonic::transport::Error),
 }
 
 /// A plugin of which each replica offers something else.
@@ -74,6 +92,7 @@ impl Plugin for Looking {
             .route("/hello", get(async || "looking"))
             .route("/variable/{name}", get(variable))
             .route("/write/{*path}", get(write))
+            .route("/read/{*path}", get(read))
             .route("/ask/{address}", get(ask))
     }
 }
@@ -88,6 +107,11 @@ async fn write(Path(path): Path<String>) -> String {
     fs::write(format!("/{path}"), "a").map_or_else(|error| error.kind().to_string(), |()| String::from("written"))
 }
 
+/// What stands in a file there.
+async fn read(Path(path): Path<String>) -> String {
+    fs::read_to_string(format!("/{path}")).unwrap_or_else(|error| error.kind().to_string())
+}
+
 /// What is answered there by the server of plugins' own name, if it trusts that.
 async fn ask(Path(address): Path<SocketAddr>) -> String {
     let name = kite_proto::server_name("asked");
@@ -97,6 +121,28 @@ async fn ask(Path(address): Path<SocketAddr>) -> String {
         client.get(url).send().await?.text().await
     };
     asked.await.unwrap_or_else(|error| format!("{error:?}"))
+}
+
+/// Says once that it serves, by which the kubelet knows that it has begun, and never again.
+#[derive(Default)]
+struct Begun(AtomicBool);
+
+#[tonic::async_trait]
+impl Health for Begun {
+    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        let status = if self.0.swap(true, Ordering::Relaxed) {
+            ServingStatus::NotServing
+        } else {
+            ServingStatus::Serving
+        };
+        Ok(Response::new(HealthCheckResponse { status: status.into() }))
+    }
+
+    type WatchStream = Empty<Result<HealthCheckResponse, Status>>;
+
+    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("this port answers Check only"))
+    }
 }
 
 /// Nothing to say.
@@ -114,6 +160,7 @@ async fn main() -> Result<ExitCode, FaultyError> {
         "crash" => crash(),
         "memory" => Ok(take_all()),
         "silent" => wait().await,
+        "unready" => begin_only().await,
         "renamed" => Err(begin_again_as("somebody-else")),
         // What it is called once it has begun again.
         "else" => served(kite_plugin_sdk::serve(Plain).await),
@@ -149,6 +196,23 @@ fn take_all() -> ExitCode {
 async fn wait() -> Result<ExitCode, FaultyError> {
     let mut end = signal(SignalKind::terminate()).map_err(FaultyError::Signal)?;
     end.recv().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs, and is never ready.
+async fn begin_only() -> Result<ExitCode, FaultyError> {
+    let mut end = signal(SignalKind::terminate()).map_err(FaultyError::Signal)?;
+    let addresses = [
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, HEALTH_PORT)),
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, HEALTH_PORT)),
+    ];
+    let listener = TcpListener::bind(&addresses[..]).await.map_err(FaultyError::Listen)?;
+    let ended = async { _ = end.recv().await };
+    Server::builder()
+        .add_service(HealthServer::new(Begun::default()))
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), ended)
+        .await
+        .map_err(FaultyError::Health)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -28,6 +28,9 @@ pub(super) struct Measured {
     pub(super) restarted: Took,
     /// The objects that differ after that.
     pub(super) rewritten: Vec<String>,
+    /// A restart beside so many objects of others.
+    pub(super) beside: Took,
+    pub(super) foreign: usize,
     pub(super) bare: Option<Bare>,
 }
 
@@ -71,6 +74,10 @@ impl Measured {
                 format!("a restart with {count}, until all were looked at"),
                 &self.restarted,
             ),
+            (
+                format!("another, beside {} objects of others of 4 KiB each", self.foreign),
+                &self.beside,
+            ),
         ] {
             let _ = writeln!(
                 page,
@@ -88,7 +95,8 @@ impl Measured {
             "\nA server-side apply that changes nothing is counted as asked. After the restart {} objects differed.",
             self.rewritten.len()
         );
-        let peak = [&self.made, &self.steady, &self.changed, &self.restarted].map(|took| took.peak);
+        let all = [&self.made, &self.steady, &self.changed, &self.restarted, &self.beside];
+        let peak = all.map(|took| took.peak);
         let peak = peak.into_iter().max().unwrap_or_default();
         let _ = writeln!(
             page,
@@ -143,6 +151,8 @@ mod tests {
             others: Vec::new(),
             restarted: took(2, 700),
             rewritten: Vec::new(),
+            beside: took(2, 700),
+            foreign: 900,
             bare: Some(Bare {
                 time: Duration::from_secs(10),
                 objects: 800,

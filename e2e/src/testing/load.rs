@@ -1,22 +1,25 @@
 //! Requests to a plugin while something happens to it, and what came of each: half of them GET, half POST with an id of its own, on
 //! connections that stay, to each replica of the gateway, and none of them twice.
 
+mod executed;
+mod outcome;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt, api::LogParams};
 use reqwest::{Client, Method};
 use tokio::task::JoinSet;
 
-use super::{Gateway, Http, PLUGINS, SOON, Scope, eventually};
+use self::executed::Executed;
+pub use self::outcome::Outcome;
+use super::{Gateway, Http, SOON, Scope, eventually};
 
 /// Connections of HTTP/1.1 to each replica.
 const HTTP1: u64 = 20;
@@ -35,6 +38,7 @@ pub type Greetings = BTreeMap<i64, &'static str>;
 /// Load that goes on until it is ended.
 pub struct Load {
     state: Arc<State>,
+    executed: Executed,
     tasks: JoinSet<()>,
 }
 
@@ -46,35 +50,10 @@ struct State {
     outcome: Mutex<Outcome>,
 }
 
-/// What came of the load.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// How many requests of each revision were answered as they should be.
-    pub answered: BTreeMap<i64, u64>,
-    /// Ids of the POSTs that were answered.
-    pub posts: Vec<String>,
-    /// What was wrong with the others.
-    pub failed: Vec<String>,
-}
-
-impl Outcome {
-    /// Says how much was answered, and holds that nothing has failed and each POST was `executed` once.
-    ///
-    /// # Panics
-    /// If it is not so.
-    #[expect(clippy::print_stdout, reason = "the harness keeps a test's standard output")]
-    pub fn is_whole(&self, executed: &BTreeMap<String, usize>) {
-        let answered: u64 = self.answered.values().sum();
-        println!(
-            "{answered} answers, by revision {:?}; {} failed",
-            self.answered,
-            self.failed.len()
-        );
-        let first: Vec<_> = self.failed.iter().take(10).collect();
-        assert!(first.is_empty(), "{} failed, among them {first:#?}", self.failed.len());
-        assert!(executed.len() > 100, "{} POSTs were logged", executed.len());
-        let twice: Vec<_> = executed.iter().filter(|(_, times)| **times != 1).collect();
-        assert!(twice.is_empty(), "executed more than once: {twice:?}");
+impl State {
+    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+        // An answer is noted as a whole.
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,43 +71,23 @@ pub async fn used(load: &Load, revision: i64) {
     .await;
 }
 
-/// How often each id stands in the logs of the plugin's pods.
-pub async fn executed(scope: &Scope, plugin: &str) -> BTreeMap<String, usize> {
-    let pods: Api<Pod> = Api::namespaced(scope.client.clone(), PLUGINS);
-    let mut counts = BTreeMap::new();
-    for pod in scope.pods_of(plugin).await {
-        // A pod that never began has no log.
-        let log = pods
-            .logs(&pod.name_any(), &LogParams::default())
-            .await
-            .unwrap_or_default();
-        count(&mut counts, plugin, &log);
-    }
-    counts
-}
-
-/// Counts the ids of POSTs in a log of the plugin's.
-pub fn count(counts: &mut BTreeMap<String, usize>, plugin: &str, log: &str) {
-    for line in log.lines().filter(|line| line.contains("echoes")) {
-        let begin = line.find(&format!("{plugin}-")).unwrap_or(line.len());
-        let id = line.get(begin..).unwrap_or_default();
-        let id = id.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-');
-        *counts.entry(id.collect()).or_default() += 1;
-    }
-}
-
 impl Load {
-    /// Begins to ask the plugin's `/hello` and `/echo` at each of the replicas at these addresses.
+    /// Begins to ask the plugin's `/hello` and `/echo` at each replica of the gateway, and to follow what its pods say.
     ///
     /// # Panics
     /// If there is no replica.
-    pub fn start(gateway: &Gateway, replicas: &[SocketAddr], plugin: &str, greetings: Greetings) -> Self {
+    pub async fn start(scope: &Scope, plugin: &str, greetings: Greetings) -> Self {
+        let replicas = scope.gateway_addresses().await;
+        let outcome = Outcome {
+            replicas: replicas.iter().map(|address| (*address, 0)).collect(),
+            ..Outcome::default()
+        };
         let state = Arc::new(State {
             plugin: plugin.to_owned(),
             greetings,
             ended: AtomicBool::new(false),
             next: AtomicU64::new(0),
-            outcome: Mutex::default(),
+            outcome: Mutex::new(outcome),
         });
         let mut tasks = JoinSet::new();
         let connections = u64::try_from(replicas.len()).unwrap_or(u64::MAX) * (HTTP1 + HTTP2);
@@ -137,31 +96,30 @@ impl Load {
         for address in replicas {
             let versions = (0..HTTP1).map(|_| Http::One).chain((0..HTTP2).map(|_| Http::Two));
             for http in versions {
-                let client = Gateway::client_of(*address, http, PATIENCE);
-                tasks.spawn(ask(
-                    Arc::clone(&state),
-                    client,
-                    gateway.admin().to_owned(),
-                    *address,
-                    pause,
-                ));
+                let client = Gateway::client_of(address, http, PATIENCE);
+                let token = scope.gateway.admin().to_owned();
+                tasks.spawn(ask(Arc::clone(&state), client, token, address, pause));
             }
         }
-        Self { state, tasks }
+        Self {
+            state,
+            executed: Executed::follow(scope, plugin),
+            tasks,
+        }
     }
 
     /// How many requests were answered by this revision so far.
     pub fn answered_by(&self, revision: i64) -> u64 {
-        let outcome = self.state.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        outcome.answered.get(&revision).copied().unwrap_or(0)
+        self.state.outcome().answered.get(&revision).copied().unwrap_or(0)
     }
 
     /// Ends it, and tells what came of it.
     pub async fn end(self) -> Outcome {
         self.state.ended.store(true, Ordering::Relaxed);
         self.tasks.join_all().await;
-        let outcome = self.state.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        outcome.clone()
+        let mut outcome = self.state.outcome().clone();
+        outcome.executed = self.executed.counts(&outcome.posts).await;
+        outcome
     }
 }
 
@@ -189,10 +147,11 @@ async fn ask(state: Arc<State>, client: Client, token: String, address: SocketAd
             .header("x-request-id", &id);
         let request = if is_post { request.body(id.clone()) } else { request };
         let result = judged(&state, request, is_post.then_some(id.as_str())).await;
-        let mut outcome = state.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outcome = state.outcome();
         match result {
             Ok(revision) => {
                 *outcome.answered.entry(revision).or_default() += 1;
+                *outcome.replicas.entry(address).or_default() += 1;
                 outcome.posts.extend(is_post.then_some(id));
             }
             Err(what) => outcome.failed.push(format!("{id} at {address}: {what}")),

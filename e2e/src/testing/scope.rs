@@ -10,7 +10,9 @@ use k8s_openapi::{
             ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicySpec,
         },
         authentication::v1::{TokenRequest, TokenRequestSpec},
-        core::v1::{ConfigMap, Namespace, Pod, ResourceQuota, Secret, ServiceAccount},
+        core::v1::{
+            ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, ResourceQuota, Secret, ServiceAccount,
+        },
         rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject},
     },
 };
@@ -346,7 +348,7 @@ impl Scope {
         self.name.clone()
     }
 
-    /// Makes a Secret or a ConfigMap called `<test's name><suffix>` in the plugins' namespace, with these fields beside its name.
+    /// Makes a Secret, a ConfigMap or the like called `<test's name><suffix>` in the plugins' namespace, with these fields beside its name.
     pub async fn make_in_plugins<K>(&self, suffix: &str, fields: serde_json::Value) -> String
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Serialize,
@@ -429,6 +431,9 @@ impl Scope {
         }
         self.remove::<ConfigMap>(Api::namespaced(self.client.clone(), PLUGINS))
             .await;
+        self.remove::<PersistentVolumeClaim>(Api::namespaced(self.client.clone(), PLUGINS))
+            .await;
+        self.remove::<PersistentVolume>(Api::all(self.client.clone())).await;
     }
 
     async fn remove<K>(&self, api: Api<K>)

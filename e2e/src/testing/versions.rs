@@ -21,8 +21,28 @@ pub const VERSION: &str = "0.1.0";
 ///
 /// # Panics
 /// If that cannot be made, or a word does not stand in the program.
-#[expect(clippy::expect_used, reason = "a test without its image can only fail")]
 pub async fn hello_as(version: &str, words: Words<'_>) -> String {
+    let image = push(version, words, version).await;
+    format!("{}@{}", image.repository, image.digest)
+}
+
+/// Pushes hello of this build with these words under a tag, whatever was there, and gives the image's reference by that tag.
+///
+/// # Panics
+/// If that cannot be made, or a word does not stand in the program.
+pub async fn hello_tagged(tag: &str, words: Words<'_>) -> String {
+    let image = push(VERSION, words, tag).await;
+    format!("{}:{tag}", image.repository)
+}
+
+/// An image that was pushed.
+struct Pushed {
+    repository: String,
+    digest: String,
+}
+
+#[expect(clippy::expect_used, reason = "a test without its image can only fail")]
+async fn push(version: &str, words: Words<'_>, tag: &str) -> Pushed {
     let target = Target::running(&Layout::from_env().expect("the layout")).expect("the cluster");
     let mut program = fs::read(binary("hello").expect("hello")).expect("the program");
     let (before, after) = (format!("  version: {VERSION}"), format!("  version: {version}"));
@@ -33,13 +53,16 @@ pub async fn hello_as(version: &str, words: Words<'_>) -> String {
     let path = folder.path().join("hello");
     fs::write(&path, program).expect("the other program");
     let image = image::build(&image_spec(path, "hello", version)).expect("an image");
-    let reference = format!("{}/kite/hello:{version}", target.registry.host);
+    let repository = format!("{}/kite/hello", target.registry.host);
     let options = PushOptions {
         plain_http: target.registry.plain_http,
     };
-    let place = reference.parse().expect("a reference");
+    let place = format!("{repository}:{tag}").parse().expect("a reference");
     let digest = image::push(&image, &place, options).await.expect("the image is pushed");
-    format!("{}/kite/hello@{digest}", target.registry.host)
+    Pushed {
+        repository,
+        digest: digest.to_string(),
+    }
 }
 
 /// Puts `new` wherever `old` stands.

@@ -1,5 +1,5 @@
 //! Replicas of the operator on a real API server without a node: killed, stopped, frozen and thawed, cut off, left in silence, and
-//! started among objects that they cannot read.
+//! started among objects that they cannot read. And how they log.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -335,4 +335,52 @@ async fn replicas_serve_the_good_objects_among_those_that_they_cannot_read() {
     assert!((a.figure("kite_operator_unreadable_plugins").await - 2.0).abs() < f64::EPSILON);
     place.describe_as("good", "changed").await;
     place.settled("good", SOON).await;
+}
+
+/// Whether the line of a log was written during a look at the plugin as it was in this generation, and says so.
+fn is_of(line: &Value, plugin: &str, generation: i64) -> bool {
+    line["span"] == json!({"name": "reconcile", "plugin": plugin, "generation": generation})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_log_json_and_what_is_about_a_plugin_has_its_name_and_generation() {
+    let place = Place::make(&[]).await;
+    let mut a = place.replica("a");
+    a.is_ready(true).await;
+    // What is granted, what is granted instead, and what the API server refuses are each worth a line.
+    let grant = |verb: &str| json!({"permissions": [{"apiGroups": [""], "resources": ["pods"], "verbs": [verb]}]});
+    place.world.given(&object("granted", grant("get"))).await;
+    place.settled("granted", SOON).await;
+    let other = Patch::Merge(json!({"spec": grant("list")}));
+    let api = plugins(&place.world.admin);
+    api.patch("granted", &PatchParams::default(), &other).await.unwrap();
+    let impossible = json!({"limits": {"memory": "64Mi"}, "requests": {"memory": "128Mi"}});
+    place
+        .world
+        .given(&object("refused", json!({"resources": impossible})))
+        .await;
+    let looks = [("granted", 1), ("granted", 2), ("refused", 1)];
+    eventually("each of them has its line", SOON, async || {
+        let log = a.log();
+        let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let is_missing = |(plugin, generation): &&(&str, i64)| !lines.iter().any(|it| is_of(it, plugin, *generation));
+        match looks.iter().find(is_missing) {
+            None => Ok(()),
+            Some(look) => Err(format!("nothing of {look:?} in {log}")),
+        }
+    })
+    .await;
+
+    a.signal(Signal::SIGTERM);
+    assert!(a.ends_well().await, "{}", a.log());
+    for line in a.log().lines() {
+        let read: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for key in ["timestamp", "level", "target"] {
+            assert!(read[key].is_string(), "no {key}: {line}");
+        }
+        if let Some(plugin) = read["fields"]["plugin"].as_str() {
+            assert_eq!(read["span"]["plugin"], plugin, "{line}");
+            assert!(read["span"]["generation"].is_i64(), "{line}");
+        }
+    }
 }

@@ -15,12 +15,15 @@ use k8s_openapi::api::core::v1::Pod;
 use kite_api::{PluginName, error_chain};
 use semver::Version;
 
-pub use self::judge::Verdict;
+pub use self::judge::{OnRecord, Verdict};
 use self::{
     ask::{Answer, AskError},
     judge::PodAnswer,
 };
-use super::{object::is_ready, pair::Pair};
+use super::{
+    object::{digest, is_ready},
+    pair::Pair,
+};
 use crate::{
     backoff::Failure,
     identity::Identity,
@@ -69,11 +72,20 @@ impl Memory {
 pub struct Asked<'a> {
     pub number: i64,
     pub version: &'a Version,
+    /// `None`: what its pods offer is what will be recorded.
+    pub on_record: Option<OnRecord<'a>>,
     pub pods: &'a [Pod],
 }
 
 /// A verdict for each revision, and for how long the last of its answers has been known.
 pub type Verdicts = Pair<(Verdict, Option<Duration>)>;
+
+/// A pod that is not what it should be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Differing {
+    pub name: String,
+    pub uid: String,
+}
 
 /// What came of asking.
 #[derive(Debug)]
@@ -81,6 +93,8 @@ pub struct Described {
     pub verdicts: Verdicts,
     /// Those that are what the object says, so that they can be told something.
     pub listeners: Vec<Listener>,
+    /// Those pods of revisions on record that are another plugin, of another version, or offer something else than is on record.
+    pub differing: Vec<Differing>,
     /// How long to wait before the next pod is due.
     pub wait: Option<Duration>,
 }
@@ -122,36 +136,60 @@ pub async fn describe(
     let wait = all().filter_map(|(_, known)| known.wait(now)).min();
     let processes = all().map(|(target, known)| (target.process.clone(), known.clone()));
     memory.remember(name, processes.collect());
-    let mut listeners = Vec::new();
+    let (mut listeners, mut differing) = (Vec::new(), Vec::new());
     let verdicts = revisions.zip(asked).map(|(revision, asked)| {
-        listeners.extend(asked.iter().filter_map(|asked| listener(plugin, revision, asked)));
+        for (target, known) in &asked {
+            match told_apart(plugin, revision, target, known) {
+                Some(Ok(listener)) => listeners.push(listener),
+                Some(Err(other)) => differing.push(other),
+                None => {}
+            }
+        }
         let known_for = asked.iter().filter_map(|(_, known)| known.since()).max();
         let known_for = known_for.map(|since| now.saturating_duration_since(since));
         let answers: Vec<PodAnswer> = asked.into_iter().map(answer_of).collect();
-        (judge::judge(plugin, revision.version, &answers), known_for)
+        let verdict = judge::judge(plugin, revision.version, revision.on_record, &answers);
+        (verdict, known_for)
     });
     Described {
         verdicts,
         listeners,
+        differing,
         wait,
     }
 }
 
-/// The process, if it is what the object says.
-fn listener(plugin: &PluginName, revision: Asked<'_>, (target, known): &(Target, Known)) -> Option<Listener> {
+/// The process, if it has answered as it should, or in a way that differs from what is on record. Whether its protocol and its tools are such as
+/// this operator wants says nothing of that: another pod would answer the same.
+fn told_apart(
+    plugin: &PluginName,
+    revision: Asked<'_>,
+    target: &Target,
+    known: &Known,
+) -> Option<Result<Listener, Differing>> {
     let Known::Answer(answer, _) = known else { return None };
-    judge::is_as_said(plugin, revision.version, answer).then(|| Listener {
-        process: target.process.clone(),
-        name: target.name.clone(),
-        ip: target.ip.clone(),
-        revision: revision.number,
-        supports: answer.supports,
+    if judge::is_as_said(plugin, revision.version, revision.on_record, answer) {
+        return Some(Ok(Listener {
+            process: target.process.clone(),
+            name: target.name.clone(),
+            ip: target.ip.clone(),
+            revision: revision.number,
+            supports: answer.supports,
+        }));
+    }
+    let on_record = revision.on_record?;
+    (!judge::is_recorded(plugin, revision.version, on_record, answer)).then(|| {
+        Err(Differing {
+            name: target.name.clone(),
+            uid: target.process.pod.clone(),
+        })
     })
 }
 
 fn answer_of((target, known): (Target, Known)) -> PodAnswer {
     PodAnswer {
         pod: target.name,
+        digest: target.digest,
         result: match known {
             Known::Answer(answer, _) => Ok(answer),
             Known::Silence(failure) => Err(failure.told),
@@ -209,6 +247,7 @@ struct Target {
     process: Process,
     name: String,
     ip: String,
+    digest: Option<String>,
 }
 
 fn target(pod: &Pod) -> Option<Target> {
@@ -226,6 +265,7 @@ fn target(pod: &Pod) -> Option<Target> {
         },
         name: pod.metadata.name.clone()?,
         ip: status.pod_ip.clone()?,
+        digest: digest(pod),
     })
 }
 

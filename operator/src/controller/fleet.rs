@@ -38,7 +38,15 @@ impl Fleet {
             drain: plugin.spec.drain(),
             given: found.records.iter().map(|record| record.revision).max(),
         };
-        let plan = plan::plan(&recorded, &wanted, before, rules, status::now());
+        let now = status::now();
+        let mut plan = plan::plan(&recorded, &wanted, before, rules, now);
+        // What serves nobody and has no Deployment is not made again beside another that is wanted: it may be just what the API server refuses.
+        let is_gone = |lead: i64| before.active_revision.is_none() && !found.deployments.contains_key(&lead);
+        if let Some(lead) = plan.lead.filter(|lead| *lead != plan.wanted && is_gone(*lead)) {
+            let mut without = before.clone();
+            without.revisions.retain(|entry| entry.number != lead);
+            plan = plan::plan(&recorded, &wanted, &without, rules, now);
+        }
         Ok(Self::after(plan, recorded, plugin, wanted, found))
     }
 

@@ -97,6 +97,20 @@ pub fn is_ready(pod: &Pod) -> bool {
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
+/// Digest of the image that the pod runs, as the kubelet says.
+pub fn digest(pod: &Pod) -> Option<String> {
+    let mut containers = pod.status.as_ref()?.container_statuses.iter().flatten();
+    containers.find_map(|container| digest_of(&container.image_id))
+}
+
+/// The digest in an image's id, which is a reference by digest, or the digest of a local image alone.
+fn digest_of(image_id: &str) -> Option<String> {
+    let digest = image_id.rsplit('@').next()?;
+    let hex = digest.strip_prefix("sha256:")?;
+    let is_digest = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_digest.then(|| digest.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -128,5 +142,20 @@ mod tests {
             Some(kite_api::Phase::Loaded)
         );
         assert_eq!(status(&json!({"phase": "Evolving"})), None);
+    }
+
+    #[test]
+    fn the_digest_is_what_the_kubelet_says() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for id in [
+            digest.clone(),
+            format!("registry.example:5000/hello@{digest}"),
+            format!("docker-pullable://registry.example/hello@{digest}"),
+        ] {
+            assert_eq!(digest_of(&id), Some(digest.clone()), "{id}");
+        }
+        for id in ["", "registry.example/hello:1", "sha256:abc", "hello@sha256:xyz"] {
+            assert_eq!(digest_of(id), None, "{id}");
+        }
     }
 }

@@ -1,22 +1,21 @@
 //! What runs of a plugin, and what it says that it is.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Event, Pod},
 };
+use kite_api::KitePluginStatus;
 
 use super::{
     Context, RESYNC, ReconcileError,
     apply::{Applied, ApplyError},
     build::Desired,
     causes,
-    describe::{self, Asked, Described, Verdicts},
+    describe::{self, Asked, Described},
+    differing,
     findings::Findings,
     fleet::{Fleet, named},
     gather::{self, Surroundings},
@@ -27,11 +26,11 @@ use super::{
     turns::Next,
     validate::ValidatedPlugin,
 };
-use crate::push::news::Taken;
 
-/// Looks at the pods and asks those that are ready.
+/// Looks at the pods and asks those that are ready. `before` is what was told last.
 pub(super) async fn observe(
     plugin: &ValidatedPlugin,
+    before: &KitePluginStatus,
     applied: Pair<Applied>,
     desired: &Desired,
     fleet: &Fleet,
@@ -55,7 +54,10 @@ pub(super) async fn observe(
         .running
         .as_ref()
         .map(|running| own(&all, running.number, &running.workload.template));
-    let (verdicts, wait, mut taken) = ask(plugin, desired, &pods, uids, context).await;
+    let described = ask(plugin, before, desired, &pods, uids, context).await;
+    differing::replace(plugin, before, desired.running.lead.number, &described, context).await;
+    let Described { verdicts, wait, .. } = described;
+    let mut taken = context.pushes.told(&plugin.name).await.settings;
     let now = status::now();
     let both = [pods.lead.as_slice(), pods.next.as_deref().unwrap_or_default()].concat();
     let told = events(&both, now, context).await?;
@@ -87,30 +89,31 @@ pub(super) async fn observe(
     Ok((situation, Next::After(waits.min().unwrap_or(RESYNC))))
 }
 
-/// Asks the pods whether they are what they were made to be, and has those that are told what they must know; what they say to their settings,
-/// by revision.
+/// Asks the pods whether they are what they were made to be, and has those that are told what they must know.
 async fn ask(
     plugin: &ValidatedPlugin,
+    before: &KitePluginStatus,
     desired: &Desired,
     pods: &Pair<Vec<Pod>>,
     uids: BTreeSet<String>,
     context: &Context,
-) -> (Verdicts, Option<Duration>, BTreeMap<i64, Taken>) {
+) -> Described {
     let asked = desired.running.as_ref().zip(pods.as_ref());
-    let asked = asked.map(|(running, pods)| Asked {
+    let mut asked = asked.map(|(running, pods)| Asked {
         number: running.number,
         version: &running.version,
+        on_record: status::on_record(before, running.number),
         pods,
     });
+    // What one that is to take over offers is recorded when it does.
+    if let Some(next) = &mut asked.next {
+        next.on_record = None;
+    }
     let (identity, answers, metrics) = (&context.identity.get(), &context.answers, &context.metrics);
-    let Described {
-        verdicts,
-        listeners,
-        wait,
-    } = describe::describe(&plugin.name, asked, identity, answers, metrics).await;
+    let mut described = describe::describe(&plugin.name, asked, identity, answers, metrics).await;
+    let listeners = std::mem::take(&mut described.listeners);
     context.pushes.listeners(&plugin.name, &plugin.uid, listeners, uids);
-    let told = context.pushes.told(&plugin.name).await;
-    (verdicts, wait, told.settings)
+    described
 }
 
 /// What it means that the objects could not be applied: a refusal is told together with what runs meanwhile.

@@ -25,12 +25,12 @@ use kite_api::{
 
 use self::{
     condition::{Fact, Truth},
-    revisions::{all_stopped, entries, entry},
+    revisions::{all_stopped, entries, entry, known_hash},
     running::{Look, running},
 };
 pub use self::{
     facts::needed_by,
-    revisions::{History, Named},
+    revisions::{History, Named, on_record},
     write::{Recorded, StatusError, record, recorded, tell},
 };
 use super::{apply::Applied, describe::Verdict, findings::Findings};
@@ -259,8 +259,8 @@ fn refused(
         }
         (None, true) => {
             let mut wanted = entry(previous, &refusal.wanted);
+            wanted.definitions_hash = known_hash(&wanted).map(str::to_owned);
             wanted.state = RevisionState::Starting;
-            wanted.definitions_hash = None;
             wanted.message = Some(message.to_owned());
             let status = KitePluginStatus {
                 phase: Some(Phase::Failed),

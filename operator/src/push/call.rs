@@ -119,10 +119,49 @@ async fn tell(mut client: PluginClient<Channel>, act: &Act, limit: Duration) -> 
 
 #[cfg(test)]
 mod tests {
+    use kite_api::error_chain;
     use tokio::{net::TcpListener, time::Instant};
 
     use super::*;
-    use crate::{identity, push::news::Process};
+    use crate::{
+        controller::describe::ask::tests::{Pod, certificate, own},
+        identity::tests::identity,
+        push::news::Process,
+    };
+
+    /// That whoever is at this address is about to be stopped.
+    fn stop(ip: &str) -> Call {
+        Call {
+            process: Process {
+                pod: String::from("a"),
+                restarts: 0,
+            },
+            ip: ip.to_owned(),
+            act: Act::Stop,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_plugin_is_told_and_nobody_in_its_place() {
+        crate::run::install_crypto();
+        let identity = identity();
+        let good = Pod::start(&certificate("hello", &identity), &identity).await;
+        let other = Pod::start(&certificate("other", &identity), &identity).await;
+        let operator = own(&identity);
+        let term = Term::until(Instant::now() + Duration::from_hours(1));
+        let caller = Caller::new(Current::always(identity), term);
+        let plugin = PluginName::parse("hello").unwrap();
+        let told = caller.make(&plugin, &stop(&good.ip)).await;
+        assert!(matches!(told, Ok(Answer::Taken)), "{told:?}");
+        assert_eq!(good.callers(), [operator]);
+        let error = caller.make(&plugin, &stop(&other.ip)).await.unwrap_err();
+        let why = error_chain(&error);
+        assert!(
+            why.contains("not valid for name \"hello.plugins.kite.internal\""),
+            "{why}"
+        );
+        assert!(other.callers().is_empty(), "it was told");
+    }
 
     #[tokio::test]
     async fn nobody_is_called_once_the_term_has_ended() {
@@ -132,17 +171,9 @@ mod tests {
         let ip = format!("127.93.{high}.{}", low.max(1));
         let listener = TcpListener::bind((ip.as_str(), kite_proto::PORT)).await.unwrap();
         let term = Term::until(Instant::now());
-        let caller = Caller::new(Current::always(identity::tests::identity()), term);
-        let call = Call {
-            process: Process {
-                pod: String::from("a"),
-                restarts: 0,
-            },
-            ip,
-            act: Act::Stop,
-        };
+        let caller = Caller::new(Current::always(identity()), term);
         let plugin = PluginName::parse("hello").unwrap();
-        let outcome = caller.make(&plugin, &call).await;
+        let outcome = caller.make(&plugin, &stop(&ip)).await;
         assert!(matches!(outcome, Err(CallError::Ended(Ended))), "{outcome:?}");
         let accepted = tokio::time::timeout(Duration::from_millis(100), listener.accept()).await;
         assert!(accepted.is_err(), "somebody connects");

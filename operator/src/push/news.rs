@@ -74,6 +74,8 @@ pub struct Listener {
 /// What is known of a plugin, and it is to be told of.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct News {
+    /// That of the object which is looked after, for the log.
+    pub generation: i64,
     /// The settings of each revision that is active or to take over. `None`: what the object says cannot be its settings.
     pub settings: BTreeMap<i64, Option<Settings>>,
     /// The processes of these revisions.

@@ -9,6 +9,7 @@ use std::{
 use futures::{StreamExt, stream::FuturesUnordered};
 use kite_api::{PluginName, error_chain};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::{
     call::Caller,
@@ -37,7 +38,9 @@ impl Task {
         let mut under_way = FuturesUnordered::new();
         loop {
             for call in ledger.due(Instant::now()) {
-                under_way.push(made(&self.plugin, &self.caller, &self.metrics, call));
+                let span =
+                    tracing::info_span!("tell", plugin = %self.plugin, generation = self.news.borrow().generation);
+                under_way.push(made(&self.plugin, &self.caller, &self.metrics, call).instrument(span));
             }
             self.publish(ledger.told(), &changed);
             // Without one that failed, something else comes first.
@@ -90,17 +93,11 @@ async fn made(plugin: &PluginName, caller: &Caller, metrics: &Metrics, call: Cal
         Err(_) => "failed",
     };
     metrics.told(kind, began.elapsed(), answer);
-    let (plugin, pod) = (plugin.as_str(), call.process.pod.as_str());
+    let pod = call.process.pod.as_str();
     match &outcome {
-        Ok(Answer::Taken) => tracing::debug!(plugin, pod, kind, "a plugin was told"),
-        Ok(Answer::Refused(reason)) => tracing::warn!(plugin, pod, reason, "a plugin refuses its settings"),
-        Err(error) => tracing::warn!(
-            plugin,
-            pod,
-            kind,
-            error = error_chain(error),
-            "a plugin could not be told"
-        ),
+        Ok(Answer::Taken) => tracing::debug!(pod, kind, "a plugin was told"),
+        Ok(Answer::Refused(reason)) => tracing::warn!(pod, reason, "a plugin refuses its settings"),
+        Err(error) => tracing::warn!(pod, kind, error = error_chain(error), "a plugin could not be told"),
     }
     let outcome = outcome.map_err(|error| error_chain(&error));
     (call, outcome)

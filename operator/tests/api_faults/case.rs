@@ -96,19 +96,11 @@ impl<'a> Scene<'a> {
         let before = self.version().await?;
         let begins = change.carry_out(self.cell, &self.subject).await.unwrap_or(before);
         let line = &self.operator.line;
-        let is_reached = match fault {
-            Fault::Crash { .. } | Fault::Stale { .. } => tokio::select! {
-                () = line.is_cut() => true,
-                state = self.comes_to(&expected.state) => state.map(|_| false)?,
-            },
-            Fault::Unseen { .. } => tokio::select! {
-                () = line.has_hidden() => true,
-                state = self.comes_to(&expected.state) => state.map(|_| false)?,
-            },
-            Fault::Lost { .. } => true,
-        };
-        if !is_reached {
-            return Ok(None);
+        tokio::select! {
+            // One that comes about with the last of what is to be done has come about.
+            biased;
+            () = line.has_struck() => {}
+            state = self.comes_to(&expected.state) => return state.map(|_| None),
         }
         match fault {
             Fault::Crash { .. } => self.restart(None).await,

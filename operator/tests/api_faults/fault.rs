@@ -17,6 +17,18 @@ pub(crate) enum Fault {
     Unseen { resource: String, event: usize },
 }
 
+impl Fault {
+    /// What is done, in a word.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Crash { .. } => "crash",
+            Self::Stale { .. } => "stale",
+            Self::Lost { .. } => "lost",
+            Self::Unseen { .. } => "unseen",
+        }
+    }
+}
+
 /// A change to a plugin, and what is done to the operator meanwhile.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Case {
@@ -26,12 +38,11 @@ pub(crate) struct Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.change)?;
+        write!(f, "{} {}", self.change, self.fault.kind())?;
         match &self.fault {
-            Fault::Crash { after } => write!(f, " crash {after}"),
-            Fault::Stale { after } => write!(f, " stale {after}"),
-            Fault::Lost { write } => write!(f, " lost {write}"),
-            Fault::Unseen { resource, event } => write!(f, " unseen {resource} {event}"),
+            Fault::Crash { after } | Fault::Stale { after } => write!(f, " {after}"),
+            Fault::Lost { write } => write!(f, " {write}"),
+            Fault::Unseen { resource, event } => write!(f, " {resource} {event}"),
         }
     }
 }

@@ -44,8 +44,8 @@ struct State {
     is_cut: bool,
     /// The version of the cluster that watches speak of, if it is not the present one.
     frozen_at: Option<String>,
-    /// An event was left out.
-    has_hidden: bool,
+    /// The fault that the line was armed with has come about.
+    has_struck: bool,
     /// Watches that have left one out are to end.
     gap_is_over: bool,
     /// The resources that are watched.
@@ -118,9 +118,9 @@ impl Line {
         self.comes_to(|state| state.is_cut).await;
     }
 
-    /// Waits until an event was left out.
-    pub(crate) async fn has_hidden(&self) {
-        self.comes_to(|state| state.has_hidden).await;
+    /// Waits until the fault that it was armed with has come about.
+    pub(crate) async fn has_struck(&self) {
+        self.comes_to(|state| state.has_struck).await;
     }
 
     /// The watch that has left one out ends, as one does that fell too far behind.
@@ -229,6 +229,7 @@ async fn write(shared: &Arc<Shared>, target: &Target, request: Request<ClientBod
     let _pending = Pending::begin(shared);
     let fault = shared.fault.borrow().clone();
     if let Some(Fault::Crash { after: 0 } | Fault::Stale { after: 0 }) = fault {
+        shared.strikes();
         shared.cut();
         return Err(Cut);
     }
@@ -246,10 +247,14 @@ async fn write(shared: &Arc<Shared>, target: &Target, request: Request<ClientBod
     let number = shared.ledger.wrote(effect, target, &said);
     match fault {
         Some(Fault::Crash { after } | Fault::Stale { after }) if after == number => {
+            shared.strikes();
             shared.cut();
             Err(Cut)
         }
-        Some(Fault::Lost { write }) if write == number => Err(Cut),
+        Some(Fault::Lost { write }) if write == number => {
+            shared.strikes();
+            Err(Cut)
+        }
         _ => Ok(answer),
     }
 }
@@ -257,6 +262,10 @@ async fn write(shared: &Arc<Shared>, target: &Target, request: Request<ClientBod
 impl Shared {
     fn cut(&self) {
         self.state.send_modify(|state| state.is_cut = true);
+    }
+
+    fn strikes(&self) {
+        self.state.send_modify(|state| state.has_struck = true);
     }
 
     fn passes(&self) {

@@ -20,6 +20,8 @@ mod operator;
 #[cfg(test)]
 mod plugin;
 #[cfg(test)]
+mod record;
+#[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod run;

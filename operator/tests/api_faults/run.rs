@@ -1,13 +1,15 @@
 //! All cases, several at once.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     env,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use futures::future::join_all;
+use serde::Serialize;
+use serde_json::json;
 use strum::IntoEnumIterator;
 
 use super::{
@@ -15,6 +17,7 @@ use super::{
     cell::{Cell, connect},
     change::Change,
     fault::{Case, Fault},
+    record,
 };
 
 /// How many cases are tried at once. Most of their time they wait.
@@ -65,16 +68,41 @@ fn asked_for(case: &Case) -> bool {
 }
 
 /// Whether the case is tried each time. At every write an operator ends, and each other time the next is told of an earlier state. What the operator has done
-/// itself it need not be told, and a write whose answer is lost is written again as one is before which it has ended.
+/// itself it need not be told, and a write whose answer is lost is written again as one is before which it has ended: one of these is tried.
 fn is_usual(Case { change, fault }: &Case) -> bool {
     match fault {
         Fault::Crash { after } => after % 2 == 0,
         Fault::Stale { after } => after % 2 == 1,
-        Fault::Lost { .. } => false,
+        Fault::Lost { write } => *change == Change::Create && *write == 1,
         Fault::Unseen { resource, .. } => {
             *change == Change::Pilfer || matches!(resource.as_str(), "kiteplugins" | "deployments" | "pods")
         }
     }
+}
+
+/// What came of the faults of one kind.
+#[derive(Debug, Default, Serialize)]
+struct Count {
+    /// How often it was the same as without the fault.
+    well: usize,
+    /// How often the fault did not come about.
+    missed: usize,
+    /// How often it was something else.
+    failed: usize,
+}
+
+/// What came of all that was played.
+fn count(played: &[(Case, Result<bool, String>)]) -> BTreeMap<&'static str, Count> {
+    let mut kinds: BTreeMap<_, Count> = BTreeMap::new();
+    for (case, outcome) in played {
+        let count = kinds.entry(case.fault.kind()).or_default();
+        match outcome {
+            Ok(true) => count.well += 1,
+            Ok(false) => count.missed += 1,
+            Err(_) => count.failed += 1,
+        }
+    }
+    kinds
 }
 
 #[expect(clippy::print_stdout, reason = "the harness keeps a test's standard output")]
@@ -110,7 +138,6 @@ async fn faults_whatever_is_done_to_the_operator_the_same_comes_of_it() {
         cases.extend(all(*change, outcome).into_iter().map(|case| (case, outcome)));
     }
     cases.retain(|(case, _)| asked_for(case));
-    let count = cases.len();
     let played = each(&cells, cases, async |cell, (case, expected)| {
         let began = Instant::now();
         let outcome = case::play(cell, case.change, &case.fault, expected).await;
@@ -123,12 +150,17 @@ async fn faults_whatever_is_done_to_the_operator_the_same_comes_of_it() {
         (case, outcome)
     })
     .await;
-    let missed = played.iter().filter(|(_, outcome)| *outcome == Ok(false)).count();
+    let seconds = began.elapsed().as_secs_f64();
+    let kinds = count(&played);
+    record::leave(
+        "faults.json",
+        &json!({"changes": rehearsed.len(), "kinds": kinds, "seconds": seconds}),
+    );
+    let (count, missed) = (played.len(), kinds.values().map(|count| count.missed).sum::<usize>());
     let failed = played
         .iter()
         .filter_map(|(case, outcome)| Some(format!("{case}: {}", outcome.as_ref().err()?)));
     let failed: Vec<String> = failed.collect();
-    let seconds = began.elapsed().as_secs_f64();
     say(&format!(
         "{count} faults in {seconds:.1} s; {missed} did not come about"
     ));

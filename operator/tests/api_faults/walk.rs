@@ -16,6 +16,7 @@ use super::{
     case::Scene,
     cell::{Cell, LIMIT, connect},
     fault::Fault,
+    record,
     snapshot::{Found, State, walk},
     specs::{self, SHOP},
 };
@@ -193,21 +194,22 @@ fn has_settled(plugin: &KitePlugin) -> bool {
 }
 
 /// A step: the spec over the last one, and beside it one that has nothing before it. The operator that makes it ends after so many writes, if it
-/// has so many to make, and another goes on.
-async fn step(walked: &mut Scene<'_>, spec: &Value, writes: usize) -> Result<(), String> {
+/// has so many to make, and another goes on; whether it did.
+async fn step(walked: &mut Scene<'_>, spec: &Value, writes: usize) -> Result<bool, String> {
     let fresh = Scene::set(walked.cell).await;
     walked.arm(&Fault::Crash { after: writes });
     let outcome = tokio::select! {
         () = walked.operator.line.is_cut() => None,
         outcome = come_alike([walked, &fresh], spec) => Some(outcome),
     };
+    let has_ended = outcome.is_none();
     let outcome = if let Some(outcome) = outcome {
         outcome
     } else {
         walked.restart(None).await;
         come_alike([walked, &fresh], spec).await
     };
-    outcome.and(fresh.end().await)
+    outcome.and(fresh.end().await).map(|()| has_ended)
 }
 
 async fn come_alike(both: [&Scene<'_>; 2], spec: &Value) -> Result<(), String> {
@@ -237,22 +239,42 @@ async fn come_alike(both: [&Scene<'_>; 2], spec: &Value) -> Result<(), String> {
     }
 }
 
-async fn go(cell: &Cell, seed: u64, steps: u64) -> Result<(), String> {
+/// What came of a walk.
+struct Walked {
+    /// After how many specs it was what one is that is new.
+    specs: u64,
+    /// In how many of them the operator has ended.
+    ended: u64,
+    outcome: Result<(), String>,
+}
+
+async fn go(cell: &Cell, seed: u64, steps: u64) -> Walked {
     let mut specs = Specs::of(seed);
-    let mut walked = Scene::set(cell).await;
-    let mut outcome = Ok(());
+    let mut scene = Scene::set(cell).await;
+    let mut walked = Walked {
+        specs: 0,
+        ended: 0,
+        outcome: Ok(()),
+    };
     for number in 1..=steps {
         let (spec, writes) = specs.next(cell);
-        if let Err(error) = step(&mut walked, &spec, writes).await {
-            outcome = Err(format!(
-                "{SEED}={seed} {STEPS}={}, step {number}: not what one is that is new:\n  {error}\nits spec: {spec}\nthe operator was to end after {writes} writes",
-                steps * WALKERS
-            ));
-            break;
+        match step(&mut scene, &spec, writes).await {
+            Ok(has_ended) => {
+                walked.specs += 1;
+                walked.ended += u64::from(has_ended);
+            }
+            Err(error) => {
+                walked.outcome = Err(format!(
+                    "{SEED}={seed} {STEPS}={}, step {number}: not what one is that is new:\n  {error}\nits spec: {spec}\nthe operator was to end after {writes} writes",
+                    steps * WALKERS
+                ));
+                break;
+            }
         }
     }
-    let ended = walked.end().await;
-    outcome.and(ended)
+    let removed = scene.end().await;
+    walked.outcome = walked.outcome.and(removed);
+    walked
 }
 
 #[expect(clippy::print_stdout, reason = "the harness keeps a test's standard output")]
@@ -267,7 +289,17 @@ async fn faults_a_walk_through_specs_leaves_nothing_behind() {
         let cell = Cell::make(&client).await;
         go(&cell, seed + walker, steps).await
     });
-    let failed: Vec<String> = join_all(walks).await.into_iter().filter_map(Result::err).collect();
-    println!("after {:.1} s", began.elapsed().as_secs_f64());
+    let walked = join_all(walks).await;
+    let seconds = began.elapsed().as_secs_f64();
+    println!("after {seconds:.1} s");
+    let specs: u64 = walked.iter().map(|walk| walk.specs).sum();
+    let ended: u64 = walked.iter().map(|walk| walk.ended).sum();
+    let failed: Vec<String> = walked.into_iter().filter_map(|walk| walk.outcome.err()).collect();
+    record::leave(
+        "walks.json",
+        &json!({
+            "walks": WALKERS, "seed": seed, "specs": specs, "ended": ended, "failed": failed.len(), "seconds": seconds,
+        }),
+    );
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }

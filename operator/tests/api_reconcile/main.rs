@@ -7,6 +7,8 @@ mod edited;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
+mod hang;
+#[cfg(test)]
 mod moment;
 #[cfg(test)]
 mod relations;
@@ -383,12 +385,11 @@ fn a_plugin_that_answers_as_it_should_is_loaded_and_one_that_does_not_is_failed(
             Some(running.definitions_hash.clone())
         );
         assert_eq!(loaded.tools[0].name, "plugin_asked_hello");
-        running.replace(w, "0.2.0").await;
-        let failed = w
-            .seen(&w.everywhere(), "asked", phase(Phase::Failed))
-            .await
-            .status
-            .unwrap();
+        // It is deleted for what it says, so that it is not there for long.
+        let plugins = w.everywhere();
+        let failed = w.seen(&plugins, "asked", phase(Phase::Failed));
+        let (failed, ()) = tokio::join!(failed, running.replace(w, "0.2.0"));
+        let failed = failed.status.unwrap();
         assert_eq!(failed.active_revision, None);
         let ready = failed
             .conditions

@@ -30,7 +30,7 @@ async fn want(w: &World, name: &str, version: &str, fields: Value) -> KitePlugin
 }
 
 /// The status, once this revision serves.
-async fn serves(w: &World, name: &str, number: i64) -> KitePluginStatus {
+pub(crate) async fn serves(w: &World, name: &str, number: i64) -> KitePluginStatus {
     let is_active = |plugin: &KitePlugin| plugin.status.as_ref().and_then(|it| it.active_revision) == Some(number);
     w.seen(&w.everywhere(), name, is_active)
         .await
@@ -38,12 +38,12 @@ async fn serves(w: &World, name: &str, number: i64) -> KitePluginStatus {
         .unwrap_or_default()
 }
 
-fn has_pods(wanted: i32) -> impl Fn(&Deployment) -> bool {
+pub(crate) fn has_pods(wanted: i32) -> impl Fn(&Deployment) -> bool {
     move |deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(wanted)
 }
 
 /// Waits until that many pods are wanted of a revision.
-async fn runs(w: &World, name: &str, number: i64, pods: i32) {
+pub(crate) async fn runs(w: &World, name: &str, number: i64, pods: i32) {
     w.seen(&w.plugins(), &format!("kite-plugin-{name}-{number}"), has_pods(pods))
         .await;
 }
@@ -204,7 +204,23 @@ fn going_back_is_a_new_number_with_the_old_record() {
             .await;
         w.gone(&w.plugins::<Deployment>(), "kite-plugin-returned-1").await;
         w.gone(&w.plugins::<Service>(), "kite-plugin-returned-1").await;
+        runs(w, "returned", 2, 0).await;
+        took_over(w).await;
     });
+}
+
+/// That each time another revision took over was told once.
+async fn took_over(w: &World) {
+    let mut told = w.events("returned", 3).await;
+    told.retain(|(reason, _)| reason == "RevisionTookOver");
+    let notes: Vec<_> = told.iter().map(|(_, note)| note.as_str()).collect();
+    assert_eq!(
+        notes,
+        [
+            "revision 2 (version 0.2.0) takes the traffic, and revision 1 (version 0.1.0) drains",
+            "revision 3 (version 0.1.0) takes the traffic, and revision 2 (version 0.2.0) drains",
+        ]
+    );
 }
 
 #[test]

@@ -10,10 +10,13 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::support::{
-    World, conditions,
-    plugin::{Heard, Running, start_hearing},
-    world,
+use super::{
+    revisions::{runs, serves},
+    support::{
+        World, conditions,
+        plugin::{Heard, Running, start_hearing, start_revision_hearing},
+        world,
+    },
 };
 
 /// Three times what a change of settings may take to reach every replica.
@@ -136,7 +139,9 @@ async fn refuse(w: &World, both: [&Heard; 2], second: &Running, last: &Value) {
 /// Before they are stopped they may release what they hold, once, and are told nothing else.
 async fn stop(w: &World, both: [&Heard; 2]) {
     want(w, json!({"a": 1}), json!({"enabled": false})).await;
+    runs(w, "heeds", 1, 0).await;
     for heard in both {
+        assert_eq!(heard.times("stop"), 1, "before its pods go");
         heard.ends_with("stop", 1).await;
     }
     w.observed("heeds", 4).await;
@@ -144,6 +149,30 @@ async fn stop(w: &World, both: [&Heard; 2]) {
         assert_eq!(heard.times("stop"), 1);
         assert_eq!(heard.times(&given(1, 2, "y").to_string()), 0);
     }
+}
+
+#[test]
+fn a_revision_that_has_drained_may_release_what_it_holds_and_the_one_that_serves_is_left_alone() {
+    world().run(async |w: &World| {
+        let version = |version: &str| json!({"version": version, "drainSeconds": 0});
+        w.apply("parts", version("0.1.0")).await;
+        w.observed("parts", 1).await;
+        let (_first, old) = start_hearing(w, "parts", "pod").await;
+        let (_beside, other) = start_hearing(w, "parts", "other").await;
+        for heard in [&old, &other] {
+            heard.reaches("Added home", 1).await;
+        }
+        serves(w, "parts", 1).await;
+        w.apply("parts", version("0.2.0")).await;
+        runs(w, "parts", 2, 1).await;
+        let new = start_revision_hearing(w, "parts", 2, "0.2.0").await;
+        serves(w, "parts", 2).await;
+        runs(w, "parts", 1, 0).await;
+        for heard in [&old, &other] {
+            assert_eq!(heard.times("stop"), 1, "before its pods go");
+        }
+        assert_eq!(new.times("stop"), 0);
+    });
 }
 
 /// A kubeconfig of nobody.

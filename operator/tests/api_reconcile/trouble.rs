@@ -19,14 +19,14 @@ use super::{
 };
 
 /// What an administrator may take "within seconds" to mean.
-const WITHIN_SECONDS: Duration = Duration::from_secs(10);
+pub(crate) const WITHIN_SECONDS: Duration = Duration::from_secs(10);
 
-fn phase(wanted: Phase) -> impl Fn(&KitePlugin) -> bool {
+pub(crate) fn phase(wanted: Phase) -> impl Fn(&KitePlugin) -> bool {
     move |plugin| plugin.status.as_ref().and_then(|status| status.phase) == Some(wanted)
 }
 
 /// Messages of the plugin's conditions.
-fn messages(plugin: &KitePlugin) -> String {
+pub(crate) fn messages(plugin: &KitePlugin) -> String {
     let conditions = plugin.status.iter().flat_map(|status| &status.conditions);
     conditions.map(|condition| condition.message.as_str()).collect()
 }
@@ -133,14 +133,31 @@ fn a_plugin_that_never_says_what_it_is_is_asked_less_and_less_often() {
 }
 
 #[test]
+fn a_pod_with_the_certificate_of_another_plugin_is_told_and_gets_no_traffic() {
+    world().run(async |w: &World| {
+        for name in ["robbed", "disguised"] {
+            w.apply(name, json!({})).await;
+            w.observed(name, 1).await;
+        }
+        plugin::start_with_keys_of(w, "disguised", "robbed").await;
+        let why = "not valid for name \"disguised.plugins.kite.internal\"";
+        let told = |plugin: &KitePlugin| messages(plugin).contains(why);
+        let disguised = w.seen(&w.everywhere(), "disguised", told).await;
+        assert_eq!(disguised.status.unwrap().active_revision, None);
+    });
+}
+
+#[test]
 fn one_wrong_replica_leaves_the_traffic_to_the_good_one() {
     world().run(async |w: &World| {
         w.apply("mixed", json!({"replicas": 2})).await;
         w.observed("mixed", 1).await;
         let good = plugin::start(w, "mixed", "0.1.0").await;
         w.seen(&w.everywhere(), "mixed", phase(Phase::Loaded)).await;
-        plugin::start_beside(w, "mixed", "0.2.0").await;
-        let mixed = w.seen(&w.everywhere(), "mixed", phase(Phase::Failed)).await;
+        // It is told, and deleted for it, so that it is not there for long.
+        let plugins = w.everywhere();
+        let failed = w.seen(&plugins, "mixed", phase(Phase::Failed));
+        let (mixed, wrong) = tokio::join!(failed, plugin::start_beside(w, "mixed", "0.2.0", "hello"));
         assert!(
             conditions(&mixed).contains(&String::from("Ready=False VersionMismatch")),
             "{mixed:#?}"
@@ -152,6 +169,47 @@ fn one_wrong_replica_leaves_the_traffic_to_the_good_one() {
             Some(good.definitions_hash)
         );
         assert_eq!(status.tools[0].name, "plugin_mixed_hello");
+        w.gone(&w.plugins::<Pod>(), &wrong.pod()).await;
+        let whole = w.seen(&plugins, "mixed", phase(Phase::Loaded)).await;
+        assert_eq!(whole.status.unwrap().active_revision, Some(1));
+    });
+}
+
+#[test]
+fn a_pod_that_offers_something_else_than_is_recorded_is_deleted_once_and_then_told() {
+    world().run(async |w: &World| {
+        let (plugins, pods) = (w.everywhere(), w.plugins::<Pod>());
+        let described = |word: &'static str| {
+            move |plugin: &KitePlugin| conditions(plugin).iter().any(|it| it == &format!("Described={word}"))
+        };
+        let hash = |plugin: &KitePlugin| plugin.status.as_ref().unwrap().revisions[0].definitions_hash.clone();
+        w.apply("changing", json!({})).await;
+        w.observed("changing", 1).await;
+        let good = plugin::start(w, "changing", "0.1.0").await;
+        let loaded = w.seen(&plugins, "changing", phase(Phase::Loaded)).await;
+        good.offers("other");
+        good.restarted(w, 1).await;
+        w.gone(&pods, &good.pod()).await;
+        w.seen(&plugins, "changing", described("Unknown Progressing")).await;
+        let next = plugin::start_beside(w, "changing", "0.1.0", "other").await;
+        let told = w
+            .seen(&plugins, "changing", described("False DefinitionsChanged"))
+            .await;
+        let status = told.status.as_ref().unwrap();
+        assert_eq!(
+            (status.phase, status.active_revision),
+            (Some(Phase::Failed), None),
+            "{status:#?}"
+        );
+        assert_eq!(hash(&told), hash(&loaded), "what is recorded stays");
+        // It was told after it would have been deleted.
+        let there = pods.get(&next.pod()).await.unwrap();
+        assert_eq!(there.metadata.deletion_timestamp, None);
+        next.offers("hello");
+        next.restarted(w, 1).await;
+        let again = w.seen(&plugins, "changing", phase(Phase::Loaded)).await;
+        assert_eq!(hash(&again), hash(&loaded));
+        assert_eq!(again.status.unwrap().active_revision, Some(1));
     });
 }
 

@@ -1,5 +1,7 @@
 //! The page, and whose figures are on it.
 
+mod convention;
+
 use std::time::Duration;
 
 use super::*;
@@ -34,13 +36,12 @@ fn table(names: &[&str]) -> Table {
     names.iter().map(|it| (name(it), entry())).collect()
 }
 
-#[test]
-fn what_is_counted_is_told() {
+/// The metrics when something of everything was counted, and a request is under way.
+fn counted() -> (Metrics, UnderWay) {
     let metrics = Metrics::default();
     metrics.changed(&table(&["hello"]));
     metrics.certificate_ends(Timestamp::from_second(1000).unwrap());
     let figures = metrics.of(Some(&name("hello")));
-    let _under_way = UnderWay::of(Arc::clone(&figures));
     figures.ended(Class::Plugin, Doing::Read, Code::Successful);
     figures.took(Class::Plugin, Duration::from_millis(3));
     figures.passed(5, 7);
@@ -48,6 +49,12 @@ fn what_is_counted_is_told() {
     figures.endpoint_failed();
     metrics.decisions.found(Found::Fresh);
     metrics.decisions.asked(Duration::from_millis(1), false);
+    (metrics, UnderWay::of(figures))
+}
+
+#[test]
+fn what_is_counted_is_told() {
+    let (metrics, _under_way) = counted();
     let page = page(&metrics);
     for line in [
         r#"kite_gateway_requests_total{plugin="hello",route="plugin",method="read",code="2xx"} 1"#,

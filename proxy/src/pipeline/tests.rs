@@ -2,6 +2,7 @@
 
 mod attacks;
 mod ends;
+mod problems;
 mod records;
 mod session;
 mod table;

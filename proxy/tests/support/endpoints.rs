@@ -1,6 +1,73 @@
 //! Which endpoints of a plugin are used, and which are passed over.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize},
+    },
+    time::Instant,
+};
+
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
+
 use super::*;
+
+/// How long an endpoint that could not be used is left alone.
+const LEFT_ALONE: Duration = Duration::from_secs(1);
+
+impl Scene {
+    /// The rogue is at `endpoints` from now on.
+    fn place(&self, endpoints: &[SocketAddr]) {
+        let table = table("rogue", endpoints, &DEFINITIONS);
+        self.directory.0.store(table.into());
+    }
+}
+
+/// Stands before a plugin, and sends whoever comes away until it is opened.
+struct Door {
+    address: SocketAddr,
+    is_open: Arc<AtomicBool>,
+    came: Arc<AtomicUsize>,
+}
+
+impl Door {
+    /// A door that is shut, before the plugin at `plugin`.
+    async fn before(plugin: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (is_open, came) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let door = Self {
+            address,
+            is_open: Arc::clone(&is_open),
+            came: Arc::clone(&came),
+        };
+        tokio::spawn(async move {
+            while let Ok((mut caller, _)) = listener.accept().await {
+                came.fetch_add(1, Ordering::SeqCst);
+                if is_open.load(Ordering::SeqCst) {
+                    tokio::spawn(async move {
+                        let mut plugin = TcpStream::connect(plugin).await.unwrap();
+                        // Either side may break it off.
+                        let _ = copy_bidirectional(&mut caller, &mut plugin).await;
+                    });
+                }
+            }
+        });
+        door
+    }
+
+    fn open(&self) {
+        self.is_open.store(true, Ordering::SeqCst);
+    }
+
+    /// How many connections were made to it.
+    fn came(&self) -> usize {
+        self.came.load(Ordering::SeqCst)
+    }
+}
 
 #[tokio::test]
 async fn tool_poisoning_only_an_endpoint_with_the_recorded_definitions_is_used() {
@@ -43,15 +110,63 @@ async fn an_endpoint_that_cannot_be_used_is_passed_over() {
         .unwrap()
         .local_addr()
         .unwrap();
-    scene
-        .directory
-        .0
-        .store(table("rogue", &[nobody, scene.address], &DEFINITIONS).into());
+    scene.place(&[nobody, scene.address]);
     for _ in 0..4 {
         assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
     }
-    scene.directory.0.store(table("rogue", &[nobody], &DEFINITIONS).into());
+    scene.place(&[nobody]);
     assert_eq!(slug(&scene.get("rogue/seen").await), "no-endpoint");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_failed_is_left_alone_for_a_moment_and_used_again_after_it() {
+    let scene = Scene::cold(PATIENT, by_exchange()).await;
+    let door = Door::before(scene.address).await;
+    scene.place(&[door.address]);
+    let began = Instant::now();
+    assert_eq!(slug(&scene.get("rogue/seen").await), "no-endpoint");
+    assert_eq!(door.came(), 1);
+    // From now on whoever comes there is let in: who is refused did not come.
+    door.open();
+    let again = async {
+        loop {
+            let answer = scene.get("rogue/seen").await;
+            if answer.status == StatusCode::OK {
+                break;
+            }
+            assert_eq!(
+                (answer.status, slug(&answer).as_str()),
+                (StatusCode::SERVICE_UNAVAILABLE, "no-endpoint")
+            );
+        }
+    };
+    timeout(LIMIT, again).await.expect("it is used again");
+    assert!(began.elapsed() >= LEFT_ALONE, "{:?}", began.elapsed());
+    assert_eq!(door.came(), 2);
+}
+
+#[tokio::test]
+async fn while_an_endpoint_is_left_alone_all_requests_go_to_another() {
+    const ASKED: usize = 20;
+    let scene = Scene::new().await;
+    let (other, address) = Rogue::start(&scene.certificates).await;
+    let door = Door::before(address).await;
+    let ask = async || scene.get("rogue/status?204").await.status;
+    scene.place(&[scene.address, door.address]);
+    for _ in 0..ASKED {
+        assert_eq!(ask().await, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(door.came(), 1, "nobody tries it again so soon");
+    assert_eq!(scene.rogue.begun.load(Ordering::SeqCst), ASKED);
+    door.open();
+    scene.place(&[door.address]);
+    let again = async {
+        while ask().await != StatusCode::NO_CONTENT {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, again).await.expect("it is used again");
+    assert_eq!((door.came(), other.begun.load(Ordering::SeqCst)), (2, 1));
 }
 
 #[tokio::test]
@@ -98,14 +213,10 @@ async fn the_endpoint_with_the_fewest_requests_under_way_is_asked() {
         scene.gateway.answer(request(Method::GET, "rogue/endless", "")).await,
         scene.gateway.answer(request(Method::GET, "rogue/endless", "")).await,
     ];
-    let place = |endpoints: &[SocketAddr]| {
-        let table = table("rogue", endpoints, &DEFINITIONS);
-        scene.directory.0.store(table.into());
-    };
     // Connected to before: one that takes long to connect is passed over.
-    place(&[address]);
+    scene.place(&[address]);
     assert_eq!(scene.get("rogue/status?204").await.status, StatusCode::NO_CONTENT);
-    place(&[scene.address, address]);
+    scene.place(&[scene.address, address]);
     assert_eq!(ask().await, [0, ASKED], "the first has {} under way", held.len());
     drop(held);
     let [first, second] = ask().await;

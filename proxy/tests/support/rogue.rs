@@ -67,6 +67,8 @@ pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send
 /// The plugin, and what happened to it.
 #[derive(Clone)]
 pub(crate) struct Rogue {
+    /// What it says that it offers.
+    pub(crate) definitions: Arc<Mutex<Bytes>>,
     pub(crate) described: Arc<AtomicUsize>,
     /// How many requests came.
     pub(crate) begun: Arc<AtomicUsize>,
@@ -98,6 +100,7 @@ impl Drop for Open {
 impl Rogue {
     fn new() -> Self {
         Self {
+            definitions: Arc::new(Mutex::new(Bytes::copy_from_slice(&DEFINITIONS))),
             described: Arc::default(),
             begun: Arc::default(),
             asked: Arc::default(),
@@ -386,7 +389,7 @@ fn invalid(path: &str) -> Option<Answers<HttpResponse>> {
 impl Plugin for Rogue {
     async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
         self.described.fetch_add(1, Ordering::SeqCst);
-        let definitions = Bytes::copy_from_slice(&DEFINITIONS);
+        let definitions = self.definitions.lock().unwrap().clone();
         Ok(Response::new(DescribeResponse {
             protocol: kite_proto::PROTOCOL,
             definitions,

@@ -26,7 +26,9 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     LIMIT, Scene,
+    gateway::Whole,
     records::picked,
+    slug,
     socket::Peer as Socket,
     socket_frames::{close, masked},
 };
@@ -59,11 +61,25 @@ impl Client {
         target: &str,
         body: &'static str,
     ) -> hyper::Result<http::Response<Incoming>> {
-        let request = Request::builder()
+        self.send_with(&[], method, target, body).await
+    }
+
+    /// The same with more fields.
+    async fn send_with(
+        &mut self,
+        fields: &[(&str, &str)],
+        method: Method,
+        target: &str,
+        body: &'static str,
+    ) -> hyper::Result<http::Response<Incoming>> {
+        let good = Request::builder()
             .method(method)
             .uri(format!("https://localhost{target}"))
             .header("authorization", "Bearer jane")
-            .header("host", "localhost")
+            .header("host", "localhost");
+        let request = fields
+            .iter()
+            .fold(good, |request, (name, value)| request.header(*name, *value))
             .body(Full::new(Bytes::from(body)))
             .unwrap();
         match self {
@@ -233,6 +249,22 @@ async fn records_say_where_a_request_came_from_and_by_what() {
         ]
     );
     assert!(log.iter().all(|line| line["peer"] == "127.0.0.1"));
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_looked_at_is_told_why() {
+    let served = Served::new().await;
+    for (version, fields, expected) in [
+        (Version::HTTP_11, vec![("host", "other")], (400, "invalid-request")),
+        // Over HTTP/1.1 hyper itself counts them.
+        (Version::HTTP_2, vec![("x-many", "a"); 128], (431, "too-many-fields")),
+    ] {
+        let mut client = served.client(version).await;
+        let answer = client.send_with(&fields, Method::GET, "/healthz", "").await;
+        let answer = Whole::of(answer.unwrap()).await.unwrap();
+        assert_eq!((answer.status.as_u16(), slug(&answer).as_str()), expected);
+        assert!(answer.headers.contains_key("x-request-id"), "{version:?}");
+    }
 }
 
 #[tokio::test]

@@ -182,6 +182,8 @@ async fn a_handshake_that_is_none_is_refused_and_the_connection_stays_http() {
         );
         let problem = peer.body(&head).await;
         assert_eq!(problem["status"], expected, "{name}");
+        let of_version = problem["type"].as_str().unwrap().ends_with("websocket-version");
+        assert_eq!(of_version, expected == 426, "{name}");
         // What follows is a request of its own, that is checked as any other, and no frame.
         assert_eq!(peer.ask(SOCKET, &[]).await.0, 401, "{name}");
     }

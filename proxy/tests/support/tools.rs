@@ -2,14 +2,17 @@
 
 use http::{HeaderValue, Method};
 use kite_api::{KitePluginSpec, PluginName, RevisionSpec};
-use kite_gateway::directory::Guards;
+use kite_gateway::directory::{Guards, Table};
+use kite_proto::{Definitions, MAX_DEFINITIONS, Tool};
+use prost::Message as _;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{
-    Scene,
+    LIMIT, PATIENT, Scene, by_exchange,
     gateway::{request, table},
     limits::call_by_events,
-    rogue::{DEFINITIONS, TOOLS},
+    rogue::{DEFINITIONS, Rogue, TOOLS},
     slug,
 };
 
@@ -162,4 +165,48 @@ async fn the_list_of_tools_leaves_out_what_can_never_be_called() {
         assert!(!names.contains(&format!("plugin_rogue_{tool}").as_str()), "{tool}");
         assert_eq!(slug(&scene.tool(tool, "{}").await), lacking);
     }
+}
+
+#[tokio::test]
+async fn a_list_of_tools_that_is_too_large_is_refused() {
+    let scene = Scene::cold(PATIENT, by_exchange()).await;
+    let wordy = Tool {
+        name: "greet".to_owned(),
+        description: "a".repeat(MAX_DEFINITIONS - 1024),
+        input_schema: "{}".into(),
+        ..Tool::default()
+    };
+    let definitions = Definitions {
+        tools: vec![wordy],
+        ..Definitions::default()
+    }
+    .encode_to_vec();
+    let mut all = Table::new();
+    // One more than a list has room for.
+    for number in 0..=16 {
+        let name = format!("rogue-{number}");
+        let (rogue, address) = Rogue::start_as(&scene.certificates, &name).await;
+        *rogue.definitions.lock().unwrap() = definitions.clone().into();
+        all.extend(table(&name, &[address], &definitions));
+    }
+    scene.directory.0.store(all.into());
+    let refused = async {
+        loop {
+            let answer = scene.get("tools").await;
+            // Of a plugin that takes long to connect there are none.
+            if answer.status != 200 {
+                break answer;
+            }
+        }
+    };
+    let refused = timeout(LIMIT, refused).await.expect("the list is refused");
+    assert_eq!(
+        (refused.status.as_u16(), slug(&refused).as_str()),
+        (400, "list-too-large")
+    );
+    let one = scene.get("tools?plugin=rogue-0").await;
+    assert_eq!(
+        (one.status.as_u16(), one.json()[0]["plugin"].as_str()),
+        (200, Some("rogue-0"))
+    );
 }

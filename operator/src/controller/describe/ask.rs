@@ -100,3 +100,164 @@ pub(crate) fn endpoint(plugin: &PluginName, ip: &str, identity: &Identity) -> Re
         .tls_config(tls)
         .map_err(AskError::Prepare)
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::{
+        process,
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicU8, Ordering},
+        },
+        time::SystemTime,
+    };
+
+    use kite_api::{error_chain, identity::GATEWAY_URI};
+    use kite_proto::{
+        ShutdownRequest, ShutdownResponse,
+        plugin_server::{Plugin, PluginServer},
+    };
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    use tokio::net::TcpListener;
+    use tokio_stream::wrappers::TcpListenerStream;
+    use tokio_util::task::AbortOnDropHandle;
+    use tonic::{
+        Request, Response, Status,
+        transport::{Server, ServerTlsConfig},
+    };
+
+    use super::*;
+    use crate::identity::{
+        certificate::{Certified, Names},
+        kept::Cas,
+        tests::identity,
+    };
+
+    const HOUR: Duration = Duration::from_hours(1);
+    /// Each pod listens on the protocol's port, so each needs another address of the loopback network.
+    static NEXT: AtomicU8 = AtomicU8::new(95);
+
+    type Callers = Arc<Mutex<Vec<CertificateDer<'static>>>>;
+
+    /// A pod of the plugin hello, which serves until this is dropped.
+    pub(crate) struct Pod {
+        pub(crate) ip: String,
+        callers: Callers,
+        _server: AbortOnDropHandle<()>,
+    }
+
+    impl Pod {
+        /// Starts it with this certificate.
+        pub(crate) async fn start(certified: &Certified, identity: &Identity) -> Self {
+            let [_, _, high, low] = process::id().to_be_bytes();
+            let ip = format!("127.{}.{high}.{}", NEXT.fetch_add(1, Ordering::Relaxed), low.max(1));
+            let tls = ServerTlsConfig::new()
+                .identity(ClientIdentity::from_pem(&certified.certificate, &certified.key))
+                .client_ca_root(Certificate::from_pem(identity.clients.trust()));
+            let callers = Callers::default();
+            let listener = TcpListener::bind((ip.as_str(), PORT)).await.unwrap();
+            let server = Server::builder()
+                .tls_config(tls)
+                .unwrap()
+                .add_service(PluginServer::new(Answers(Arc::clone(&callers))))
+                .serve_with_incoming(TcpListenerStream::new(listener));
+            let server = tokio::spawn(async move { server.await.unwrap() });
+            Self {
+                ip,
+                callers,
+                _server: AbortOnDropHandle::new(server),
+            }
+        }
+
+        /// The certificates of those who have called it.
+        pub(crate) fn callers(&self) -> Vec<CertificateDer<'static>> {
+            self.callers.lock().unwrap().clone()
+        }
+    }
+
+    /// What it answers, and of whom it takes note.
+    struct Answers(Callers);
+
+    impl Answers {
+        fn note<T>(&self, request: &Request<T>) {
+            let shown = request.peer_certs().unwrap_or_default();
+            self.0.lock().unwrap().extend(shown.iter().cloned());
+        }
+    }
+
+    #[tonic::async_trait]
+    impl Plugin for Answers {
+        async fn describe(&self, request: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
+            self.note(&request);
+            Ok(Response::new(DescribeResponse {
+                name: String::from("hello"),
+                ..DescribeResponse::default()
+            }))
+        }
+
+        async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
+            self.note(&request);
+            Ok(Response::new(ShutdownResponse {}))
+        }
+    }
+
+    /// The certificate that the operator shows.
+    pub(crate) fn own(identity: &Identity) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(identity.operator.certificate.as_bytes()).unwrap()
+    }
+
+    /// The certificate of a plugin.
+    pub(crate) fn certificate(name: &str, identity: &Identity) -> Certified {
+        let plugin = PluginName::parse(name).unwrap();
+        identity.plugin_certificate(&plugin, None, SystemTime::now()).unwrap()
+    }
+
+    /// Certificates that are good ones, but not those of hello: whose, and what the operator has to say of each.
+    fn others(own: &Identity) -> [(&'static str, Certified, &'static str); 7] {
+        let issued = |cas: &Cas, names: &Names| cas.issuing.issue(names, HOUR, SystemTime::now()).unwrap();
+        let hello = Names::host("hello", &server_name("hello"));
+        let client = Names::uri("kite-gateway", GATEWAY_URI);
+        let serving = Names::host("kite-gateway", "kite-gateway");
+        let (name, usage, unknown) = (
+            "not valid for name \"hello.plugins.kite.internal\"",
+            "extended key usage",
+            "UnknownIssuer",
+        );
+        [
+            ("another plugin's", certificate("other", own), name),
+            ("the gateway's, as a client", issued(&own.clients, &client), usage),
+            ("the gateway's, as a server", issued(&own.serving, &serving), unknown),
+            ("the operator's own", own.operator.clone(), usage),
+            ("one for hello, of the clients' CA", issued(&own.clients, &hello), usage),
+            (
+                "one for hello, of the gateway's CA",
+                issued(&own.serving, &hello),
+                unknown,
+            ),
+            (
+                "one for hello, of a stranger's CA",
+                certificate("hello", &identity()),
+                unknown,
+            ),
+        ]
+    }
+
+    #[tokio::test]
+    async fn a_pod_is_asked_that_has_its_plugins_certificate_and_no_other() {
+        crate::run::install_crypto();
+        let identity = identity();
+        let plugin = PluginName::parse("hello").unwrap();
+        let pod = Pod::start(&certificate("hello", &identity), &identity).await;
+        let answer = ask(&plugin, &pod.ip, &identity).await.unwrap();
+        assert_eq!(answer.name, "hello");
+        assert_eq!(pod.callers(), [own(&identity)], "it sees who asks");
+        for (whose, certified, why) in others(&identity) {
+            let pod = Pod::start(&certified, &identity).await;
+            let error = ask(&plugin, &pod.ip, &identity).await.unwrap_err();
+            assert!(matches!(error, AskError::Connect(..)), "{whose}: {error:?}");
+            let told = error_chain(&error);
+            assert!(told.contains(&pod.ip) && told.contains(why), "{whose}: {told}");
+            assert!(pod.callers().is_empty(), "{whose}: it was asked");
+        }
+    }
+}

@@ -10,7 +10,18 @@ use super::{ask::Answer, shown};
 /// What one pod said, or why it said nothing.
 pub struct PodAnswer {
     pub pod: String,
+    /// Digest of its image, as far as the kubelet tells one.
+    pub digest: Option<String>,
     pub result: Result<Arc<Answer>, String>,
+}
+
+/// What is recorded of a revision that takes traffic, or that only something beside it or in its pods keeps from it.
+#[derive(Clone, Copy, Debug)]
+pub struct OnRecord<'a> {
+    /// Hash of its definitions.
+    pub hash: &'a str,
+    /// Digest of its image.
+    pub digest: Option<&'a str>,
 }
 
 /// What came of asking.
@@ -18,16 +29,18 @@ pub struct PodAnswer {
 pub enum Verdict {
     /// No pod was ready to be asked.
     NotAsked,
-    /// Every pod that answered is what the object says, and all offer the same. `unanswered` tells of the others.
+    /// Every pod that answered is what the object says, and all offer the same. `unanswered` tells of the others, and
+    /// `other_image` of one that runs another image than is recorded.
     Described {
         hash: String,
         tools: Vec<ToolStatus>,
         unanswered: Option<String>,
+        other_image: Option<String>,
     },
     /// No pod answered.
     Unreachable { message: String },
-    /// A pod is not what the object says, or they are not the same. It takes a change to end that. `hashes` are what the
-    /// pods offer that are what the object says.
+    /// A pod is not what the object says, or offers something else than the others or than is recorded. It takes a change to
+    /// end that. `hashes` are what the pods offer that are what the object says.
     Mismatch {
         reason: &'static str,
         message: String,
@@ -36,12 +49,17 @@ pub enum Verdict {
     },
 }
 
-/// Judges the answers of the pods of a revision of `plugin`, which should be of this version.
-pub fn judge(plugin: &PluginName, version: &Version, answers: &[PodAnswer]) -> Verdict {
+/// Judges the answers of the pods of a revision of `plugin`, which should be of this version and offer what is on record.
+pub fn judge(
+    plugin: &PluginName,
+    version: &Version,
+    on_record: Option<OnRecord<'_>>,
+    answers: &[PodAnswer],
+) -> Verdict {
     let mut good: Vec<Good<'_>> = Vec::new();
     let mut wrong = None;
     let mut silent = Vec::new();
-    for PodAnswer { pod, result } in answers {
+    for PodAnswer { pod, result, .. } in answers {
         match result {
             Ok(answer) => match differs(plugin, version, pod, answer) {
                 Ok(tools) => good.push((pod, answer, tools)),
@@ -68,16 +86,10 @@ pub fn judge(plugin: &PluginName, version: &Version, answers: &[PodAnswer]) -> V
     let Some((_, first, tools)) = good.first() else {
         return unanswered.map_or(Verdict::NotAsked, |message| Verdict::Unreachable { message });
     };
-    if let Some((odd, other)) = odd_one(&good) {
-        let (odd_pod, odd, _) = odd;
-        let (other_pod, other, _) = other;
-        let message = format!(
-            "pod {odd_pod} ({}) offers something else than pod {other_pod} ({}), though they run the same image: name spec.image by digest; \
-             what a plugin offers may not depend on where or when it starts",
-            odd.hash, other.hash,
-        );
+    if let Some((odd, usual)) = odd_one(&good, on_record) {
+        let (reason, message) = odd_words(odd, usual, on_record);
         return Verdict::Mismatch {
-            reason: reasons::REPLICA_MISMATCH,
+            reason,
             message,
             version: Some(first.version.clone()),
             hashes: hashes(),
@@ -87,27 +99,74 @@ pub fn judge(plugin: &PluginName, version: &Version, answers: &[PodAnswer]) -> V
         hash: first.hash.clone(),
         tools: (*tools).clone(),
         unanswered,
+        other_image: on_record.and_then(|on_record| other_image(on_record, answers)),
     }
+}
+
+/// A pod that runs another image than is recorded, though it offers the same: a tag that names another image since, or nodes that name
+/// one image in two ways. No traffic is taken for it, and no pod.
+fn other_image(on_record: OnRecord<'_>, answers: &[PodAnswer]) -> Option<String> {
+    let recorded = on_record.digest?;
+    let is_other = |digest: &&str| *digest != recorded;
+    let (pod, digest) = answers.iter().find_map(|answer| {
+        let digest = answer.digest.as_deref().filter(is_other)?;
+        Some((&answer.pod, digest))
+    })?;
+    Some(format!(
+        "pod {pod} runs image {digest}, recorded is {recorded}: name spec.image by digest",
+    ))
 }
 
 /// A pod that is what the object says, and what it said.
 type Good<'a> = (&'a str, &'a Arc<Answer>, &'a Vec<ToolStatus>);
 
-/// A pod that offers what fewer others offer, and one that offers what most do. `None`: all offer the same.
-fn odd_one<'a, 'b>(good: &'b [Good<'a>]) -> Option<(&'b Good<'a>, &'b Good<'a>)> {
-    let like = |it: &Good<'_>| good.iter().filter(|(_, answer, _)| answer.hash == it.1.hash).count();
+/// A pod that does not offer what is on record, or else what most others offer; and one that does, if there is one. `None`: all do.
+fn odd_one<'a, 'b>(
+    good: &'b [Good<'a>],
+    on_record: Option<OnRecord<'_>>,
+) -> Option<(&'b Good<'a>, Option<&'b Good<'a>>)> {
+    let like = |hash: &str| good.iter().filter(|(_, answer, _)| answer.hash == hash).count();
     // Of as many, the first are taken for what is right.
-    let usual = good.iter().rev().max_by_key(|it| like(it))?;
-    let odd = good.iter().find(|(_, answer, _)| answer.hash != usual.1.hash)?;
-    Some((odd, usual))
+    let usual = good.iter().rev().max_by_key(|it| like(&it.1.hash))?;
+    let right = on_record.map_or(usual.1.hash.as_str(), |on_record| on_record.hash);
+    let odd = good.iter().find(|(_, answer, _)| answer.hash != right)?;
+    Some((odd, good.iter().find(|(_, answer, _)| answer.hash == right)))
 }
 
-/// Whether a pod that gave this answer is what the object says.
-pub fn is_as_said(plugin: &PluginName, version: &Version, answer: &Answer) -> bool {
-    differs(plugin, version, "", answer).is_ok()
+/// Why an odd pod is none of the revision, beside a usual one or where there is none.
+fn odd_words(
+    (pod, odd, _): &Good<'_>,
+    usual: Option<&Good<'_>>,
+    on_record: Option<OnRecord<'_>>,
+) -> (&'static str, String) {
+    if let Some((other_pod, other, _)) = usual {
+        let message = format!(
+            "pod {pod} ({}) offers something else than pod {other_pod} ({}), though they run the same image: name spec.image by digest; \
+             what a plugin offers may not depend on where or when it starts",
+            odd.hash, other.hash,
+        );
+        return (reasons::REPLICA_MISMATCH, message);
+    }
+    let message = format!(
+        "pod {pod} offers something else ({}) than is recorded of its revision ({}): name spec.image by digest, and change it or \
+         spec.version for a new revision; or set spec.enabled to false and to true again to record what it offers now",
+        odd.hash,
+        on_record.map_or("nothing", |on_record| on_record.hash),
+    );
+    (reasons::DEFINITIONS_CHANGED, message)
 }
 
-/// In what a pod is not what the object says.
+/// Whether a pod that gave this answer is what the object says, and offers what is on record.
+pub fn is_as_said(plugin: &PluginName, version: &Version, on_record: Option<OnRecord<'_>>, answer: &Answer) -> bool {
+    on_record.is_none_or(|on_record| on_record.hash == answer.hash) && differs(plugin, version, "", answer).is_ok()
+}
+
+/// Whether a pod that gave this answer is the one plugin, of the one version, that is on record, and offers the same.
+pub fn is_recorded(plugin: &PluginName, version: &Version, on_record: OnRecord<'_>, answer: &Answer) -> bool {
+    answer.name == plugin.as_str() && answer.version == version.to_string() && answer.hash == on_record.hash
+}
+
+/// In what a pod is not what it should be.
 struct Difference {
     reason: &'static str,
     message: String,
@@ -115,7 +174,7 @@ struct Difference {
     version: Option<String>,
 }
 
-/// The tools of a pod that is what the object says.
+/// The tools of a pod that is what it should be.
 fn differs<'a>(
     plugin: &PluginName,
     version: &Version,
@@ -170,7 +229,17 @@ mod tests {
 
     fn judged(answers: &[PodAnswer]) -> Verdict {
         let plugin = plugin(|_| {});
-        judge(&plugin.name, &plugin.version, answers)
+        judge(&plugin.name, &plugin.version, None, answers)
+    }
+
+    /// On record is what the first offers, with the digest that ends in 1.
+    fn judged_by(first: &PodAnswer, answers: &[PodAnswer]) -> Verdict {
+        let plugin = plugin(|_| {});
+        let on_record = OnRecord {
+            hash: &first.result.as_ref().unwrap().hash,
+            digest: Some("sha256:1"),
+        };
+        judge(&plugin.name, &plugin.version, Some(on_record), answers)
     }
 
     fn answer(pod: &str, change: impl FnOnce(&mut DescribeResponse)) -> PodAnswer {
@@ -188,6 +257,7 @@ mod tests {
         change(&mut response);
         PodAnswer {
             pod: pod.to_owned(),
+            digest: None,
             result: Ok(Arc::new(Answer::of(&plugin(|_| {}).name, response))),
         }
     }
@@ -195,6 +265,7 @@ mod tests {
     fn silent() -> PodAnswer {
         PodAnswer {
             pod: String::from("silent"),
+            digest: None,
             result: Err(String::from("no answer")),
         }
     }
@@ -287,6 +358,86 @@ mod tests {
             assert!(message.starts_with("pod a says"), "{message}");
             assert_eq!(hashes, std::slice::from_ref(&hash));
         }
+    }
+
+    #[test]
+    fn pods_that_all_offer_something_else_than_is_recorded_are_a_mismatch() {
+        let good = answer("a", |_| {});
+        for answers in [
+            vec![answer("b", other_tools)],
+            vec![answer("b", other_tools), answer("c", other_tools), silent()],
+        ] {
+            let Verdict::Mismatch {
+                reason,
+                message,
+                version,
+                ..
+            } = judged_by(&good, &answers)
+            else {
+                panic!("no mismatch")
+            };
+            assert_eq!((reason, version.as_deref()), ("DefinitionsChanged", Some("0.1.0")));
+            assert!(message.starts_with("pod b offers something else (sha256:"), "{message}");
+        }
+        let same = judged_by(&good, &[answer("b", |_| {}), answer("c", |_| {})]);
+        assert!(matches!(same, Verdict::Described { other_image: None, .. }), "{same:?}");
+    }
+
+    #[test]
+    fn a_pod_is_as_recorded_whatever_this_operator_wants_of_it() {
+        let plugin = plugin(|_| {});
+        let recorded = |change: fn(&mut DescribeResponse)| {
+            let (first, other) = (answer("a", |_| {}), answer("b", change));
+            let (first, other) = (first.result.unwrap(), other.result.unwrap());
+            let on_record = OnRecord {
+                hash: &first.hash,
+                digest: None,
+            };
+            [
+                is_recorded(&plugin.name, &plugin.version, on_record, &other),
+                is_as_said(&plugin.name, &plugin.version, Some(on_record), &other),
+            ]
+        };
+        assert_eq!(recorded(|_| {}), [true; 2]);
+        assert_eq!(recorded(|response| response.protocol = 2), [true, false]);
+        assert_eq!(recorded(other_tools), [false; 2]);
+        assert_eq!(
+            recorded(|response| response.version = String::from("0.1.1")),
+            [false; 2]
+        );
+        assert_eq!(recorded(|response| response.name = String::from("other")), [false; 2]);
+    }
+
+    #[test]
+    fn what_is_recorded_is_right_however_many_differ_from_it() {
+        let answers = [answer("b", other_tools), answer("c", other_tools), answer("d", |_| {})];
+        let Verdict::Mismatch { reason, message, .. } = judged_by(&answer("a", |_| {}), &answers) else {
+            panic!("no mismatch")
+        };
+        assert_eq!(reason, "ReplicaMismatch");
+        assert!(message.starts_with("pod b ("), "{message}");
+        assert!(message.contains("than pod d ("), "{message}");
+    }
+
+    #[test]
+    fn another_image_that_offers_the_same_is_told_and_is_no_mismatch() {
+        let good = answer("a", |_| {});
+        let told = |digest: &str| {
+            let pod = PodAnswer {
+                digest: Some(digest.to_owned()),
+                ..answer("b", |_| {})
+            };
+            match judged_by(&good, &[answer("a", |_| {}), pod]) {
+                Verdict::Described { other_image, .. } => other_image,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(told("sha256:1"), None);
+        let message = told("sha256:2").unwrap();
+        assert!(
+            message.starts_with("pod b runs image sha256:2, recorded is sha256:1"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -77,14 +77,11 @@ fn check(tool: &Tool) -> Result<(), ToolRuleError> {
     tool_rules::check_schema(&tool.output_schema)
 }
 
-/// Hash of name, description and schema, each behind its length, so that no two tools are written alike.
+/// Hash of the whole message as the operator knows it, so that no field that callers or models see is left out of it. Its encoding is
+/// canonical: fields in the order of their numbers, each behind its own, and none that is empty; one that the protocol gains changes the
+/// hash of those tools alone that have it. It is for people: pods are judged by the hash of all definitions, as these came.
 fn hash(tool: &Tool) -> String {
-    let mut bytes = Vec::new();
-    for part in [tool.name.as_bytes(), tool.description.as_bytes(), &tool.input_schema] {
-        bytes.extend((part.len() as u64).to_be_bytes());
-        bytes.extend(part);
-    }
-    kite_proto::sha256(&bytes)
+    kite_proto::sha256(&tool.encode_to_vec())
 }
 
 #[cfg(test)]
@@ -175,6 +172,43 @@ pub(crate) mod tests {
             ..tool()
         };
         assert_eq!(read_tools(vec![titled]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn tool_poisoning_a_change_of_anything_that_is_said_of_a_tool_changes_its_hash() {
+        // In full: a field that the protocol gains has to be thought of here.
+        let other = Tool {
+            name: String::from("other"),
+            description: String::from("Removes."),
+            input_schema: "{}".into(),
+            output_schema: "{}".into(),
+            title: String::from("Other"),
+            read_only: true,
+            destructive: true,
+            idempotent: true,
+            has_authorizer: true,
+        };
+        let changes: [fn(&mut Tool, Tool); 9] = [
+            |it, other| it.name = other.name,
+            |it, other| it.description = other.description,
+            |it, other| it.input_schema = other.input_schema,
+            |it, other| it.output_schema = other.output_schema,
+            |it, other| it.title = other.title,
+            |it, other| it.read_only = other.read_only,
+            |it, other| it.destructive = other.destructive,
+            |it, other| it.idempotent = other.idempotent,
+            |it, other| it.has_authorizer = other.has_authorizer,
+        ];
+        let mut all = tool();
+        let mut hashes = BTreeSet::from([hash(&all)]);
+        for change in changes {
+            let mut one = tool();
+            change(&mut one, other.clone());
+            hashes.insert(hash(&one));
+            change(&mut all, other.clone());
+        }
+        assert_eq!(all, other, "each field is changed by one of them");
+        assert_eq!(hashes.len(), 1 + changes.len());
     }
 
     #[test]

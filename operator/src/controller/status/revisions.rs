@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kite_api::{KitePluginStatus, RevisionState, RevisionStatus};
 
-use crate::controller::{object::is_ready, plan::Drain};
+use crate::controller::{describe::OnRecord, plan::Drain};
 
 /// A revision, as a status names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -85,40 +85,27 @@ pub(super) fn all_stopped(previous: &KitePluginStatus, history: &History) -> Vec
     stopped.collect()
 }
 
-/// The digest of the image that the pods run, as the kubelet says.
-pub(super) fn digest(pods: &[Pod]) -> Option<String> {
-    let statuses = pods
-        .iter()
-        .filter(|pod| is_ready(pod))
-        .filter_map(|pod| pod.status.as_ref());
-    let mut images = statuses.flat_map(|status| status.container_statuses.iter().flatten());
-    images.find_map(|container| digest_of(&container.image_id))
+/// What is recorded of a revision that takes traffic, or that only something beside it or in its pods keeps from it.
+pub fn on_record(status: &KitePluginStatus, number: i64) -> Option<OnRecord<'_>> {
+    let entry = status.revisions.iter().find(|entry| entry.number == number)?;
+    Some(OnRecord {
+        hash: known_hash(entry)?,
+        digest: entry.digest.as_deref(),
+    })
 }
 
-/// The digest in an image's id, which is a reference by digest, or the digest of a local image alone.
-fn digest_of(image_id: &str) -> Option<String> {
-    let digest = image_id.rsplit('@').next()?;
-    let hex = digest.strip_prefix("sha256:")?;
-    let is_digest = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_digest.then(|| digest.to_owned())
+/// Hash of the definitions that pods of the revision must offer. A revision that was stopped is recorded anew when it starts again.
+pub(super) fn known_hash(entry: &RevisionStatus) -> Option<&str> {
+    let lives = matches!(entry.state, RevisionState::Active | RevisionState::Starting);
+    entry.definitions_hash.as_deref().filter(|_| lives)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_digest_is_what_the_kubelet_says() {
-        let digest = format!("sha256:{}", "a".repeat(64));
-        for id in [
-            digest.clone(),
-            format!("registry.example:5000/hello@{digest}"),
-            format!("docker-pullable://registry.example/hello@{digest}"),
-        ] {
-            assert_eq!(digest_of(&id), Some(digest.clone()), "{id}");
-        }
-        for id in ["", "registry.example/hello:1", "sha256:abc", "hello@sha256:xyz"] {
-            assert_eq!(digest_of(id), None, "{id}");
-        }
+/// Digest of the revision's image, of whose pods this one is seen: what is recorded stays with the definitions.
+pub(super) fn digest_of(entry: &RevisionStatus, seen: Option<String>) -> Option<String> {
+    let before = entry.digest.clone();
+    if known_hash(entry).is_some() {
+        before.or(seen)
+    } else {
+        seen.or(before)
     }
 }

@@ -15,11 +15,17 @@ use super::{
     Seen, also_needed,
     condition::{Fact, Truth},
     facts,
-    revisions::{History, Named, digest, entries, entry},
+    revisions::{History, Named, digest_of, entries, entry, known_hash},
     workload::{self, Workload},
 };
 use crate::{
-    controller::{causes::Cause, describe::Verdict, findings::Findings, plan::until_announced},
+    controller::{
+        causes::Cause,
+        describe::Verdict,
+        findings::Findings,
+        object::{digest, is_ready},
+        plan::until_announced,
+    },
     push::news::Taken,
 };
 
@@ -41,7 +47,7 @@ impl<'a> Look<'a> {
             named: &seen.named,
             workload: workload::look(seen.applied.deployment(), &seen.pods, &seen.events),
             verdict: &seen.verdict,
-            digest: digest(&seen.pods),
+            digest: seen.pods.iter().filter(|pod| is_ready(pod)).find_map(digest),
             known_for: seen.known_for,
             taken: &seen.taken,
         }
@@ -303,19 +309,19 @@ fn take_traffic(status: &mut KitePluginStatus, ready: &Fact) {
 fn described(previous: &KitePluginStatus, serves: bool, verdict: &Verdict) -> Fact {
     let fact = |truth, reason, message: &str| Fact::new(DESCRIBED, truth, reason, message);
     match verdict {
-        Verdict::Described { unanswered: None, .. } => fact(
-            Truth::True,
-            reasons::DESCRIBED,
-            "the running plugin is what the object says",
-        ),
         Verdict::Described {
-            unanswered: Some(message),
+            unanswered,
+            other_image,
             ..
-        } => fact(
-            Truth::True,
-            reasons::DESCRIBED,
-            &format!("the running plugin is what the object says, but {message}"),
-        ),
+        } => {
+            let notes = [unanswered, other_image].into_iter().flatten();
+            let notes = notes.map(|note| format!(", but {note}"));
+            let message: String = [String::from("the running plugin is what the object says")]
+                .into_iter()
+                .chain(notes)
+                .collect();
+            fact(Truth::True, reasons::DESCRIBED, &message)
+        }
         Verdict::Unreachable { message } => fact(Truth::False, reasons::UNREACHABLE, message),
         Verdict::Mismatch { reason, message, .. } => fact(Truth::False, reason, message),
         // While pods come and go, what was said of them stays true.
@@ -354,20 +360,24 @@ fn progress(workload: &Workload, ready: &Fact, outlook: Outlook) -> Option<Fact>
 }
 
 /// Whether the revision takes traffic, and what is recorded of it. Once it does, it goes on while pods come and go; it ends
-/// when no pod that is what the object says offers what is recorded.
+/// when no pod that is what the object says offers what is recorded, and goes on when one does again.
 fn traffic(previous: &KitePluginStatus, look: &Look<'_>, ready: &Fact) -> KitePluginStatus {
     let Named { number, version } = look.named;
     let recorded = previous.active().filter(|entry| entry.number == *number);
     let mut entry = entry(previous, look.named);
-    entry.digest = look.digest.clone().or(entry.digest);
+    let known = known_hash(&entry).map(str::to_owned);
+    entry.digest = digest_of(&entry, look.digest.clone());
     entry.draining_since = None;
     let (active, hash, tools, version): (bool, Option<String>, &[ToolStatus], _) = match look.verdict {
-        Verdict::Described { hash, tools, .. } if recorded.is_some() || look.workload.available => {
+        Verdict::Described { hash, tools, .. }
+            if known.as_ref().is_none_or(|known| known == hash) && (recorded.is_some() || look.workload.available) =>
+        {
             (true, Some(hash.clone()), tools, Some(version.clone()))
         }
         // Ready, and the Deployment has not counted it yet.
-        Verdict::Described { .. } => (false, held(&entry), &[], Some(version.clone())),
-        Verdict::NotAsked | Verdict::Unreachable { .. } => match recorded {
+        Verdict::Described { .. } if recorded.is_none() => (false, known, &[], Some(version.clone())),
+        // What was judged before something was recorded says no more than silence.
+        Verdict::NotAsked | Verdict::Unreachable { .. } | Verdict::Described { .. } => match recorded {
             Some(entry) => (
                 true,
                 entry.definitions_hash.clone(),
@@ -375,7 +385,7 @@ fn traffic(previous: &KitePluginStatus, look: &Look<'_>, ready: &Fact) -> KitePl
                 previous.version.clone(),
             ),
             // One that only something beside it keeps from callers is still known by its hash.
-            None => (false, held(&entry), &[], None),
+            None => (false, known, &[], None),
         },
         Verdict::Mismatch {
             version: said, hashes, ..
@@ -393,7 +403,7 @@ fn traffic(previous: &KitePluginStatus, look: &Look<'_>, ready: &Fact) -> KitePl
                     &previous.tools,
                     previous.version.clone(),
                 ),
-                None => (false, None, &[], said.clone()),
+                None => (false, known, &[], said.clone()),
             }
         }
     };
@@ -411,10 +421,4 @@ fn traffic(previous: &KitePluginStatus, look: &Look<'_>, ready: &Fact) -> KitePl
         tools: tools.to_vec(),
         ..KitePluginStatus::default()
     }
-}
-
-/// Hash of the definitions of a revision that took traffic until something beside it took that away.
-fn held(entry: &RevisionStatus) -> Option<String> {
-    let hash = entry.definitions_hash.clone();
-    hash.filter(|_| entry.state == RevisionState::Starting)
 }

@@ -78,6 +78,7 @@ fn described() -> Verdict {
         hash: HASH.to_owned(),
         tools: vec![tool],
         unanswered: None,
+        other_image: None,
     }
 }
 
@@ -236,6 +237,96 @@ fn one_wrong_pod_leaves_the_traffic_to_a_good_one_that_offers_what_is_recorded()
 }
 
 #[test]
+fn what_is_recorded_stays_while_no_pod_offers_it_and_serves_again_when_one_does() {
+    let changed = after(
+        &loaded(),
+        &running_with(1, mismatch("DefinitionsChanged", &["sha256:9"])),
+    );
+    assert_eq!((changed.phase, changed.active_revision), (Some(Phase::Failed), None));
+    assert!(changed.tools.is_empty());
+    assert!(conditions(&changed).contains(&String::from("Stalled=True DefinitionsChanged")));
+    // Its pod goes, and another comes.
+    let gone = after(&changed, &running_with(0, Verdict::NotAsked));
+    for status in [&changed, &gone] {
+        let on_record = on_record(status, 1).unwrap();
+        assert_eq!(
+            (on_record.hash, status.revisions[0].state),
+            (HASH, RevisionState::Starting)
+        );
+    }
+    let again = after(&gone, &running_with(1, described()));
+    assert_eq!((again.phase, again.active_revision), (Some(Phase::Loaded), Some(1)));
+    assert_eq!(again.tools, loaded().tools);
+    let other = Verdict::Described {
+        hash: String::from("sha256:9"),
+        tools: Vec::new(),
+        unanswered: None,
+        other_image: None,
+    };
+    // By a look that began before something was recorded.
+    let late = after(&loaded(), &running_with(1, other));
+    assert_eq!(
+        (on_record(&late, 1).unwrap().hash, &late.tools),
+        (HASH, &loaded().tools)
+    );
+    let off = after(&changed, &stopped(Findings::default()));
+    assert!(
+        on_record(&off, 1).is_none(),
+        "a plugin that was stopped is recorded anew"
+    );
+}
+
+#[test]
+fn the_digest_on_record_stays_and_another_is_told() {
+    let pod = |digit: char| {
+        let digest = format!("registry.example/hello@sha256:{}", digit.to_string().repeat(64));
+        let value = json!({
+            "metadata": {"name": "p", "namespace": "kite-plugins", "uid": "u-1"},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{
+                    "name": "plugin", "image": "hello", "imageID": digest, "ready": true, "restartCount": 0,
+                }],
+            },
+        });
+        serde_json::from_value::<Pod>(value).unwrap()
+    };
+    let with = |digit: char, verdict: Verdict| Situation::Running {
+        lead: Box::new(Seen {
+            pods: vec![pod(digit)],
+            ..seen(1, 1, verdict)
+        }),
+        next: None,
+        history: history(1),
+        findings: Findings::default(),
+    };
+    let first = after(&KitePluginStatus::default(), &with('a', described()));
+    let other = match described() {
+        Verdict::Described {
+            hash,
+            tools,
+            unanswered,
+            ..
+        } => Verdict::Described {
+            hash,
+            tools,
+            unanswered,
+            other_image: Some(String::from("pod p runs another image")),
+        },
+        other => other,
+    };
+    let then = after(&first, &with('b', other));
+    assert_eq!(then.active().unwrap().digest, first.active().unwrap().digest);
+    assert_eq!((then.phase, then.active_revision), (Some(Phase::Loaded), Some(1)));
+    let described = then.conditions.iter().find(|it| it.type_ == DESCRIBED).unwrap();
+    assert!(
+        described.message.ends_with(", but pod p runs another image"),
+        "{}",
+        described.message
+    );
+}
+
+#[test]
 fn replicas_that_differ_leave_the_traffic_to_those_that_are_recorded() {
     let with = |hashes: &[&str]| after(&loaded(), &running_with(1, mismatch("ReplicaMismatch", hashes)));
     assert_eq!(with(&[HASH, "sha256:9"]).active_revision, Some(1));
@@ -258,6 +349,10 @@ fn a_refusal_fails_a_plugin_of_which_nothing_runs() {
         assert_eq!(
             (status.replicas, status.revisions[0].state),
             (Some(0), RevisionState::Starting)
+        );
+        assert_eq!(
+            on_record(&status, 1).map(|it| it.hash),
+            on_record(&before, 1).map(|it| it.hash)
         );
         assert_eq!(
             conditions(&status),

@@ -70,7 +70,7 @@ async fn pump(shared: Arc<Shared>, target: Target, body: ClientBody, tell: mpsc:
         };
         if is_hidden(&shared, &target, &line) {
             has_hidden = true;
-            shared.state.send_modify(|state| state.has_hidden = true);
+            shared.strikes();
             continue;
         }
         shared.passes();

@@ -1,6 +1,7 @@
 //! A plugin on an address of its own, with the pod that says it is there: what kubelet and controllers would make.
 
 use std::{
+    future::pending,
     net::Ipv4Addr,
     sync::{
         Arc, Mutex,
@@ -39,18 +40,28 @@ static NEXT: AtomicU8 = AtomicU8::new(1);
 /// Of the image that its pods run.
 pub(crate) const DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000aa";
 
+/// What a plugin notes that is asked what it is and never says.
+pub(crate) const ASKED: &str = "asked";
+
+/// The tool that they offer.
+const TOOL: &str = "hello";
+
 /// A plugin that runs until it is replaced.
 pub(crate) struct Running {
     plugin: String,
     pod: Pod,
     pub(crate) definitions_hash: String,
+    tool: Arc<Mutex<&'static str>>,
     server: JoinHandle<()>,
 }
 
 struct Answers {
     name: String,
     says: Says,
+    tool: Arc<Mutex<&'static str>>,
     heard: Option<Heard>,
+    /// Whether it never answers when it is told that it is about to be stopped.
+    clings: bool,
 }
 
 /// What a pod was told, in its order.
@@ -75,6 +86,16 @@ impl Heard {
         lines.iter().filter(|it| *it == line).count()
     }
 
+    /// Waits until it was told this so often at least.
+    pub(crate) async fn reaches(&self, line: &str, times: usize) {
+        let began = Instant::now();
+        let mut turns = tokio::time::interval(Duration::from_millis(20));
+        while self.times(line) < times {
+            turns.tick().await;
+            assert!(began.elapsed() < LIMIT, "{line}: {:#?}", self.0);
+        }
+    }
+
     /// Waits until it was told this so often, and nothing of its kind since, and gives how long that took.
     pub(crate) async fn ends_with(&self, line: &str, times: usize) -> Duration {
         let began = Instant::now();
@@ -96,11 +117,13 @@ enum Says {
     Version(String),
     /// Nothing, in other words each time.
     Nothing(AtomicU32),
+    /// Nothing at all, ever. It only notes that it was asked.
+    Mute(Heard),
 }
 
-fn definitions(hears: bool) -> Vec<u8> {
+fn definitions(tool: &str, hears: bool) -> Vec<u8> {
     let tool = Tool {
-        name: String::from("hello"),
+        name: tool.to_owned(),
         description: String::from("Greets."),
         input_schema: br#"{"type": "object"}"#.as_slice().into(),
         ..Tool::default()
@@ -127,12 +150,16 @@ impl Plugin for Answers {
                 let time = times.fetch_add(1, Ordering::Relaxed) + 1;
                 return Err(Status::unavailable(format!("refusal {time}")));
             }
+            Says::Mute(heard) => {
+                heard.note(String::from(ASKED));
+                pending().await
+            }
         };
         Ok(Response::new(DescribeResponse {
             name: self.name.clone(),
             version,
             protocol: PROTOCOL,
-            definitions: definitions(self.heard.is_some()).into(),
+            definitions: definitions(*self.tool.lock().expect("nobody panicked"), self.heard.is_some()).into(),
         }))
     }
 
@@ -158,6 +185,9 @@ impl Plugin for Answers {
 
     async fn shutdown(&self, _: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
         self.hear()?.note(String::from("stop"));
+        if self.clings {
+            pending::<()>().await;
+        }
         Ok(Response::new(ShutdownResponse {}))
     }
 }
@@ -177,67 +207,163 @@ pub(crate) async fn start(world: &World, plugin: &str, version: &str) -> Running
 
 /// Starts a revision of the plugin.
 pub(crate) async fn start_revision(world: &World, plugin: &str, number: i64, version: &str) -> Running {
-    start_pod(world, plugin, (number, "pod"), Says::Version(version.to_owned()), None).await
+    let start = Start {
+        number,
+        ..Start::of(plugin, version)
+    };
+    start.run(world, plugin).await
 }
 
-/// Starts one more pod of the plugin, which says that it is of this version.
-pub(crate) async fn start_beside(world: &World, plugin: &str, version: &str) -> Running {
-    start_pod(world, plugin, (1, "other"), Says::Version(version.to_owned()), None).await
+/// Starts one more pod of the plugin, which says that it is of this version, and offers this tool.
+pub(crate) async fn start_beside(world: &World, plugin: &str, version: &str, tool: &'static str) -> Running {
+    let start = Start {
+        pod: "other",
+        tool,
+        ..Start::of(plugin, version)
+    };
+    start.run(world, plugin).await
+}
+
+/// Starts the plugin with the certificate of another.
+pub(crate) async fn start_with_keys_of(world: &World, plugin: &str, other: &str) -> Running {
+    Start::of(other, "0.1.0").run(world, plugin).await
 }
 
 /// Starts a pod of the plugin, called so, which can be told everything.
 pub(crate) async fn start_hearing(world: &World, plugin: &str, pod: &str) -> (Running, Heard) {
-    let (heard, says) = (Heard::default(), Says::Version(String::from("0.1.0")));
-    let running = start_pod(world, plugin, (1, pod), says, Some(heard.clone())).await;
-    (running, heard)
+    let start = Start {
+        pod,
+        ..Start::of(plugin, "0.1.0")
+    };
+    start.hearing(world, plugin).await
+}
+
+/// Starts a revision of the plugin, which can be told everything.
+pub(crate) async fn start_revision_hearing(world: &World, plugin: &str, number: i64, version: &str) -> Heard {
+    let start = Start {
+        number,
+        ..Start::of(plugin, version)
+    };
+    start.hearing(world, plugin).await.1
+}
+
+/// Starts the plugin so that it never answers when it is told that it is about to be stopped.
+pub(crate) async fn start_clinging(world: &World, plugin: &str) -> Heard {
+    let start = Start {
+        clings: true,
+        ..Start::of(plugin, "0.1.0")
+    };
+    start.hearing(world, plugin).await.1
 }
 
 /// Starts the plugin so that it never says what it is, in other words each time.
 pub(crate) async fn start_silent(world: &World, plugin: &str) -> Running {
-    start_pod(world, plugin, (1, "pod"), Says::Nothing(AtomicU32::new(0)), None).await
+    let start = Start {
+        says: Says::Nothing(AtomicU32::new(0)),
+        ..Start::of(plugin, "")
+    };
+    start.run(world, plugin).await
 }
 
-async fn start_pod(
-    world: &World,
-    plugin: &str,
-    (number, pod): (i64, &str),
-    says: Says,
-    heard: Option<Heard>,
-) -> Running {
-    let address = Ipv4Addr::new(
-        127,
-        94,
-        std::process::id().to_be_bytes()[3],
-        NEXT.fetch_add(1, Ordering::Relaxed),
-    );
-    let secret: Secret = world.get(&format!("kite-plugin-{plugin}-tls")).await;
-    let data = secret.data.expect("the Secret's data");
-    let tls = ServerTlsConfig::new()
-        .identity(Identity::from_pem(&data["tls.crt"].0, &data["tls.key"].0))
-        .client_ca_root(Certificate::from_pem(&data[CLIENTS_CA_FILE].0));
-    let definitions = definitions(heard.is_some());
-    let answers = Answers {
-        name: plugin.to_owned(),
-        says,
-        heard,
+/// Starts the plugin so that it is asked what it is and never answers.
+pub(crate) async fn start_mute(world: &World, plugin: &str) -> Heard {
+    let heard = Heard::default();
+    let start = Start {
+        says: Says::Mute(heard.clone()),
+        ..Start::of(plugin, "")
     };
-    let listener = TcpListener::bind((address, PORT)).await.expect("the plugin's port");
-    let server = Server::builder()
-        .tls_config(tls)
-        .expect("the plugin's certificate")
-        .add_service(PluginServer::new(answers))
-        .serve_with_incoming(TcpListenerStream::new(listener));
-    let server = tokio::spawn(async move { server.await.expect("the plugin serves") });
-    let pod = make_pod(world, plugin, number, pod, address).await;
-    Running {
-        plugin: plugin.to_owned(),
-        pod,
-        definitions_hash: kite_proto::definitions_hash(&definitions),
-        server,
+    start.run(world, plugin).await;
+    heard
+}
+
+/// How a pod is started.
+struct Start<'a> {
+    /// The plugin with whose certificate it serves.
+    owner: &'a str,
+    number: i64,
+    /// The end of its name.
+    pod: &'a str,
+    says: Says,
+    tool: &'static str,
+    clings: bool,
+    heard: Option<Heard>,
+}
+
+impl<'a> Start<'a> {
+    /// As that of a plugin's first revision that is told nothing.
+    fn of(owner: &'a str, version: &str) -> Self {
+        Self {
+            owner,
+            number: 1,
+            pod: "pod",
+            says: Says::Version(version.to_owned()),
+            tool: TOOL,
+            clings: false,
+            heard: None,
+        }
+    }
+
+    /// Starts it as a pod of `plugin` that can be told everything, and gives what it is told.
+    async fn hearing(self, world: &World, plugin: &str) -> (Running, Heard) {
+        let heard = Heard::default();
+        let start = Self {
+            heard: Some(heard.clone()),
+            ..self
+        };
+        (start.run(world, plugin).await, heard)
+    }
+
+    /// Starts it as a pod of `plugin`.
+    async fn run(self, world: &World, plugin: &str) -> Running {
+        let address = Ipv4Addr::new(
+            127,
+            94,
+            std::process::id().to_be_bytes()[3],
+            NEXT.fetch_add(1, Ordering::Relaxed),
+        );
+        let secret: Secret = world.get(&format!("kite-plugin-{}-tls", self.owner)).await;
+        let data = secret.data.expect("the Secret's data");
+        let tls = ServerTlsConfig::new()
+            .identity(Identity::from_pem(&data["tls.crt"].0, &data["tls.key"].0))
+            .client_ca_root(Certificate::from_pem(&data[CLIENTS_CA_FILE].0));
+        let definitions = definitions(self.tool, self.heard.is_some());
+        let tool = Arc::new(Mutex::new(self.tool));
+        let answers = Answers {
+            name: plugin.to_owned(),
+            says: self.says,
+            tool: Arc::clone(&tool),
+            heard: self.heard,
+            clings: self.clings,
+        };
+        let listener = TcpListener::bind((address, PORT)).await.expect("the plugin's port");
+        let server = Server::builder()
+            .tls_config(tls)
+            .expect("the plugin's certificate")
+            .add_service(PluginServer::new(answers))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let server = tokio::spawn(async move { server.await.expect("the plugin serves") });
+        let pod = make_pod(world, plugin, self.number, self.pod, address).await;
+        Running {
+            plugin: plugin.to_owned(),
+            pod,
+            definitions_hash: kite_proto::definitions_hash(&definitions),
+            tool,
+            server,
+        }
     }
 }
 
 impl Running {
+    /// Offers this tool, and no other, from now on: nobody hears of it before its process is started again.
+    pub(crate) fn offers(&self, tool: &'static str) {
+        *self.tool.lock().expect("nobody panicked") = tool;
+    }
+
+    /// The name of its pod.
+    pub(crate) fn pod(&self) -> String {
+        self.pod.name_any()
+    }
+
     /// Says that its process was started again, so many times by now.
     pub(crate) async fn restarted(&self, world: &World, times: i32) {
         let container = json!({

@@ -1,5 +1,9 @@
 //! Each way in which a request ends before a plugin has it, and which of several comes first.
 
+use futures::stream;
+use http_body::Frame;
+use http_body_util::StreamBody;
+
 use super::*;
 
 /// Method, path, token, body; then status and problem.
@@ -106,7 +110,7 @@ pub(super) const ENDS: &[Row] = &[
 
 /// What a request to hello says of the revision, as whom; then status and problem.
 #[rustfmt::skip]
-const PINNED: &[(&str, &str, &str, u16, &str)] = &[
+pub(super) const PINNED: &[(&str, &str, &str, u16, &str)] = &[
     // Its syntax comes before the right.
     ("/api/v1/plugins/hello/x", "seven", "stranger", 400, "invalid-revision"),
     ("/api/v1/plugins/tools/plugin_hello_greet", "0", "stranger", 400, "invalid-revision"),
@@ -189,6 +193,15 @@ async fn each_request_ends_at_the_first_check_that_it_fails() {
         assert_eq!(seen.headers.contains_key("retry-after"), status == 503);
         assert_eq!(seen.headers.contains_key("allow"), status == 405);
     }
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_ends_its_request() {
+    let gone: Result<Frame<Bytes>, BoxError> = Err("the caller is gone".into());
+    let mut request = request("POST", "/api/v1/plugins/tools/plugin_hello_greet", "user", "");
+    *request.body_mut() = StreamBody::new(stream::iter([gone])).boxed_unsync();
+    let seen = asking(Some(table())).send(request).await;
+    assert_eq!((seen.status, seen.slug()), (400, "broken-body"));
 }
 
 #[tokio::test]
