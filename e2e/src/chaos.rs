@@ -76,7 +76,7 @@ struct Count {
 /// What came of the walks, as their test wrote it.
 #[derive(Debug, Deserialize)]
 struct Walks {
-    walks: u64,
+    count: u64,
     /// That of the first; the others have those that follow.
     seed: u64,
     /// How many specs there were after which all was as it should be.
@@ -146,12 +146,12 @@ fn figures(faults: &Faults, walks: &Walks) -> String {
         all.missed += count.missed;
     }
     let _ = writeln!(text, "| all | {} | {} | {} |", all.well, all.failed, all.missed);
-    let last = walks.seed.saturating_add(walks.walks.saturating_sub(1));
+    let last = walks.seed.saturating_add(walks.count.saturating_sub(1));
     let _ = writeln!(
         text,
         "\n{} walks, with the seeds {} to {last}, in {:.0} s: after {} specs the plugin was what one is that is new, and in {} of them the operator had \
          ended. Walks that came to something else: {}.",
-        walks.walks, walks.seed, walks.seconds, walks.specs, walks.ended, walks.failed
+        walks.count, walks.seed, walks.seconds, walks.specs, walks.ended, walks.failed
     );
     text
 }
@@ -170,7 +170,7 @@ mod tests {
         "changes": 9, "seconds": 61.4,
         "kinds": {"crash": {"well": 20, "missed": 0, "failed": 0}, "lost": {"well": 7, "missed": 2, "failed": 1}}
     }"#;
-    const WALKS: &str = r#"{"walks": 5, "seed": 40, "specs": 299, "ended": 120, "failed": 1, "seconds": 99.6}"#;
+    const WALKS: &str = r#"{"count": 5, "seed": 40, "specs": 299, "ended": 120, "failed": 1, "seconds": 99.6}"#;
 
     #[test]
     fn the_page_says_what_the_tests_wrote() {

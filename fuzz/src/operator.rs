@@ -37,9 +37,10 @@ pub(crate) fn describe(data: &[u8]) {
     let (name, version, protocol) = (response.name.clone(), response.version.clone(), response.protocol);
     let answer = PodAnswer {
         pod: String::from("a"),
+        digest: None,
         result: Ok(Arc::new(Answer::of(&PLUGIN.name, response))),
     };
-    match judge::judge(&PLUGIN.name, &PLUGIN.version, &[answer]) {
+    match judge::judge(&PLUGIN.name, &PLUGIN.version, None, &[answer]) {
         Verdict::Described { tools, unanswered, .. } => {
             assert_eq!(
                 (name.as_str(), version.as_str(), protocol),

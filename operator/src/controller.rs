@@ -122,17 +122,10 @@ pub async fn run(
     traces: Option<&Traces>,
     stop: &CancellationToken,
 ) {
-    let relations = Arc::new(Relations::default());
     let (wake, woken) = mpsc::unbounded_channel();
     let waker = Waker::new(wake, health.metrics.queue());
-    let steady = Arc::new(Steady::default());
-    let deletions = Arc::new(Deletions::default());
-    let minds = Minds {
-        relations: Arc::clone(&relations),
-        steady: Arc::clone(&steady),
-        deletions: Arc::clone(&deletions),
-    };
-    let controller = watches::controller(client, options, minds, (&waker, woken));
+    let minds = Minds::default();
+    let controller = watches::controller(client, options, minds.clone(), (&waker, woken));
     let (told_clusters, clusters) = watch::channel(Arc::new(clusters::watch::home(options)));
     let caller = Caller::new(identity.clone(), term.clone());
     let plugins = controller.store();
@@ -142,9 +135,9 @@ pub async fn run(
         options: options.clone(),
         identity,
         plugins: plugins.clone(),
-        relations,
-        steady,
-        deletions,
+        relations: minds.relations,
+        steady: minds.steady,
+        deletions: minds.deletions,
         turns: Turns::default(),
         versions: Versions::default(),
         answers: Memory::default(),
@@ -277,9 +270,8 @@ async fn attempt(object: &Object, context: &Context, turn: SemaphorePermit<'_>) 
     let fleet = Fleet::of(&plugin, &found, &recorded.status).map_err(ReconcileError::Gather)?;
     // 7. What else is there to know, and what should be there?                                         asks for versions, pure
     let (mut findings, settings) = context.findings(&plugin, &fleet, standing, places).await?;
-    context
-        .pushes
-        .settings(&plugin.name, &plugin.uid, plugin.generation, settings);
+    let of_object = (plugin.uid.as_str(), plugin.generation);
+    context.pushes.settings(&plugin.name, of_object, settings);
     let identity = context.identity.get();
     let certificate = context.certificate(&identity, &plugin, &found)?;
     let withheld = references::withheld(&found.references, &plugin.name, &namespaces.plugins);

@@ -62,7 +62,12 @@ impl Pushes {
     }
 
     /// These are the settings of the plugin's revisions by this generation of its object. None is to be stopped any longer.
-    pub fn settings(&self, plugin: &PluginName, uid: &str, generation: i64, settings: BTreeMap<i64, Option<Settings>>) {
+    pub fn settings(
+        &self,
+        plugin: &PluginName,
+        (uid, generation): (&str, i64),
+        settings: BTreeMap<i64, Option<Settings>>,
+    ) {
         self.change(plugin, uid, |news| {
             news.generation = generation;
             news.stopping.retain(|revision| !settings.contains_key(revision));

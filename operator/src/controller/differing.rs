@@ -132,7 +132,7 @@ mod tests {
         assert!(!replaced.is_due("a", 1, false));
         assert!(replaced.is_due("a", 2, false), "another revision");
         assert!(replaced.is_due("b", 1, false), "another plugin");
-        replaced.look("a", true, start + BEHIND - Duration::from_secs(1));
+        replaced.look("a", true, start + BEHIND / 2);
         assert!(!replaced.is_due("a", 1, false));
         // It differs still, or again.
         replaced.look("a", false, start + BEHIND);

@@ -79,6 +79,7 @@ impl Deletions {
 }
 
 /// What takes in each event before a plugin is woken by it.
+#[derive(Clone, Default)]
 pub struct Minds {
     pub relations: Arc<Relations>,
     pub steady: Arc<Steady>,

@@ -298,7 +298,7 @@ async fn faults_a_walk_through_specs_leaves_nothing_behind() {
     record::leave(
         "walks.json",
         &json!({
-            "walks": WALKERS, "seed": seed, "specs": specs, "ended": ended, "failed": failed.len(), "seconds": seconds,
+            "count": WALKERS, "seed": seed, "specs": specs, "ended": ended, "failed": failed.len(), "seconds": seconds,
         }),
     );
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));

@@ -73,6 +73,8 @@ fn fault(what: &str, whose: Vec<String>) -> Option<String> {
 mod tests {
     use super::*;
 
+    type Spoil = fn(&mut Outcome);
+
     fn replica(number: u8) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, number], 8443))
     }
@@ -96,7 +98,7 @@ mod tests {
 
     #[test]
     fn each_fault_is_seen_and_names_whose_it_is() {
-        let spoils: [(fn(&mut Outcome), [&str; 2]); 6] = [
+        let spoils: [(Spoil, [&str; 2]); 6] = [
             (
                 |it| it.failed.push(String::from("a-9: 502")),
                 ["1 requests failed", "a-9: 502"],
