@@ -46,7 +46,7 @@ fn permissions() -> Value {
     json!([rule("default"), rule("*")])
 }
 
-/// Makes five plugins, each in another state, and waits until nothing more comes of them.
+/// Makes six plugins, each in another state, and waits until nothing more comes of them.
 async fn make_real_ones(scope: &Scope) {
     let whole = scope.make_plugin("-whole", |spec| {
         spec.permissions = serde_json::from_value(permissions()).unwrap();
@@ -56,7 +56,11 @@ async fn make_real_ones(scope: &Scope) {
     let user = scope.make_plugin("-user", needs(&whole)).await;
     let off = scope.make_plugin("-off", |spec| spec.enabled = Some(false)).await;
     let lost = scope.make_plugin("-lost", needs("nobody")).await;
+    let gone = scope.hello().await.image.replace("@sha256:", ":gone-");
+    // The kubelet tries it again and again, and says so each time.
+    let gone = scope.make_plugin("-gone", |spec| spec.image = gone).await;
     for (name, phase) in [
+        (gone, Phase::Failed),
         (whole, Phase::Loaded),
         (two, Phase::Loaded),
         (user, Phase::Loaded),
