@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 /// How many plugins the second operator has: a hundred with those of the cluster, hello among them.
 const FLEET: &str = "94";
 /// For how many seconds nothing happens to them; `make bench` takes five minutes.
-const WINDOW: &str = "60";
+const WINDOW: &str = "20";
 /// When nothing was written for so long, what a test has made has settled.
 const SETTLED: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_mins(3);

@@ -8,8 +8,8 @@ use std::{
     process::{Command, Output},
 };
 
-/// Measures so much of this build's gateway, and gives the tables.
-fn measured(only: &str, rounds: &str) -> String {
+/// Measures so much of this build's gateway, for so many seconds in each round, and gives the tables.
+fn measured(only: &str, rounds: &str, seconds: &str) -> String {
     let e2e = Path::new(env!("CARGO_BIN_EXE_kite-e2e"));
     let output = Command::new(e2e)
         .args([
@@ -20,7 +20,7 @@ fn measured(only: &str, rounds: &str) -> String {
             "--rounds",
             rounds,
             "--seconds",
-            "2",
+            seconds,
             "--program",
         ])
         .arg(e2e.with_file_name("kite-gateway"))
@@ -40,19 +40,19 @@ fn rows(tables: &str) -> usize {
 
 #[test]
 fn what_passes_and_what_waits_takes_little_memory() {
-    let tables = measured("transfers,streams", "1");
+    let tables = measured("transfers,streams", "1", "2");
     assert_eq!(rows(&tables), 4, "up and down, and over each version of HTTP");
 }
 
 #[test]
 fn starvation_a_plugin_that_offends_slows_down_no_other() {
-    let tables = measured("others", "3");
+    let tables = measured("others", "3", "2");
     assert_eq!(rows(&tables), 4, "each offence");
 }
 
 #[test]
 fn the_gateway_and_nginx_answer_the_same_in_every_way_that_is_compared() {
-    let tables = measured("throughput", "1");
+    let tables = measured("throughput", "1", "1");
     let compared = tables.lines().filter(|line| line.contains("| gateway | nginx")).count();
     assert_eq!(
         compared, 18,
