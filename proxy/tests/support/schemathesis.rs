@@ -186,7 +186,15 @@ async fn every_operation_answers_as_documented_whatever_it_is_asked() {
     }
     // A session is ended by its cookie, which nobody can make up.
     let cookie = format!("Cookie: {}", asked.scene.log_in().await);
-    let logout = ["--include-path", SESSION, "--include-method", "DELETE"];
+    // That whoever has none is refused was asked before, by a token, and so often that an address is slowed down for it.
+    let logout = [
+        "--include-path",
+        SESSION,
+        "--include-method",
+        "DELETE",
+        "--exclude-checks",
+        "ignored_auth",
+    ];
     asked.run(&python, &of_the_gateway, &cookie, &logout, examples).await;
 
     let counts = asked.counted.all();
