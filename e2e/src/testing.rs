@@ -15,7 +15,7 @@ pub use gateway::{Answer, Gateway, Http, send};
 pub use scope::{LABEL, Scope, scope};
 pub use wait::{SOON, START, eventually};
 
-use std::{env, path::PathBuf};
+use std::{env, path::PathBuf, process::Output};
 
 use crate::cluster::Layout;
 
@@ -23,6 +23,18 @@ use crate::cluster::Layout;
 pub const SYSTEM: &str = "kite-system";
 /// The namespace of the plugins' pods.
 pub const PLUGINS: &str = "kite-plugins";
+
+/// Whether a program that ended did so well; if not, what it said.
+///
+/// # Errors
+/// What it wrote to its standard error, if it failed.
+pub fn succeeded(output: &Output) -> Result<(), String> {
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
 
 /// A variable that `make -s env` exports.
 ///

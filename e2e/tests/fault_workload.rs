@@ -15,7 +15,7 @@ use kite_e2e::{
     testing::{
         LABEL, PLUGINS, SOON, START, SYSTEM, Scope, eventually,
         faulty::{PrivateRegistry, faulty},
-        scope, unavailable,
+        scope, succeeded, unavailable,
     },
 };
 use kube::{
@@ -188,11 +188,7 @@ fn evict(pod: &str) -> Result<(), String> {
         .arg(&file)
         .output()
         .unwrap();
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
+    succeeded(&output)
 }
 
 /// Whoever drains nodes gets one of two pods, and the other only when that has been replaced.

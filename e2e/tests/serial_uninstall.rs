@@ -24,7 +24,7 @@ use kite_e2e::{
     cluster::Layout,
     deploy::binary,
     target::Target,
-    testing::{PLUGINS, SYSTEM, Scope, eventually, scope},
+    testing::{PLUGINS, SYSTEM, Scope, eventually, scope, succeeded},
 };
 use kube::{Api, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
@@ -39,11 +39,7 @@ fn try_e2e(arguments: &[&str]) -> Result<(), String> {
         .args(arguments)
         .output()
         .unwrap();
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
+    succeeded(&output)
 }
 
 fn e2e(arguments: &[&str]) {

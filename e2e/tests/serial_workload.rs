@@ -14,7 +14,7 @@ use kite_e2e::{
     testing::{
         PLUGINS, Scope,
         faulty::{PrivateRegistry, faulty, own_address},
-        scope, unavailable,
+        scope, succeeded, unavailable,
     },
 };
 use rustls::{
@@ -34,11 +34,7 @@ fn e2e(arguments: &[String]) -> Result<(), String> {
         .args(arguments)
         .output()
         .unwrap();
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
+    succeeded(&output)
 }
 
 /// The chart with these values, once hello runs as they say.
@@ -157,11 +153,7 @@ fn kubectl(arguments: &[&str]) -> Result<(), String> {
         .args(arguments)
         .output()
         .unwrap();
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
+    succeeded(&output)
 }
 
 /// All nodes are kept for those who tolerate it, until this is dropped.
