@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     io::{self, BufRead, BufReader, Write},
     process::{Command, ExitCode, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -16,9 +17,9 @@ use crate::{
     target::{Target, variable},
 };
 
-/// Files of `e2e/tests` that may run beside one another.
-const SUITE: [&str; 6] = ["admit_*", "attack_*", "fault_*", "route_*", "tool_*", "image_*"];
-/// Files of `e2e/tests` that run alone, after the rest.
+/// Tests of this name have API servers and no node.
+const API: &str = "api_*";
+/// Parts of `e2e/tests/serial.rs`, which run alone, after the rest.
 const SERIAL: [&str; 11] = [
     // What the suite did is read before anything is taken away.
     "serial_roles",
@@ -153,7 +154,7 @@ pub fn run(selection: &Selection, layout: &Layout, runtime: &tokio::runtime::Run
     };
     if selection.has("check") {
         report.stage("check", || {
-            Count::one(command(Command::new("make").args(["--no-print-directory", "check"])).0)
+            Count::one(command(Command::new("make").args(["--no-print-directory", "check"]), say).0)
         });
     }
     if selection.has("unit") {
@@ -169,7 +170,7 @@ pub fn run(selection: &Selection, layout: &Layout, runtime: &tokio::runtime::Run
         });
         if let Some(exports) = &exports {
             if selection.has("cluster") {
-                report.stage("cluster suite", || suite(&SUITE, 4, exports, selection));
+                report.stage("cluster suite", || suite(exports, selection));
             }
             if selection.has("serial") {
                 report.stage("serial suite", || serial(layout, runtime, selection));
@@ -194,7 +195,7 @@ async fn up(layout: &Layout) -> Option<Exports> {
     Exports::gather(&target).await.map_err(|error| fail(&error)).ok()
 }
 
-/// All tests that need no cluster; those named `api_*` get an API server of their own.
+/// All tests that need no cluster. Those that have an API server wait for it more than they compute, so they run beside the others.
 fn unit(layout: &Layout, selection: &Selection) -> Count {
     let folder = layout.cache().join("apiserver").join(layout.id());
     // Another run of this checkout would take the server's files away.
@@ -206,17 +207,54 @@ fn unit(layout: &Layout, selection: &Selection) -> Count {
     let Ok((_lock, server)) = started else {
         return Count::one(false);
     };
-    let mut cargo = Command::new("cargo");
-    cargo
-        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
-        .args(&selection.filter)
-        .envs(selection.variables.iter().cloned());
-    let count = tests(cargo.env("KITE_TEST_KUBECONFIG", server.kubeconfig()));
+    let api = || {
+        let mut cargo = test(&["--test", API]);
+        cargo.env("KITE_TEST_KUBECONFIG", server.kubeconfig());
+        cargo
+    };
+    // Nothing is compiled while time counts.
+    let built = [api(), test(&[])].map(|mut cargo| tests(cargo.arg("--no-run"), say));
+    let mut all = Count::default();
+    if let Some(failed) = built.into_iter().find(|count| count.failed > 0) {
+        all.add(failed);
+    } else {
+        let variables = || selection.variables.iter().cloned();
+        thread::scope(|scope| {
+            let api = scope.spawn(|| {
+                let mut said = Vec::new();
+                let mut cargo = api();
+                cargo
+                    .envs(variables())
+                    .arg("--")
+                    .args(&selection.filter)
+                    .arg("--test-threads=4");
+                (tests(&mut cargo, |line| said.push(line.to_owned())), said)
+            });
+            all.add(tests(test(&[]).envs(variables()).args(&selection.filter), say));
+            match api.join() {
+                // What they say is not mixed with what the others do.
+                Ok((count, said)) => {
+                    for line in &said {
+                        say(line);
+                    }
+                    all.add(count);
+                }
+                Err(_) => all.add(Count::one(false)),
+            }
+        });
+    }
     drop(server);
     if let Err(error) = remove_dir(&folder) {
         fail(&error);
     }
-    count
+    all
+}
+
+/// What may run beside one another on the cluster.
+fn suite(exports: &Exports, selection: &Selection) -> Count {
+    let mut cargo = test(&["--test", "suite"]);
+    cargo.arg("--").args(&selection.filter).arg("--test-threads=4");
+    tests(cargo.envs(exports.variables()), say)
 }
 
 /// Each file alone, with fresh exports, as the one before may have put the gateway and its admin back anew.
@@ -226,35 +264,38 @@ fn serial(layout: &Layout, runtime: &tokio::runtime::Runtime, selection: &Select
         let exports = Target::running(layout)
             .map_err(|error| fail(&error))
             .and_then(|target| runtime.block_on(Exports::gather(&target)).map_err(|error| fail(&error)));
-        all.add(exports.map_or(Count::one(false), |exports| suite(&[file], 1, &exports, selection)));
+        all.add(exports.map_or(Count::one(false), |exports| {
+            let mut cargo = test(&["--test", "serial"]);
+            cargo.arg("--").args(&selection.filter).arg("--test-threads=1");
+            // Of several filters one is enough for a test to run, so that the others' files are named instead.
+            for other in SERIAL.iter().filter(|other| **other != file) {
+                cargo.args(["--skip", &format!("{other}::")]);
+            }
+            tests(cargo.envs(exports.variables()), say)
+        }));
     }
     all
 }
 
-fn suite(globs: &[&str], threads: u8, exports: &Exports, selection: &Selection) -> Count {
+fn test(targets: &[&str]) -> Command {
     let mut cargo = Command::new("cargo");
-    cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
-    for glob in globs {
-        cargo.args(["--test", glob]);
-    }
     cargo
-        .arg("--")
-        .args(&selection.filter)
-        .arg(format!("--test-threads={threads}"));
-    tests(cargo.envs(exports.variables()))
+        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        .args(targets);
+    cargo
 }
 
 /// Runs a command that runs tests; one that fails without a failed test (it does not compile) counts as a failure.
-fn tests(cargo: &mut Command) -> Count {
-    let (succeeded, mut count) = command(cargo);
+fn tests(cargo: &mut Command, say: impl FnMut(&str)) -> Count {
+    let (succeeded, mut count) = command(cargo, say);
     if !succeeded && count.failed == 0 {
         count.failed = 1;
     }
     count
 }
 
-/// Runs a command, passes on what it prints, and counts the tests in it.
-fn command(command: &mut Command) -> (bool, Count) {
+/// Runs a command, passes each line that it prints to `say`, and counts the tests in it.
+fn command(command: &mut Command, mut say: impl FnMut(&str)) -> (bool, Count) {
     let mut count = Count::default();
     let mut run = || -> io::Result<bool> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
@@ -288,29 +329,27 @@ fn fail(error: &dyn std::error::Error) {
 mod tests {
     use super::*;
 
-    /// Files that need no cluster, which cargo runs with the unit tests.
-    const WITHOUT_A_CLUSTER: [&str; 4] = ["chart", "http2", "package", "verdicts"];
-
     #[test]
     fn no_file_of_tests_is_forgotten() {
         let manifest = include_str!("../Cargo.toml");
+        let parts = [include_str!("../tests/suite.rs"), include_str!("../tests/serial.rs")].concat();
         for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).unwrap() {
             let path = entry.unwrap().path();
-            let Some(name) = path
-                .file_stem()
-                .and_then(|stem| stem.to_str())
-                .filter(|_| path.is_file())
-            else {
+            if path.is_dir() && !path.join("main.rs").exists() {
                 continue;
-            };
-            let in_suite = SUITE.iter().any(|glob| name.starts_with(glob.trim_end_matches('*')));
-            let needs_a_cluster = in_suite || SERIAL.contains(&name);
+            }
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let is_whole = manifest.contains(&format!("name = \"{name}\"\n"));
+            let is_part = parts.contains(&format!("mod {name};\n"));
             assert!(
-                needs_a_cluster || WITHOUT_A_CLUSTER.contains(&name),
-                "no stage runs {name}"
+                is_whole != is_part,
+                "{name} is a test of Cargo.toml, or else a part of suite.rs or serial.rs"
             );
-            let is_left_to_the_stages = manifest.contains(&format!("name = \"{name}\"\ntest = false"));
-            assert_eq!(needs_a_cluster, is_left_to_the_stages, "Cargo.toml's entry of {name}");
+            assert_eq!(
+                SERIAL.contains(&name),
+                name.starts_with("serial_"),
+                "{name} runs among the serial ones"
+            );
         }
     }
 

@@ -2,7 +2,9 @@
 #![cfg(test)]
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -51,6 +53,13 @@ fn the_public_api_is_current() {
     );
 }
 
+fn is_about_a_package(variable: &OsStr) -> bool {
+    let name = variable.to_string_lossy();
+    ["CARGO_PKG_", "CARGO_MANIFEST_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
 /// What rustdoc says of the SDK, as JSON. All of the workspace is asked, because one crate alone would have its dependencies built anew.
 fn describe(root: &Path) -> PathBuf {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -60,7 +69,12 @@ fn describe(root: &Path) -> PathBuf {
     let rustdoc = scratch.join("rustdoc-json");
     fs::write(&rustdoc, "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc \"$@\"\n").unwrap();
     fs::set_permissions(&rustdoc, fs::Permissions::from_mode(0o755)).unwrap();
-    let output = Command::new(env!("CARGO"))
+    let mut cargo = Command::new(env!("CARGO"));
+    // Cargo tells a test of which package it is. Build scripts that heed it would run anew, and all that stands on them be built anew.
+    for (name, _) in env::vars_os().filter(|(name, _)| is_about_a_package(name)) {
+        cargo.env_remove(name);
+    }
+    let output = cargo
         .args(["doc", "--workspace", "--no-deps", "--locked", "--lib", "--quiet"])
         .args(["--features", "kite-plugin-sdk/testing", "--target-dir"])
         .arg(target)

@@ -104,7 +104,7 @@ async fn names_and_what_depends_on_them_are_refused_with_their_reason() {
 /// The object that the design shows, with every field.
 #[tokio::test]
 async fn an_object_with_every_field_is_accepted() {
-    let text = include_str!("every-field.yaml");
+    let text = include_str!("admit_spec/every-field.yaml");
     let object: Value = serde_saphyr::from_str(text).unwrap();
     let crd = serde_json::to_value(kite_api::crd()).unwrap();
     let fields = crd
