@@ -1,5 +1,6 @@
-//! The lines of an HTTP/1.1 head end with CR and LF. Hyper takes LF alone (RFC 9112, section 2.2, lets it), and would see two
-//! requests where a proxy before the gateway sees one whose field has an LF in its value.
+//! What of an HTTP/1.1 head two readers could read in two ways, and hyper would not refuse. Lines end with CR and LF: hyper takes LF alone
+//! (RFC 9112, section 2.2, lets it), and would see two requests where a proxy before the gateway sees one whose field has an LF in its value.
+//! And a body has a length or is sent in chunks: hyper passes over the length of one that says both (section 6.3 lets it, and lets it be refused).
 
 use std::{
     io,
@@ -57,8 +58,12 @@ impl Expected {
     }
 }
 
-/// A connection whose heads are looked at as they are read. What comes in one piece with the end of a body is not: no proxy sends
-/// a request before it has the answer to the one before.
+/// What hyper is given in the place of what it is not to see: a head that ends with what no head has, so that it answers 400 and closes the
+/// connection.
+const REFUSED: &[u8] = b"\0\r\n\r\n";
+
+/// A connection whose heads are looked at as they are read. What comes in one piece with the end of a body, or with another head, is not: no
+/// proxy sends a request before it has the answer to the one before.
 pub(super) struct Lines<T> {
     io: T,
     expected: Expected,
@@ -75,6 +80,35 @@ struct Head {
     line: usize,
     /// How many lines there are already: an empty one ends the head, but not before it began.
     lines: usize,
+    /// The field whose name the line may begin with, as far as it is read.
+    begins: Option<Framing>,
+    has_length: bool,
+    has_coding: bool,
+}
+
+/// A field that says how long a body is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Framing {
+    ContentLength,
+    TransferEncoding,
+}
+
+impl Framing {
+    const fn name(self) -> &'static [u8] {
+        match self {
+            Self::ContentLength => b"content-length",
+            Self::TransferEncoding => b"transfer-encoding",
+        }
+    }
+
+    /// The one whose name begins so.
+    const fn of_first(byte: u8) -> Option<Self> {
+        match byte {
+            b'c' | b'C' => Some(Self::ContentLength),
+            b't' | b'T' => Some(Self::TransferEncoding),
+            _ => None,
+        }
+    }
 }
 
 /// What became of a head.
@@ -82,7 +116,8 @@ struct Head {
 enum Read {
     Unfinished(Head),
     Whole,
-    BareLf,
+    /// Others could read it in another way.
+    Ambiguous,
 }
 
 impl Head {
@@ -90,18 +125,42 @@ impl Head {
         for byte in bytes {
             if *byte == b'\n' {
                 if !self.after_cr {
-                    return Read::BareLf;
+                    return Read::Ambiguous;
                 }
                 if self.line == 0 && self.lines > 0 {
                     return Read::Whole;
                 }
                 self.lines += usize::from(self.line > 0);
                 self.line = 0;
+            } else if *byte != b'\r' {
+                self.name(*byte);
+                if self.has_length && self.has_coding {
+                    return Read::Ambiguous;
+                }
+                self.line += 1;
             }
             self.after_cr = *byte == b'\r';
-            self.line += usize::from(!matches!(byte, b'\r' | b'\n'));
         }
         Read::Unfinished(self)
+    }
+
+    /// Takes in the next byte of a line, which may be one of a field's name.
+    fn name(&mut self, byte: u8) {
+        if self.line == 0 {
+            self.begins = Framing::of_first(byte);
+        } else if let Some(field) = self.begins {
+            match field.name().get(self.line) {
+                Some(expected) if byte.eq_ignore_ascii_case(expected) => {}
+                None if byte == b':' => {
+                    self.begins = None;
+                    match field {
+                        Framing::ContentLength => self.has_length = true,
+                        Framing::TransferEncoding => self.has_coding = true,
+                    }
+                }
+                _ => self.begins = None,
+            }
+        }
     }
 }
 
@@ -136,12 +195,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Lines<T> {
                 state.store(REST, Ordering::Relaxed);
             }
             Read::Whole => state.store(ANYTHING, Ordering::Relaxed),
-            Read::BareLf => {
+            Read::Ambiguous => {
                 buf.set_filled(before);
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "a line ends with LF alone",
-                )));
+                state.store(NOTHING, Ordering::Relaxed);
+                if buf.remaining() < REFUSED.len() {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "an ambiguous head")));
+                }
+                buf.put_slice(REFUSED);
             }
         }
         Poll::Ready(Ok(()))
@@ -186,11 +246,30 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Some(Read::Whole)),
             ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", Some(Read::Whole)),
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\nbody\nwith lines", Some(Read::Whole)),
-            ("GET / HTTP/1.1\nHost: a\r\n\r\n", Some(Read::BareLf)),
-            ("GET / HTTP/1.1\r\nX: a\n\nGET / HTTP/1.1\r\n\r\n", Some(Read::BareLf)),
-            ("\nGET / HTTP/1.1\r\n\r\n", Some(Read::BareLf)),
-            ("GET / HTTP/1.1\r\nX: a\r\n\n", Some(Read::BareLf)),
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n", Some(Read::Ambiguous)),
+            (
+                "GET / HTTP/1.1\r\nX: a\n\nGET / HTTP/1.1\r\n\r\n",
+                Some(Read::Ambiguous),
+            ),
+            ("\nGET / HTTP/1.1\r\n\r\n", Some(Read::Ambiguous)),
+            ("GET / HTTP/1.1\r\nX: a\r\n\n", Some(Read::Ambiguous)),
             ("GET / HTTP/1.1\r\nX: a\r\n\r", None),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Some(Read::Ambiguous),
+            ),
+            (
+                "POST / HTTP/1.1\r\ntransfer-ENCODING:chunked\r\nX: a\r\ncontent-LENGTH:\r\n\r\n",
+                Some(Read::Ambiguous),
+            ),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+                Some(Read::Whole),
+            ),
+            (
+                "POST / HTTP/1.1\r\nContent-Lengthy: 1\r\nX: Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Some(Read::Whole),
+            ),
         ] {
             for cut in 0..=text.len() {
                 let (first, second) = text.as_bytes().split_at(cut);
@@ -215,8 +294,9 @@ mod tests {
         assert_eq!(lines.read_to_end(&mut Vec::new()).await.unwrap(), 3);
         expected.expect();
         let mut lines = Lines::new(b"a\nb".as_slice(), expected);
-        let refused = lines.read_to_end(&mut Vec::new()).await.unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+        let mut read = Vec::new();
+        lines.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, REFUSED);
     }
 
     #[tokio::test]

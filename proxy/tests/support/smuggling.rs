@@ -30,41 +30,53 @@ const NO_END: u16 = 0;
 const HIDDEN: &str =
     "GET /api/v1/plugins/rogue/hidden?N HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer jane\r\n\r\n";
 
+/// Lines that say of a request that it comes in chunks, to some of those who read them.
+const CODINGS: [(&str, &str); 14] = [
+    (
+        "TE.TE, unknown first",
+        "Transfer-Encoding: x\r\nTransfer-Encoding: chunked",
+    ),
+    (
+        "TE.TE, unknown last",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: x",
+    ),
+    (
+        "TE.TE, twice",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+    ),
+    ("TE of another name", "Transfer-Encoding: xchunked"),
+    ("TE quoted", "Transfer-Encoding: \"chunked\""),
+    ("TE identity", "Transfer-Encoding: identity"),
+    ("TE list", "Transfer-Encoding: chunked, identity"),
+    ("TE gzip", "Transfer-Encoding: gzip, chunked"),
+    ("TE with a space before the colon", "Transfer-Encoding : chunked"),
+    ("TE with a vertical tab", "Transfer-Encoding: \u{b}chunked"),
+    ("TE behind a space", " Transfer-Encoding: chunked"),
+    ("TE folded", "Transfer-Encoding:\r\n chunked"),
+    // Lines that others could take for parts of one.
+    ("a bare LF before TE", "X: x\nTransfer-Encoding: chunked"),
+    ("TE broken by a bare LF", "Transfer-Encoding\n: chunked"),
+];
+
 /// Requests with what is answered, and whether the plugin sees the first.
 #[rustfmt::skip]
 fn framed() -> Vec<(&'static str, String, Vec<u16>, bool)> {
     let length = HIDDEN.len();
     let within = format!("{length:x}\r\n{HIDDEN}\r\n0\r\n\r\n");
     let after_none = format!("0\r\n\r\n{HIDDEN}");
-    let coding = |line: &str| post(&format!("{line}\r\nContent-Length: {}\r\n", after_none.len()), &after_none);
     let lengths = |lines: &str| post(lines, &format!("hello{HIDDEN}"));
     let chunks = |body: &str| post("Transfer-Encoding: chunked\r\n", &format!("{body}{HIDDEN}"));
-    vec![
-        // One length for all: the chunks count, and nothing comes after them.
-        ("CL.TE", post("Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", &after_none), vec![200], true),
-        ("TE.CL", post("Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", &within), vec![200], true),
-        ("TE.CL, no number", post("Transfer-Encoding: chunked\r\nContent-Length: x\r\n", &after_none), vec![200], true),
-        ("TE with a tab", coding("Transfer-Encoding:\tchunked"), vec![200], true),
-        // Codings that others could overlook, or see where there is none.
-        ("TE.TE, unknown first", coding("Transfer-Encoding: x\r\nTransfer-Encoding: chunked"), vec![400], false),
-        ("TE.TE, unknown last", coding("Transfer-Encoding: chunked\r\nTransfer-Encoding: x"), vec![400], false),
-        ("TE.TE, twice", coding("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"), vec![400], false),
-        ("TE of another name", coding("Transfer-Encoding: xchunked"), vec![400], false),
-        ("TE quoted", coding("Transfer-Encoding: \"chunked\""), vec![400], false),
-        ("TE identity", coding("Transfer-Encoding: identity"), vec![400], false),
-        ("TE list", coding("Transfer-Encoding: chunked, identity"), vec![400], false),
-        ("TE gzip", coding("Transfer-Encoding: gzip, chunked"), vec![400], false),
-        ("TE with a space before the colon", coding("Transfer-Encoding : chunked"), vec![400], false),
-        ("TE with a vertical tab", coding("Transfer-Encoding: \u{b}chunked"), vec![400], false),
-        ("TE behind a space", coding(" Transfer-Encoding: chunked"), vec![400], false),
-        ("TE folded", coding("Transfer-Encoding:\r\n chunked"), vec![400], false),
-        // Lines that others could take for parts of one: closed without a word.
-        ("a bare LF before TE", coding("X: x\nTransfer-Encoding: chunked"), vec![], false),
-        ("TE broken by a bare LF", coding("Transfer-Encoding\n: chunked"), vec![], false),
-        ("two bare LFs in a value", post("X: x\n\n", HIDDEN).replacen("\n\n\r\n", "\n\n", 1), vec![], false),
-        ("an LF behind the request line", post("", HIDDEN).replacen("HTTP/1.1\r\n", "HTTP/1.1\n", 1), vec![], false),
-        ("TE broken by a bare CR", coding("X: x\rTransfer-Encoding: chunked"), vec![400], false),
-        ("TE and HTTP/1.0", coding("Transfer-Encoding: chunked").replace("HTTP/1.1\r\nHost", "HTTP/1.0\r\nHost"), vec![400], false),
+    let both = "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n";
+    let mut framed = vec![
+        ("CL.TE", post(both, &after_none), vec![400], false),
+        ("TE.CL", post("Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", &within), vec![400], false),
+        ("TE.CL, no number", post("Transfer-Encoding: chunked\r\nContent-Length: x\r\n", &after_none), vec![400], false),
+        ("CL.TE, of other letters", post("content-length:6\r\nX: x\r\nTRANSFER-encoding:chunked\r\n", &after_none), vec![400], false),
+        ("TE with a tab", post("Transfer-Encoding:\tchunked\r\n", "0\r\n\r\n"), vec![200], true),
+        ("two bare LFs in a value", post("X: x\n\n", HIDDEN).replacen("\n\n\r\n", "\n\n", 1), vec![400], false),
+        ("an LF behind the request line", post("", HIDDEN).replacen("HTTP/1.1\r\n", "HTTP/1.1\n", 1), vec![400], false),
+        ("TE broken by a bare CR", post("X: x\rTransfer-Encoding: chunked\r\n", &after_none), vec![400], false),
+        ("TE and HTTP/1.0", post("Transfer-Encoding: chunked\r\n", &after_none).replacen("HTTP/1.1", "HTTP/1.0", 1), vec![400], false),
         // Lengths.
         ("CL twice", lengths("Content-Length: 5\r\nContent-Length: 6\r\n"), vec![400], false),
         ("CL with a sign", lengths("Content-Length: +5\r\n"), vec![400], false),
@@ -86,7 +98,14 @@ fn framed() -> Vec<(&'static str, String, Vec<u16>, bool)> {
         ("a chunk that is longer", chunks("5\r\nhello!\r\n0\r\n\r\n"), vec![NO_END], true),
         ("a chunk ended by LF", chunks("5\r\nhello\n0\r\n\r\n"), vec![NO_END], true),
         ("a chunk's extension without end", chunks(&format!("5;{}\r\nhello\r\n0\r\n\r\n", "a".repeat(20_000))), vec![400], false),
-    ]
+    ];
+    // Codings that others could overlook, or see where there is none, beside a length and without.
+    for (name, line) in CODINGS {
+        framed.push((name, post(&format!("{line}\r\n"), &after_none), vec![400], false));
+        let length = format!("{line}\r\nContent-Length: {}\r\n", after_none.len());
+        framed.push((name, post(&length, &after_none), vec![400], false));
+    }
+    framed
 }
 
 /// The same of heads.
@@ -197,6 +216,14 @@ async fn smuggling_is_told_apart_from_requests_in_a_row() {
         let both = [format!("POST /upload?{number}"), format!("GET /hidden?{number}")];
         assert_eq!(served.asked(number), both, "{body}");
     }
+    // Heads in a row are not looked at: where there is a length too, the chunks count, and nothing comes after them.
+    let second = post(
+        "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n",
+        &format!("0\r\n\r\n{HIDDEN}"),
+    );
+    let row = post("", &second).replace("?N", "?4");
+    assert_eq!(answered(&served, row.as_bytes()).await, [200, 200]);
+    assert_eq!(served.asked(4), ["POST /upload?4", "POST /upload?4"]);
 }
 
 #[tokio::test]
