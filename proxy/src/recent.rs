@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moka::{Expiry, future::Cache};
+use moka::future::Cache;
 use tokio::{
     sync::Semaphore,
     time::{error::Elapsed, timeout},
@@ -23,7 +23,7 @@ pub use self::{
 };
 
 /// Most answers that are kept of each kind. The least used go first.
-const MOST: u64 = 100_000;
+const MOST: u64 = 250_000;
 /// Most questions of a kind that are asked at once: whoever sends one unknown token after another shall not use up what the API server
 /// has for the gateway.
 const AT_ONCE: usize = 64;
@@ -45,11 +45,11 @@ pub struct Lifetimes {
 
 /// Answers by question. The same question is asked once at a time, whoever waits for it.
 struct Recent<K, V> {
-    /// What holds without asking.
-    fresh: Cache<K, V>,
-    /// What holds while nobody answers, with when it was asked.
-    former: Cache<K, (V, Instant)>,
-    outage: Duration,
+    known: Cache<K, Known<V>>,
+    /// Who waits for the same answer. Nothing stays in it.
+    asking: Cache<K, V>,
+    lifetimes: Lifetimes,
+    is_yes: fn(&V) -> bool,
     /// Who asks now. The API server has others to answer too.
     turns: Semaphore,
     /// When a question last remained without an answer.
@@ -57,12 +57,18 @@ struct Recent<K, V> {
     lookups: Arc<Lookups>,
 }
 
-/// For how long an answer is fresh.
-struct Fresh<V>(Lifetimes, fn(&V) -> bool);
+#[derive(Clone)]
+struct Known<V> {
+    value: V,
+    /// When it was asked. While nobody answers, it holds from then on.
+    asked: Instant,
+    /// Until then it holds without asking.
+    fresh_until: Instant,
+}
 
-impl<K, V> Expiry<K, V> for Fresh<V> {
-    fn expire_after_create(&self, _: &K, value: &V, _: Instant) -> Option<Duration> {
-        Some(if (self.1)(value) { self.0.yes } else { self.0.no })
+impl<V> Known<V> {
+    fn fresh(self) -> Option<V> {
+        (Instant::now() < self.fresh_until).then_some(self.value)
     }
 }
 
@@ -72,16 +78,12 @@ where
     V: Clone + Send + Sync + 'static,
 {
     fn new(lifetimes: Lifetimes, is_yes: fn(&V) -> bool, lookups: Arc<Lookups>) -> Self {
+        let longest = lifetimes.yes.max(lifetimes.no).max(lifetimes.outage);
         Self {
-            fresh: Cache::builder()
-                .max_capacity(MOST)
-                .expire_after(Fresh(lifetimes, is_yes))
-                .build(),
-            former: Cache::builder()
-                .max_capacity(MOST)
-                .time_to_live(lifetimes.outage)
-                .build(),
-            outage: lifetimes.outage,
+            known: Cache::builder().max_capacity(MOST).time_to_live(longest).build(),
+            asking: Cache::builder().max_capacity(MOST).time_to_live(Duration::ZERO).build(),
+            lifetimes,
+            is_yes,
             turns: Semaphore::new(AT_ONCE),
             unanswered: Mutex::default(),
             lookups,
@@ -94,7 +96,7 @@ where
         E: Clone + From<Elapsed> + Send + Sync + 'static,
         F: Future<Output = Result<V, E>> + Send,
     {
-        match self.fresh.get(&key).await {
+        match self.holding(&key).await {
             Some(value) => {
                 self.lookups.found(Found::Fresh);
                 Ok(value)
@@ -106,7 +108,7 @@ where
 
     /// The answer to `key` that holds without asking.
     async fn holding(&self, key: &K) -> Option<V> {
-        self.fresh.get(key).await
+        self.known.get(key).await.and_then(Known::fresh)
     }
 
     async fn anew<E, F>(&self, key: K, ask: impl FnOnce() -> F + Send) -> Result<V, E>
@@ -120,6 +122,10 @@ where
             return Ok(value);
         }
         let asked = async {
+            // Another may have asked and gone since.
+            if let Some(value) = self.holding(&key).await {
+                return Ok(value);
+            }
             // What was true at the end was true at the beginning too, or came after it.
             let mut began = Instant::now();
             let asking = async {
@@ -136,10 +142,20 @@ where
             };
             self.lookups.asked(began.elapsed(), answer.is_ok());
             let value = answer?;
-            self.former.insert(key.clone(), (value.clone(), began)).await;
+            let lifetime = if (self.is_yes)(&value) {
+                self.lifetimes.yes
+            } else {
+                self.lifetimes.no
+            };
+            let known = Known {
+                value: value.clone(),
+                asked: began,
+                fresh_until: Instant::now() + lifetime,
+            };
+            self.known.insert(key.clone(), known).await;
             Ok(value)
         };
-        let answer = self.fresh.try_get_with(key.clone(), asked).await;
+        let answer = self.asking.try_get_with(key.clone(), asked).await;
         *self.unanswered.lock().unwrap_or_else(PoisonError::into_inner) = answer.is_err().then(Instant::now);
         let answer = match answer {
             Ok(value) => {
@@ -154,8 +170,8 @@ where
     }
 
     async fn former(&self, key: &K) -> Option<V> {
-        let (value, began) = self.former.get(key).await?;
-        (began.elapsed() < self.outage).then_some(value)
+        let Known { value, asked, .. } = self.known.get(key).await?;
+        (asked.elapsed() < self.lifetimes.outage).then_some(value)
     }
 
     fn is_pausing(&self) -> bool {
