@@ -5,6 +5,7 @@ pub mod faulty;
 mod gateway;
 pub mod judge;
 pub mod load;
+pub mod pod;
 mod scope;
 pub mod versions;
 mod wait;

@@ -12,6 +12,7 @@ use kite_e2e::{
     testing::{
         START, Scope,
         judge::{Judge, Verdicts},
+        pod::is_ready,
         scope,
     },
 };
@@ -165,11 +166,6 @@ fn agree(said: &Verdicts) {
         other => panic!("{other}"),
     };
     assert_eq!(said.argo_cd.status, same, "{said:?}");
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn runs(pod: &Pod, image: &str) -> bool {

@@ -15,6 +15,7 @@ use kite_e2e::{
     testing::{
         LABEL, PLUGINS, SOON, START, SYSTEM, Scope, eventually,
         faulty::{PrivateRegistry, faulty},
+        pod::is_ready,
         scope, succeeded, unavailable,
     },
 };
@@ -273,10 +274,7 @@ async fn replace(scope: &Scope, plugin: &str) {
     }
     eventually("other pods are ready", START, async || {
         let pods = scope.pods_of(plugin).await;
-        let is_new = |pod: &Pod| {
-            let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-            !old.contains(&pod.name_any()) && conditions.any(|it| it.type_ == "Ready" && it.status == "True")
-        };
+        let is_new = |pod: &Pod| !old.contains(&pod.name_any()) && is_ready(pod);
         if !pods.is_empty() && pods.iter().all(is_new) {
             Ok(())
         } else {

@@ -23,6 +23,7 @@ use kite_e2e::{
     testing::{
         START, SYSTEM, Scope, eventually,
         load::{Greetings, Load, used},
+        pod::is_ready,
         scope,
     },
 };
@@ -54,11 +55,7 @@ async fn two_are_ready(scope: &Scope) {
     let ours = ListParams::default().labels("app.kubernetes.io/name=kite-operator");
     eventually("two replicas are ready", START, async || {
         let pods = pods.list(&ours).await.map_err(|error| error.to_string())?.items;
-        let is_ready = |pod: &&Pod| {
-            let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-            conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
-        };
-        match pods.iter().filter(is_ready).count() {
+        match pods.iter().filter(|pod| is_ready(pod)).count() {
             2 => Ok(()),
             count => Err(format!("{count} of {}", pods.len())),
         }

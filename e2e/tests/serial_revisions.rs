@@ -10,6 +10,7 @@ use kite_e2e::{
         PLUGINS, SOON, START, Scope, eventually,
         faulty::faulty,
         load::{Greetings, Load, used},
+        pod::is_ready,
         scope,
         versions::{VERSION, hello_as},
     },
@@ -57,10 +58,6 @@ async fn pods_of(scope: &Scope, plugin: &str, revision: i64) -> Vec<Pod> {
 async fn replaced(scope: &Scope, plugin: &str, revision: i64, count: usize, old: &[Pod]) {
     eventually("other pods run", START, async || {
         let pods = pods_of(scope, plugin, revision).await;
-        let is_ready = |pod: &Pod| {
-            let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-            conditions.any(|it| it.type_ == "Ready" && it.status == "True")
-        };
         let is_new = |pod: &Pod| old.iter().all(|old| old.uid() != pod.uid());
         if pods.len() == count && pods.iter().all(|pod| is_ready(pod) && is_new(pod)) {
             Ok(())
