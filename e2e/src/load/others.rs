@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     LoadError,
-    part::Offence,
+    part::{BETWEEN_REQUESTS, Offence},
     scene::Scene,
     side::{Kind, Side},
     spread::{Spread, percentile},
@@ -32,8 +32,8 @@ const CONNECTIONS: [(bool, usize); 2] = [(false, 20), (true, 2)];
 const LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks at whether an offence is felt.
 const WAIT: Duration = Duration::from_millis(20);
-/// The time in which all callers have come: each begins within half of it.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The time in which all callers have come: in the first half of it each begins.
+const ARRIVAL: Duration = BETWEEN_REQUESTS.saturating_mul(2);
 
 /// How much is asked.
 #[derive(Clone, Copy, Debug)]
@@ -252,7 +252,7 @@ impl Callers {
         };
         let felt = timeout(LIMIT, felt).await;
         felt.map_err(|_| LoadError::NoOffence(self.offence.name(), self.process.last_words()))?;
-        sleep(PAUSE).await;
+        sleep(ARRIVAL).await;
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use rustls::pki_types::pem;
 use tokio::net::TcpListener;
 
 pub(super) use self::{
-    callers::TOKEN,
+    callers::{BETWEEN_REQUESTS, TOKEN},
     offender::{NAME as OFFENDER, Offence},
     plugin::{EVENTS, SINK, SOURCE},
 };

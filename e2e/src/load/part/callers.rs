@@ -22,8 +22,8 @@ use crate::load::scene::client_believing;
 
 /// Between two pieces that a caller of the offender takes.
 const PACE: Duration = Duration::from_millis(50);
-/// Between two requests of such a caller.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Between two requests of such a caller. They all begin within one of these.
+pub(in crate::load) const BETWEEN_REQUESTS: Duration = Duration::from_millis(500);
 /// What such a caller sends, of which an offender that is slow reads nothing.
 const BODY: usize = 256 * 1024;
 /// Between two lines that say how much all have got.
@@ -68,7 +68,8 @@ impl Callers {
                 .bearer_auth(&self.token)
                 .body(vec![b'a'; body]);
             // Side by side, they would be felt for coming all at once, whatever the plugin does.
-            callers.spawn(suffer(PAUSE / self.count * caller, request, Arc::clone(&got)));
+            let wait = BETWEEN_REQUESTS / self.count * caller;
+            callers.spawn(suffer(wait, request, Arc::clone(&got)));
         }
         let mut reports = interval(REPORT);
         loop {
@@ -89,6 +90,6 @@ async fn suffer(wait: Duration, request: RequestBuilder, got: Arc<AtomicUsize>) 
             }
             got.fetch_add(1, Ordering::Relaxed);
         }
-        sleep(PAUSE).await;
+        sleep(BETWEEN_REQUESTS).await;
     }
 }
