@@ -1,8 +1,12 @@
 //! Requirements on a version: of one plugin on another, and on the dashboard and the cluster that it runs with.
 
+mod pattern;
+
 use std::{fmt, sync::Arc};
 
 use semver::{Comparator, Op, Version, VersionReq};
+
+pub use self::pattern::REQUIREMENT_PATTERN;
 
 /// Most bytes of a requirement: 32 comparators of the usual length fit.
 pub const MAX_REQUIREMENT: usize = 256;
@@ -14,72 +18,6 @@ const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
 const WILDCARDS: [char; 3] = ['*', 'x', 'X'];
 /// Characters that an operator is made of.
 const OPERATOR: [char; 6] = ['=', '!', '>', '<', '^', '~'];
-
-macro_rules! space {
-    () => {
-        r"[ \t\r\n]"
-    };
-}
-macro_rules! number {
-    () => {
-        r"(0|[1-9][0-9]{0,18})"
-    };
-}
-macro_rules! pre_release {
-    () => {
-        r"(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
-    };
-}
-macro_rules! build {
-    () => {
-        r"[0-9a-zA-Z-]+"
-    };
-}
-/// A version, whole, partial or with wildcards.
-macro_rules! version {
-    () => {
-        concat!(
-            number!(),
-            r"(\.[*xX](\.[*xX])?|\.",
-            number!(),
-            r"(\.[*xX]|\.",
-            number!(),
-            "(-",
-            pre_release!(),
-            r"(\.",
-            pre_release!(),
-            r")*)?(\+",
-            build!(),
-            r"(\.",
-            build!(),
-            ")*)?)?)?"
-        )
-    };
-}
-macro_rules! comparator {
-    () => {
-        concat!("([*xX]|((==?|!=?|>=?|<=?|\\^|~)", space!(), "*)?", version!(), ")")
-    };
-}
-
-/// What [`Requirement::parse`] accepts, but for its length: for the CRD's schema, so that the API
-/// server refuses the rest. In the syntax of RE2, which the API server has.
-pub const REQUIREMENT_PATTERN: &str = concat!(
-    "^",
-    space!(),
-    "*(",
-    comparator!(),
-    "(",
-    space!(),
-    r"*(,|\|\|)",
-    space!(),
-    "*|",
-    space!(),
-    "+))*",
-    comparator!(),
-    space!(),
-    "*$"
-);
 
 /// Why a text is not a requirement.
 #[derive(Debug, thiserror::Error)]
