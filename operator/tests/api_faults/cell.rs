@@ -6,19 +6,17 @@ use std::{
 };
 
 use clap::Parser;
-use k8s_openapi::{
-    api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
 use kite_api::KitePlugin;
-use kite_operator::{Options, identity::keeper, metrics::Metrics, run};
+use kite_operator::{Options, identity::keeper, metrics::Metrics};
 use kube::{
-    Api, Client, Config, ResourceExt,
-    api::{ObjectMeta, Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
-    runtime::wait::{await_condition, conditions::is_crd_established},
+    Api, Client,
+    api::{Patch, PatchParams},
+    runtime::wait::await_condition,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+
+use super::server;
 
 /// Within this everything has come to where it should be, whatever was done to the operator. It is long because many are tried at once.
 pub(crate) const LIMIT: Duration = Duration::from_mins(1);
@@ -36,25 +34,7 @@ pub(crate) struct Cell {
 
 /// Reaches the API server of the run, which then knows what a `KitePlugin` is.
 pub(crate) async fn connect() -> Client {
-    run::install_crypto();
-    let path = std::env::var_os("KITE_TEST_KUBECONFIG").expect("KITE_TEST_KUBECONFIG is set: run through `make test`");
-    let kubeconfig = Kubeconfig::read_from(path).expect("the kubeconfig");
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .expect("a config");
-    let client = Client::try_from(config).expect("a client");
-    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let crd = kite_api::crd();
-    let name = crd.name_any();
-    crds.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(crd))
-        .await
-        .expect("the CRD is applied");
-    let established = await_condition(crds, &name, is_crd_established());
-    tokio::time::timeout(LIMIT, established)
-        .await
-        .expect("the CRD is established in time")
-        .expect("the watch");
-    client
+    server::client(server::config().await).await
 }
 
 impl Cell {
@@ -62,7 +42,7 @@ impl Cell {
         let run = uuid::Uuid::new_v4().simple().to_string();
         let [system, plugins, shop] = ["system", "plugins", "shop"].map(|kind| format!("{kind}-{run}"));
         for name in [&system, &plugins, &shop] {
-            make_namespace(client, name).await;
+            server::make_namespace(client, name).await;
         }
         let arguments = [
             "kite-operator",
@@ -122,18 +102,4 @@ impl Cell {
             )),
         }
     }
-}
-
-async fn make_namespace(client: &Client, name: &str) {
-    let namespace = Namespace {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            ..ObjectMeta::default()
-        },
-        ..Namespace::default()
-    };
-    Api::all(client.clone())
-        .create(&PostParams::default(), &namespace)
-        .await
-        .expect("a namespace");
 }

@@ -26,6 +26,9 @@ mod restart;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+#[path = "../support/server.rs"]
+mod server;
+#[cfg(test)]
 mod snapshot;
 #[cfg(test)]
 mod specs;

@@ -17,6 +17,9 @@ mod revisions;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]
+#[path = "../support/server.rs"]
+mod server;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod told;

@@ -17,13 +17,12 @@ use k8s_openapi::{
     ClusterResourceScope, NamespaceResourceScope,
     api::{
         apps::v1::Deployment,
-        core::v1::{Namespace, Secret, Service, ServiceAccount},
+        core::v1::{Secret, Service, ServiceAccount},
         events::v1::Event,
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     },
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kite_api::{KitePlugin, boundary::Places, labels, name::ClusterName};
 use kite_operator::{
@@ -37,15 +36,14 @@ use kite_operator::{
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
     api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
-    runtime::wait::{await_condition, conditions::is_crd_established},
+    runtime::wait::await_condition,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 
-use super::boundary;
+use super::{boundary, server};
 
 /// "Within seconds."
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -72,23 +70,16 @@ pub(crate) struct World {
 impl World {
     fn make() -> Self {
         let runtime = Runtime::new().expect("a runtime");
-        run::install_crypto();
         let (client, config, namespaces) = runtime.block_on(async {
-            let path =
-                std::env::var_os("KITE_TEST_KUBECONFIG").expect("KITE_TEST_KUBECONFIG is set: run through `make test`");
-            let kubeconfig = Kubeconfig::read_from(path).expect("the kubeconfig");
-            let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .expect("a config");
-            let client = Client::try_from(config.clone()).expect("a client");
-            install_crd(&client).await;
+            let config = server::config().await;
+            let client = server::client(config.clone()).await;
             let run = uuid::Uuid::new_v4().simple().to_string();
             let namespaces = Namespaces {
                 system: format!("system-{run}"),
                 plugins: format!("plugins-{run}"),
             };
             for name in [&namespaces.system, &namespaces.plugins] {
-                make_namespace(&client, name).await;
+                server::make_namespace(&client, name).await;
             }
             early::apply(&client).await;
             let bound = serde_json::from_value(boundary::bound(boundary::EARLY, "edit")).expect("a binding");
@@ -257,7 +248,7 @@ impl World {
     }
 
     pub(crate) async fn make_namespace(&self, name: &str) {
-        make_namespace(&self.client, name).await;
+        server::make_namespace(&self.client, name).await;
     }
 
     /// What a new process of the operator does before all else.
@@ -404,34 +395,4 @@ pub(crate) fn conditions(plugin: &KitePlugin) -> Vec<String> {
     conditions
         .map(|it| format!("{}={} {}", it.type_, it.status, it.reason))
         .collect()
-}
-
-async fn make_namespace(client: &Client, name: &str) {
-    let metadata = ObjectMeta {
-        name: Some(name.to_owned()),
-        ..ObjectMeta::default()
-    };
-    let namespace = Namespace {
-        metadata,
-        ..Namespace::default()
-    };
-    let namespaces = Api::all(client.clone());
-    namespaces
-        .create(&PostParams::default(), &namespace)
-        .await
-        .expect("a namespace");
-}
-
-async fn install_crd(client: &Client) {
-    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let crd = kite_api::crd();
-    let name = crd.name_any();
-    crds.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(crd))
-        .await
-        .expect("the CRD is applied");
-    let established = await_condition(crds, &name, is_crd_established());
-    tokio::time::timeout(LIMIT, established)
-        .await
-        .expect("the CRD is established in time")
-        .expect("the watch");
 }
