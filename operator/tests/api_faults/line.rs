@@ -133,9 +133,14 @@ impl Line {
         self.shared.state.send_modify(|state| state.frozen_at = None);
     }
 
-    /// Waits until the plugin was looked at, to the end but for what is told of it: to list its pods is what comes last.
-    pub(crate) async fn has_looked(&self) -> Result<(), String> {
-        let looked = timeout(LIMIT, self.comes_to(|state| state.looks > 0)).await;
+    /// How often the plugin was looked at, to the end but for what is told of it: to list its pods is what comes last.
+    pub(crate) fn looks(&self) -> u64 {
+        self.shared.state.borrow().looks
+    }
+
+    /// Waits until the plugin was looked at more often than it was `before`.
+    pub(crate) async fn has_looked(&self, before: u64) -> Result<(), String> {
+        let looked = timeout(LIMIT, self.comes_to(|state| state.looks > before)).await;
         looked.map_err(|_| String::from("the plugin was not looked at"))
     }
 
@@ -216,7 +221,8 @@ async fn pass(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respons
         Some(target) if !head.method.is_safe() && target.counts() => write(&shared, &target, request).await,
         target => {
             let _pending = Pending::begin(&shared);
-            if target.is_some_and(|target| target.resource == "pods") {
+            // A list that a watch begins with is no look.
+            if target.is_some_and(|target| target.resource == "pods") && !asked::is_paged(query) {
                 shared.state.send_modify(|state| state.looks += 1);
             }
             shared.ask(request).await.map(|(answer, _)| answer)

@@ -36,3 +36,5 @@ mod specs;
 mod target;
 #[cfg(test)]
 mod walk;
+#[cfg(test)]
+mod woken;

@@ -26,7 +26,7 @@ async fn written(scene: &mut Scene<'_>, change: Change) -> Result<Vec<String>, S
     scene.restart(None).await;
     let line = &scene.operator.line;
     line.watches(&watched).await?;
-    line.has_looked().await?;
+    line.has_looked(0).await?;
     line.quiet().await;
     let acts = scene.ledger.acts().into_iter().map(|act| act.to_string());
     Ok(acts.chain(scene.ledger.in_vain()).collect())

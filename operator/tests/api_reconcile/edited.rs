@@ -58,7 +58,7 @@ where
     )
     .await;
     w.merge(&api, name, patch).await;
-    let restored = w.seen(&api, name, |object| substance(object) == good).await;
+    let restored = w.put_back(&api, name, |object| substance(object) == good).await;
     assert!(is_marked(&restored), "{restored:#?}");
 }
 
@@ -76,7 +76,7 @@ where
     let api: Api<K> = w.plugins();
     let good: K = w.get(name).await;
     api.delete(name, &DeleteParams::default()).await.unwrap();
-    w.seen(&api, name, |object| {
+    w.put_back(&api, name, |object| {
         object.uid() != good.uid() && substance(object) == substance(&good)
     })
     .await;
@@ -121,7 +121,8 @@ fn what_cannot_be_put_back_in_place_is_made_anew() {
         let port = json!({"name": "grpc", "port": 1, "protocol": "TCP", "targetPort": "grpc"});
         let services = w.plugins::<Service>();
         w.merge(&services, revision, json!({"spec": {"ports": [port]}})).await;
-        w.seen(&services, revision, |service| substance(service) == good).await;
+        w.put_back(&services, revision, |service| substance(service) == good)
+            .await;
     });
 }
 
@@ -137,7 +138,8 @@ fn what_runs_is_made_again_when_it_was_deleted() {
         let records = w.plugins::<ControllerRevision>();
         let record: ControllerRevision = w.get(revision).await;
         records.delete(revision, &DeleteParams::default()).await.unwrap();
-        w.seen(&records, revision, |again| again.uid() != record.uid()).await;
+        w.put_back(&records, revision, |again| again.uid() != record.uid())
+            .await;
         // Its key was thrown away with it.
         let secret: Secret = w.get(&format!("{name}-tls")).await;
         let secrets = w.plugins::<Secret>();
@@ -145,7 +147,7 @@ fn what_runs_is_made_again_when_it_was_deleted() {
             .delete(&secret.name_any(), &DeleteParams::default())
             .await
             .unwrap();
-        w.seen(&secrets, &secret.name_any(), |again| again.uid() != secret.uid())
+        w.put_back(&secrets, &secret.name_any(), |again| again.uid() != secret.uid())
             .await;
     });
 }

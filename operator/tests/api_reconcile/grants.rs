@@ -283,23 +283,23 @@ fn what_is_edited_by_hand_is_put_back() {
         let intruder =
             json!([{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:authenticated"}]);
         w.merge(&bindings, name, json!({"subjects": intruder})).await;
-        w.seen(&bindings, name, |binding| binding.subjects == good.subjects)
+        w.put_back(&bindings, name, |binding| binding.subjects == good.subjects)
             .await;
 
         let bindings = w.everywhere::<ClusterRoleBinding>();
         let good = bindings.get(name).await.unwrap();
         w.merge(&bindings, name, json!({"subjects": intruder})).await;
-        w.seen(&bindings, name, |binding| binding.subjects == good.subjects)
+        w.put_back(&bindings, name, |binding| binding.subjects == good.subjects)
             .await;
 
         let roles = w.everywhere::<ClusterRole>();
         let good = roles.get(name).await.unwrap();
         let wider = json!({"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]});
         w.merge(&roles, name, wider).await;
-        w.seen(&roles, name, |role| role.rules == good.rules).await;
+        w.put_back(&roles, name, |role| role.rules == good.rules).await;
         let collects = json!({"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}});
         w.merge(&roles, name, collects).await;
-        w.seen(&roles, name, |role| {
+        w.put_back(&roles, name, |role| {
             role.aggregation_rule.is_none() && role.rules == good.rules
         })
         .await;
@@ -307,7 +307,7 @@ fn what_is_edited_by_hand_is_put_back() {
         // Without its label it would no longer be found among what is to be withdrawn.
         let unlabelled = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}});
         w.merge(&roles, name, unlabelled).await;
-        w.seen(&roles, name, |role| role.metadata.labels == good.metadata.labels)
+        w.put_back(&roles, name, |role| role.metadata.labels == good.metadata.labels)
             .await;
     });
 }

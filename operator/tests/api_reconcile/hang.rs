@@ -10,11 +10,11 @@ use serde_json::json;
 use super::{
     revisions::{has_pods, runs, serves},
     support::{
-        World, conditions,
+        WITHIN_SECONDS, World, conditions,
         plugin::{self, ASKED, Heard},
         world,
     },
-    trouble::{WITHIN_SECONDS, messages, phase},
+    trouble::{messages, phase},
 };
 
 /// More plugins than the operator looks at at once, and more than the requests by which it reads at once, even while some wait to be asked again.

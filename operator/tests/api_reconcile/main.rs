@@ -156,13 +156,13 @@ fn a_role_that_was_edited_or_deleted_by_hand_is_put_back() {
         let good: Role = w.get("kite-plugin-edited").await;
         let wider = json!({"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]});
         w.merge(&roles, "kite-plugin-edited", wider).await;
-        w.seen(&roles, "kite-plugin-edited", |role| role.rules == good.rules)
+        w.put_back(&roles, "kite-plugin-edited", |role| role.rules == good.rules)
             .await;
         roles
             .delete("kite-plugin-edited", &DeleteParams::default())
             .await
             .unwrap();
-        w.seen(&roles, "kite-plugin-edited", |role| {
+        w.put_back(&roles, "kite-plugin-edited", |role| {
             role.rules == good.rules && role.uid() != good.uid()
         })
         .await;

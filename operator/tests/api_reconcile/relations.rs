@@ -233,7 +233,7 @@ fn a_version_that_lacks_something_leaves_the_one_that_runs() {
 
         // Hand edits are put back meanwhile.
         w.merge(&w.plugins::<Deployment>(), "kite-plugin-updated-1", json!({"spec": {"replicas": 0}})).await;
-        w.seen(&w.plugins(), "kite-plugin-updated-1", |it: &Deployment| replicas(it) == Some(1)).await;
+        w.put_back(&w.plugins(), "kite-plugin-updated-1", |it: &Deployment| replicas(it) == Some(1)).await;
 
         w.apply("updated", json!({"version": "0.2.0", "image": "registry.invalid/hello:0.2.0"})).await;
         let goes_on = |deployment: &Deployment| image(deployment).is_some_and(|image| image.ends_with("0.2.0"));

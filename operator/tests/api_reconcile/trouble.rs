@@ -15,11 +15,8 @@ use serde_json::{Value, json};
 
 use super::{
     pods,
-    support::{World, conditions, plugin, world},
+    support::{WITHIN_SECONDS, World, conditions, plugin, world},
 };
-
-/// What an administrator may take "within seconds" to mean.
-pub(crate) const WITHIN_SECONDS: Duration = Duration::from_secs(10);
 
 pub(crate) fn phase(wanted: Phase) -> impl Fn(&KitePlugin) -> bool {
     move |plugin| plugin.status.as_ref().and_then(|status| status.phase) == Some(wanted)

@@ -41,7 +41,7 @@ fn policy_and_budget_are_made_put_back_and_removed() {
         let open = json!({"spec": {"ingress": [{}]}});
         w.merge(&policies, "kite-plugin-guarded", open).await;
         let is_good = |other: &NetworkPolicy| other.spec == policy.spec;
-        w.seen(&policies, "kite-plugin-guarded", is_good).await;
+        w.put_back(&policies, "kite-plugin-guarded", is_good).await;
         w.merge(
             &budgets,
             "kite-plugin-guarded-1",
@@ -49,19 +49,19 @@ fn policy_and_budget_are_made_put_back_and_removed() {
         )
         .await;
         let holds = |other: &PodDisruptionBudget| other.spec == budget.spec;
-        w.seen(&budgets, "kite-plugin-guarded-1", holds).await;
+        w.put_back(&budgets, "kite-plugin-guarded-1", holds).await;
         policies
             .delete("kite-plugin-guarded", &DeleteParams::default())
             .await
             .unwrap();
         let is_another = |other: &NetworkPolicy| other.spec == policy.spec && other.uid() != policy.uid();
-        w.seen(&policies, "kite-plugin-guarded", is_another).await;
+        w.put_back(&policies, "kite-plugin-guarded", is_another).await;
         budgets
             .delete("kite-plugin-guarded-1", &DeleteParams::default())
             .await
             .unwrap();
         let is_another = |other: &PodDisruptionBudget| other.spec == budget.spec && other.uid() != budget.uid();
-        w.seen(&budgets, "kite-plugin-guarded-1", is_another).await;
+        w.put_back(&budgets, "kite-plugin-guarded-1", is_another).await;
 
         // Somebody else's that has the plugin's labels, and no name of ours.
         let mut foreign = budget.clone();

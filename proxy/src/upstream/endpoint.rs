@@ -59,6 +59,13 @@ struct Failure {
     wanted: DefinitionsHash,
 }
 
+impl Failure {
+    /// Whether it speaks against an endpoint of which this is `wanted`, less than `time` after it.
+    fn counts(&self, time: Duration, wanted: &DefinitionsHash, now: Instant) -> bool {
+        self.wanted == *wanted && now.duration_since(self.at) < time
+    }
+}
+
 /// A connection that may be used for one request.
 pub struct Connected {
     pub client: PluginClient<Sender>,
@@ -148,7 +155,7 @@ impl Endpoint {
         let failure = self.failure.load();
         failure
             .as_ref()
-            .is_some_and(|failure| failure.wanted == *wanted && failure.at.elapsed() < time)
+            .is_some_and(|failure| failure.counts(time, wanted, Instant::now()))
     }
 
     /// The endpoint's connection, if the definitions of the plugin there have the hash `wanted`.
@@ -260,5 +267,54 @@ impl Endpoint {
         } else {
             Err(EndpointError::Definitions)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn hash(text: &str) -> DefinitionsHash {
+        DefinitionsHash::recorded(text)
+    }
+
+    /// An endpoint that could not be used so long ago.
+    fn failed(ago: Duration) -> Endpoint {
+        let plugin = PluginName::parse("hello").unwrap();
+        let endpoint = Endpoint::new(plugin, SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), None);
+        let at = Instant::now().checked_sub(ago).unwrap();
+        let wanted = hash("wanted");
+        endpoint.failure.store(Some(Arc::new(Failure { at, wanted })));
+        endpoint
+    }
+
+    #[test]
+    fn a_failure_counts_for_its_time_and_for_what_was_wanted() {
+        let at = Instant::now();
+        let failure = Failure {
+            at,
+            wanted: hash("wanted"),
+        };
+        for time in [LEFT_ALONE, DISTRUSTED] {
+            let counts = |after: Duration| failure.counts(time, &hash("wanted"), at + after);
+            assert!(counts(Duration::ZERO) && counts(time / 2), "{time:?}");
+            assert!(!counts(time) && !counts(time * 2), "{time:?}");
+            assert!(!failure.counts(time, &hash("other"), at), "another was recorded since");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_failed_is_in_trouble_for_its_time_and_then_as_good_as_any() {
+        let wanted = hash("wanted");
+        for ago in [Duration::ZERO, DISTRUSTED / 2] {
+            assert!(failed(ago).is_troubled(&wanted), "{ago:?}");
+            assert!(!failed(ago).is_troubled(&hash("other")), "{ago:?}");
+        }
+        let endpoint = failed(DISTRUSTED);
+        assert!(!endpoint.is_troubled(&wanted));
+        let connecting = endpoint.connecting.try_lock();
+        assert!(connecting.is_ok() && endpoint.is_troubled(&wanted), "somebody connects");
     }
 }

@@ -146,6 +146,28 @@ async fn an_endpoint_that_failed_is_left_alone_for_a_moment_and_used_again_after
 }
 
 #[tokio::test]
+async fn an_endpoint_that_was_something_else_is_asked_again_after_a_moment_and_used_if_it_is_as_recorded() {
+    let scene = Scene::cold(PATIENT, by_exchange()).await;
+    let offers = |definitions: Bytes| *scene.rogue.definitions.lock().unwrap() = definitions;
+    let described = || scene.rogue.described.load(Ordering::SeqCst);
+    offers(Bytes::from_static(b"others"));
+    let began = Instant::now();
+    assert_eq!(slug(&scene.get("rogue/seen").await), "no-endpoint");
+    assert_eq!(described(), 1);
+    // From now on whoever asks it is answered as recorded: who is refused has not asked.
+    offers(Bytes::copy_from_slice(&DEFINITIONS));
+    let again = async {
+        while scene.get("rogue/seen").await.status != StatusCode::OK {
+            assert_eq!(described(), 1, "it is not asked so soon");
+        }
+    };
+    timeout(LIMIT, again).await.expect("it is used again");
+    assert!(began.elapsed() >= LEFT_ALONE, "{:?}", began.elapsed());
+    assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
+    assert_eq!(described(), 2, "asked again, and not for each request");
+}
+
+#[tokio::test]
 async fn while_an_endpoint_is_left_alone_all_requests_go_to_another() {
     const ASKED: usize = 20;
     let scene = Scene::new().await;

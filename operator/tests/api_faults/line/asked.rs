@@ -9,6 +9,11 @@ pub(super) fn is_watch(query: &str) -> bool {
     parts(query).any(|(key, value)| key == "watch" && value == "true")
 }
 
+/// Whether the query is of a list that is read page by page, as those that watches begin with are.
+pub(super) fn is_paged(query: &str) -> bool {
+    parts(query).any(|(key, _)| key == "limit")
+}
+
 /// The same query, confined to one plugin; and, while watches speak of an earlier version of the cluster, that of the first list of a watch
 /// made one for that version.
 ///
@@ -26,8 +31,8 @@ pub(super) fn rewritten(target: Option<&Target>, query: &str, subject: &str, fro
     if target.resource == "kiteplugins" {
         parts.push(format!("fieldSelector=metadata.name%3D{subject}"));
     }
-    // It is those for watches that are read page by page, each of the version of the first.
-    let is_a_watchs = !is_watch(query) && target.counts() && query.contains("limit=");
+    // Each page is of the version of the first.
+    let is_a_watchs = !is_watch(query) && target.counts() && is_paged(query);
     let is_first_page = is_a_watchs && !query.contains("continue=");
     if let Some(version) = frozen_at.filter(|_| is_first_page) {
         parts.push(format!("resourceVersion={version}&resourceVersionMatch=Exact"));
