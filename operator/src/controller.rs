@@ -249,7 +249,7 @@ async fn attempt(object: &Object, context: &Context, turn: SemaphorePermit<'_>) 
         return Ok(Next::After(MOMENT));
     };
     // 2. What is there already?                                                                        asks the cluster
-    let found = Box::pin(gather::gather(&context.client, namespaces, &plugin)).await;
+    let found = Box::pin(gather::gather(&context.client, namespaces, &context.steady, &plugin)).await;
     let mut found = found.map_err(ReconcileError::Gather)?;
     drop(turn);
     // 3. What was told last, of the very object that is looked at: by an older one nothing is begun or ended.  asks the cluster
@@ -454,6 +454,7 @@ impl Context {
         }
         let exists = |name: &str| self.plugins.get(&ObjectRef::new(name)).is_some();
         self.turns.retain(exists);
+        self.steady.retain(exists);
         self.failures.retain(exists);
         self.answers.retain(exists);
         self.replaced.retain(exists);

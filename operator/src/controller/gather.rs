@@ -1,6 +1,9 @@
 //! What the cluster has already, as far as the decision needs it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use futures::{StreamExt, TryStreamExt, future::ready, stream};
 use k8s_openapi::{
@@ -22,6 +25,7 @@ use serde::de::DeserializeOwned;
 use super::{
     references::{self, Found, Reference},
     revision::{Revision, RevisionError},
+    steady::{Key, Steady},
     validate::ValidatedPlugin,
 };
 use crate::{Namespaces, identity::certificate::Certified};
@@ -157,6 +161,7 @@ pub enum GrantRef {
 pub async fn gather(
     client: &Client,
     namespaces: &Namespaces,
+    steady: &Steady,
     plugin: &ValidatedPlugin,
 ) -> Result<Surroundings, GatherError> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespaces.plugins);
@@ -178,10 +183,10 @@ pub async fn gather(
                 .await
                 .map_err(|error| GatherError::Account(account.clone(), error.into()))
         },
-        budgets(client, &namespaces.plugins, plugin),
+        budgets(client, &namespaces.plugins, steady, plugin),
         named(client, &namespaces.plugins, plugin),
         existing_namespaces(client, plugin),
-        grants(client, plugin),
+        grants(client, steady, plugin),
     )?;
     Ok(Surroundings {
         deployments,
@@ -251,18 +256,42 @@ async fn records(
 }
 
 /// The names of the plugin's PodDisruptionBudgets.
-async fn budgets(client: &Client, namespace: &str, plugin: &ValidatedPlugin) -> Result<BTreeSet<String>, GatherError> {
+async fn budgets(
+    client: &Client,
+    namespace: &str,
+    steady: &Steady,
+    plugin: &ValidatedPlugin,
+) -> Result<BTreeSet<String>, GatherError> {
     let api: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), namespace);
-    let list = api.list_metadata(&ListParams::default().labels(&ours(plugin))).await;
-    let list = list.map_err(|error| GatherError::Budgets(error.into()))?;
-    let names = list.items.iter().map(ResourceExt::name_any);
+    let found = known_or_listed(&api, steady, plugin, ListParams::default()).await;
+    let found = found.map_err(|error| GatherError::Budgets(error.into()))?;
     // Somebody else's object that was given the labels is not ours to delete.
     let before = format!("{}-", object_names::base(&plugin.name));
     let is_ours = |name: &String| {
         let number = name.strip_prefix(&before);
         number.is_some_and(|number| number.parse::<i64>().is_ok())
     };
-    Ok(names.filter(is_ours).collect())
+    Ok(found.into_iter().map(|(_, name)| name).filter(is_ours).collect())
+}
+
+/// Namespace and name of every `K` of the plugin's, as the watch tells it. It is listed where that does not tell.
+async fn known_or_listed<K>(
+    api: &Api<K>,
+    steady: &Steady,
+    plugin: &ValidatedPlugin,
+    params: ListParams,
+) -> Result<Vec<Key>, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let (name, now) = (plugin.name.as_str(), Instant::now());
+    if let Some(known) = steady.of_plugin::<K>(name, now) {
+        return Ok(known);
+    }
+    let list = api.list_metadata(&params.labels(&ours(plugin))).await?;
+    steady.listed::<K>(name, now);
+    let key = |meta: ObjectMeta| (meta.namespace, meta.name.unwrap_or_default());
+    Ok(list.items.into_iter().map(|object| key(object.metadata)).collect())
 }
 
 /// What the object names, with the labels of what is there.
@@ -324,12 +353,12 @@ async fn existing_namespace(client: &Client, name: String) -> Result<Option<(Str
     }
 }
 
-async fn grants(client: &Client, plugin: &ValidatedPlugin) -> Result<BTreeSet<GrantRef>, GatherError> {
+async fn grants(client: &Client, steady: &Steady, plugin: &ValidatedPlugin) -> Result<BTreeSet<GrantRef>, GatherError> {
     let (roles, bindings, cluster_roles, cluster_bindings) = tokio::try_join!(
-        labelled::<Role>(client, plugin),
-        labelled::<RoleBinding>(client, plugin),
-        labelled::<ClusterRole>(client, plugin),
-        labelled::<ClusterRoleBinding>(client, plugin),
+        labelled::<Role>(client, steady, plugin),
+        labelled::<RoleBinding>(client, steady, plugin),
+        labelled::<ClusterRole>(client, steady, plugin),
+        labelled::<ClusterRoleBinding>(client, steady, plugin),
     )?;
     let mut grants = BTreeSet::new();
     grants.extend(
@@ -357,16 +386,20 @@ async fn grants(client: &Client, plugin: &ValidatedPlugin) -> Result<BTreeSet<Gr
 
 /// Namespace and name of every `K` that the operator made for `plugin`. They have one name, and somebody else's that was given the labels, which
 /// is not ours to delete, has another. What is in no namespace the API server finds by it, and need not go through all there are.
-async fn labelled<K>(client: &Client, plugin: &ValidatedPlugin) -> Result<Vec<(String, String)>, GatherError>
+async fn labelled<K>(
+    client: &Client,
+    steady: &Steady,
+    plugin: &ValidatedPlugin,
+) -> Result<Vec<(String, String)>, GatherError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let base = object_names::base(&plugin.name);
-    let params = ListParams::default()
-        .labels(&ours(plugin))
-        .fields(&format!("metadata.name={base}"));
-    let list = Api::<K>::all(client.clone()).list_metadata(&params).await;
-    let list = list.map_err(|error| GatherError::Grants(K::kind(&()).into_owned(), error.into()))?;
-    let names = |meta: ObjectMeta| (meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default());
-    Ok(list.items.into_iter().map(|object| names(object.metadata)).collect())
+    let named = ListParams::default().fields(&format!("metadata.name={base}"));
+    let found = known_or_listed(&Api::<K>::all(client.clone()), steady, plugin, named).await;
+    let found = found.map_err(|error| GatherError::Grants(K::kind(&()).into_owned(), error.into()))?;
+    let ours = found.into_iter().filter(|(_, name)| *name == base);
+    Ok(ours
+        .map(|(namespace, name)| (namespace.unwrap_or_default(), name))
+        .collect())
 }

@@ -117,13 +117,15 @@ impl Writer<'_> {
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
     {
         let deleted = api.delete(name, &DeleteParams::background()).await;
-        self.steady.deleted::<K>(api.namespace(), name);
-        match deleted {
+        let deleted = match deleted {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(error) => Err(error),
-        }
+        };
+        self.steady.deleted::<K>(api.namespace(), name, deleted.is_ok());
+        deleted
     }
+
     pub(super) fn within<K>(self, namespace: &str) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,

@@ -1,5 +1,6 @@
-//! What stands as it was applied, and so is not applied again. A server-side apply that changes nothing is still a write to
-//! whoever counts, limits or audits them.
+//! What stands as it was applied, and so is not applied again; and what there is of a plugin, and so is not listed again. A server-side apply
+//! that changes nothing is still a write to whoever counts, limits or audits them, and for a list by a label the API server goes through all
+//! objects of the kind.
 
 use std::{
     borrow::Cow,
@@ -26,17 +27,28 @@ pub struct Steady {
     hasher: RandomState,
 }
 
+/// An object's namespace, if it has one, and name.
+pub type Key = (Option<String>, String);
+
 /// What is known of the objects of a kind.
 #[derive(Debug, Default)]
 struct Kind {
-    /// Whether all there are were listed.
-    is_synced: bool,
+    /// When all there are were listed by the watch.
+    synced: Option<Instant>,
+    /// When the watch began to list them.
+    listing: Option<Instant>,
     /// By namespace and name.
-    objects: HashMap<(Option<String>, String), Entry>,
+    objects: HashMap<Key, Entry>,
+    /// When those of a plugin were listed by themselves.
+    listed: HashMap<String, Instant>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
+    /// The plugin whose label it carries.
+    plugin: Option<String>,
+    /// Whether it is there, as far as is known.
+    exists: bool,
     /// As the watch has brought it last.
     seen: Option<State>,
     applied: Option<AsApplied>,
@@ -73,24 +85,56 @@ pub enum Verdict {
 
 impl Steady {
     /// Takes in what a watch has brought. It has to have been taken in before a plugin is woken by it.
-    pub fn take_in<K: Resource<DynamicType = ()>>(&self, event: &Event<PartialObjectMeta<K>>) {
+    pub fn take_in<K: Resource<DynamicType = ()>>(&self, event: &Event<PartialObjectMeta<K>>, now: Instant) {
         let mut kinds = self.lock();
         let kind = kinds.entry(K::kind(&())).or_default();
         match event {
             // What has gone meanwhile is not told.
             Event::Init => {
-                kind.is_synced = false;
+                (kind.synced, kind.listing) = (None, Some(now));
                 kind.objects.values_mut().for_each(|entry| entry.seen = None);
             }
             Event::InitDone => {
-                kind.is_synced = true;
-                kind.objects.retain(|_, entry| entry.seen.is_some());
+                let since = kind.listing.take();
+                // What was applied meanwhile may not be in the list.
+                let is_newer = |entry: &Entry| entry.applied.as_ref().map(|applied| applied.at) >= since;
+                kind.objects.retain(|_, entry| entry.seen.is_some() || is_newer(entry));
+                kind.synced = Some(now);
             }
             Event::InitApply(object) | Event::Apply(object) => {
-                let state = state(&object.metadata);
-                kind.objects.entry(key(&object.metadata)).or_default().seen = Some(state);
+                let entry = kind.objects.entry(key(&object.metadata)).or_default();
+                entry.is_there(&object.metadata);
+                entry.seen = Some(state(&object.metadata));
             }
             Event::Delete(object) => _ = kind.objects.remove(&key(&object.metadata)),
+        }
+    }
+
+    /// Namespace, if it has one, and name of every `K` that carries the plugin's label, as the watch has brought them and as they were applied
+    /// here since. Nothing where that does not tell: not all were listed yet, or not for long, and an event may have been lost.
+    pub fn of_plugin<K: Resource<DynamicType = ()>>(&self, plugin: &str, now: Instant) -> Option<Vec<Key>> {
+        let kinds = self.lock();
+        let kind = kinds.get(&K::kind(&()))?;
+        let last = kind.listed.get(plugin).copied().max(Some(kind.synced?))?;
+        if now.duration_since(last) >= RESYNC {
+            return None;
+        }
+        let of_it = |entry: &Entry| entry.exists && entry.plugin.as_deref() == Some(plugin);
+        let found = kind.objects.iter().filter(|(_, entry)| of_it(entry));
+        Some(found.map(|(key, _)| key.clone()).collect())
+    }
+
+    /// Remembers that every `K` of the plugin was listed by itself.
+    pub fn listed<K: Resource<DynamicType = ()>>(&self, plugin: &str, now: Instant) {
+        let mut kinds = self.lock();
+        let kind = kinds.entry(K::kind(&())).or_default();
+        kind.listed.insert(plugin.to_owned(), now);
+    }
+
+    /// Forgets what was listed of plugins that are no more.
+    pub fn retain(&self, exists: impl Fn(&str) -> bool) {
+        for kind in self.lock().values_mut() {
+            kind.listed.retain(|plugin, _| exists(plugin));
         }
     }
 
@@ -106,7 +150,7 @@ impl Steady {
             return Verdict::MayStand;
         };
         let Some(entry) = kind.objects.get(&key(desired.meta())) else {
-            return if kind.is_synced {
+            return if kind.synced.is_some() {
                 Verdict::Differs
             } else {
                 Verdict::MayStand
@@ -149,16 +193,20 @@ impl Steady {
         };
         let mut kinds = self.lock();
         let kind = kinds.entry(K::kind(&())).or_default();
-        kind.objects.entry(key(desired.meta())).or_default().applied = Some(applied);
+        let entry = kind.objects.entry(key(desired.meta())).or_default();
+        entry.is_there(desired.meta());
+        entry.applied = Some(applied);
     }
 
-    /// Forgets what was applied of an object that was deleted. What the watch brings of it may be late.
-    pub fn deleted<K: Resource<DynamicType = ()>>(&self, namespace: Option<&str>, name: &str) {
+    /// Forgets what was applied of an object that was asked to be deleted, and that it is there if it `is_gone`. What the watch brings of it may
+    /// be late.
+    pub fn deleted<K: Resource<DynamicType = ()>>(&self, namespace: Option<&str>, name: &str, is_gone: bool) {
         let key = (namespace.map(str::to_owned), name.to_owned());
         let mut kinds = self.lock();
         let entry = kinds.get_mut(&K::kind(&())).and_then(|kind| kind.objects.get_mut(&key));
         if let Some(entry) = entry {
             entry.applied = None;
+            entry.exists &= !is_gone;
         }
     }
 
@@ -180,6 +228,14 @@ impl Steady {
     }
 }
 
+impl Entry {
+    fn is_there(&mut self, meta: &ObjectMeta) {
+        let labels = meta.labels.as_ref();
+        self.plugin = labels.and_then(|labels| labels.get(labels::PLUGIN)).cloned();
+        self.exists = true;
+    }
+}
+
 fn state(meta: &ObjectMeta) -> State {
     State {
         uid: meta.uid.clone(),
@@ -187,7 +243,7 @@ fn state(meta: &ObjectMeta) -> State {
     }
 }
 
-fn key(meta: &ObjectMeta) -> (Option<String>, String) {
+fn key(meta: &ObjectMeta) -> Key {
     (meta.namespace.clone(), meta.name.clone().unwrap_or_default())
 }
 
@@ -233,7 +289,7 @@ mod tests {
 
         fn take_in(&self, events: impl IntoIterator<Item = Event<PartialObjectMeta<ServiceAccount>>>) {
             for event in events {
-                self.steady.take_in(&event);
+                self.steady.take_in(&event, self.now);
             }
         }
 
@@ -291,8 +347,9 @@ mod tests {
 
     #[test]
     fn a_new_list_is_waited_for_and_what_has_gone_is_forgotten() {
-        let case = Case::new();
+        let mut case = Case::new();
         case.applied(1);
+        case.now += RESYNC / 2;
         case.take_in([Event::Apply(seen(1)), Event::Init]);
         assert_eq!(case.verdict(), Verdict::MayStand);
         case.take_in([Event::InitDone]);
@@ -305,7 +362,7 @@ mod tests {
         let case = Case::new();
         case.applied(1);
         case.take_in([Event::Apply(seen(1))]);
-        case.steady.deleted::<ServiceAccount>(Some("n"), "a");
+        case.steady.deleted::<ServiceAccount>(Some("n"), "a", true);
         assert_eq!(case.verdict(), Verdict::MayStand);
     }
 
@@ -324,5 +381,80 @@ mod tests {
         case.take_in([Event::Apply(changed)]);
         assert_eq!(case.verdict(), Verdict::MayStand);
         assert!(!case.steady.is_as_desired(&with(2), &desired("a"), case.now));
+    }
+
+    fn of_plugin(version: u32, plugin: &str) -> PartialObjectMeta<ServiceAccount> {
+        let mut seen = seen(version);
+        seen.metadata.labels = Some([(labels::PLUGIN.to_owned(), plugin.to_owned())].into());
+        seen
+    }
+
+    impl Case {
+        fn found(&self) -> Option<usize> {
+            let found = self.steady.of_plugin::<ServiceAccount>("hello", self.now)?;
+            assert!(found.iter().all(|key| *key == (Some("n".to_owned()), "a".to_owned())));
+            Some(found.len())
+        }
+
+        fn applied_of_plugin(&self, version: u32) {
+            let mut desired = desired("a");
+            desired.metadata.labels = of_plugin(version, "hello").metadata.labels;
+            self.steady.applied_as(&account(version), &desired, self.now);
+        }
+    }
+
+    #[test]
+    fn what_there_is_of_a_plugin_is_what_was_seen_and_applied() {
+        let case = Case::new();
+        assert_eq!(case.found(), Some(0));
+        case.take_in([Event::Apply(of_plugin(1, "other"))]);
+        assert_eq!(case.found(), Some(0));
+        case.take_in([Event::Apply(of_plugin(2, "hello"))]);
+        assert_eq!(case.found(), Some(1));
+        case.take_in([Event::Delete(of_plugin(2, "hello"))]);
+        assert_eq!(case.found(), Some(0));
+        case.applied_of_plugin(3);
+        assert_eq!(case.found(), Some(1), "the watch is behind");
+    }
+
+    #[test]
+    fn what_was_deleted_is_there_until_that_is_certain() {
+        let case = Case::new();
+        case.take_in([Event::Apply(of_plugin(1, "hello"))]);
+        case.steady.deleted::<ServiceAccount>(Some("n"), "a", false);
+        assert_eq!(case.found(), Some(1));
+        case.steady.deleted::<ServiceAccount>(Some("n"), "a", true);
+        assert_eq!(case.found(), Some(0));
+        case.take_in([Event::Apply(of_plugin(2, "hello"))]);
+        assert_eq!(case.found(), Some(1), "somebody keeps it, or has made it again");
+    }
+
+    #[test]
+    fn nothing_is_known_before_all_were_listed_nor_long_after() {
+        let mut case = Case::new();
+        assert_eq!(Steady::default().of_plugin::<ServiceAccount>("hello", case.now), None);
+        case.take_in([Event::Init, Event::InitApply(of_plugin(1, "hello"))]);
+        assert_eq!(case.found(), None);
+        case.take_in([Event::InitDone]);
+        assert_eq!(case.found(), Some(1));
+        case.now += RESYNC;
+        assert_eq!(case.found(), None);
+        case.steady.listed::<ServiceAccount>("hello", case.now);
+        assert_eq!(case.found(), Some(1));
+        case.steady.retain(|_| false);
+        assert_eq!(case.found(), None);
+    }
+
+    #[test]
+    fn what_is_applied_while_the_watch_lists_is_not_forgotten() {
+        let mut case = Case::new();
+        case.applied_of_plugin(1);
+        case.now += RESYNC / 2;
+        case.take_in([Event::Init, Event::InitDone]);
+        assert_eq!(case.found(), Some(0), "it was applied before, and is not in the list");
+        case.take_in([Event::Init]);
+        case.applied_of_plugin(2);
+        case.take_in([Event::InitDone]);
+        assert_eq!(case.found(), Some(1));
     }
 }

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{Stream, TryStreamExt};
@@ -187,7 +187,9 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
 {
     let steady = Arc::clone(&everyone.steady);
-    let touched = touched(api, watching, everyone, move |event| steady.take_in(event));
+    let touched = touched(api, watching, everyone, move |event| {
+        steady.take_in(event, Instant::now());
+    });
     controller.watches_stream(touched, waking(&everyone.waker.queue))
 }
 
