@@ -45,6 +45,21 @@ impl PathPattern {
         self.is_followed_in(path) == Some(self.has_rest)
     }
 
+    /// Whether it matches `path` to a router for which a parameter and a rest are of one byte at least, as they are in axum.
+    pub fn matches_filled(&self, path: &str) -> bool {
+        let mut path = segments(path);
+        let begins = self.segments.iter().all(|segment| match (segment, path.next()) {
+            (Segment::Literal(text), Some(it)) => text == it,
+            (Segment::Parameter(_) | Segment::Any, Some(it)) => !it.is_empty(),
+            (_, None) => false,
+        });
+        let follows = match path.next() {
+            None => !self.has_rest,
+            Some(first) => self.has_rest && (!first.is_empty() || path.next().is_some()),
+        };
+        begins && follows
+    }
+
     /// Whether it is for all below `path`.
     pub fn begins_at(&self, path: &str) -> bool {
         self.has_rest && self.is_followed_in(path) == Some(false)
@@ -132,6 +147,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn nothing_empty_is_matched_where_segments_are_filled() {
+        for (pattern, path, matches) in [
+            ("/**", "/", false),
+            ("/**", "/a/", true),
+            ("/a/**", "/a/", false),
+            ("/a/**", "/a//b", true),
+            ("/a/**", "/a", false),
+            ("/a/*", "/a/", false),
+            ("/a/{x}/b", "/a//b", false),
+            ("/a/{x}/b", "/a/c/b", true),
+            ("/", "/", true),
+        ] {
+            assert_eq!(
+                PathPattern::parse(pattern).matches_filled(path),
+                matches,
+                "{pattern} {path}"
+            );
+        }
+    }
 
     #[test]
     fn a_path_is_matched_by_its_segments() {

@@ -69,7 +69,14 @@ impl Guards {
             // Of a path that has an entry of its own, what is below it says nothing.
             let has_own = itself.is_some_and(|route| route.pattern.is_literal());
             let above = if has_own { None } else { first(PathPattern::begins_at) };
-            let found = [itself, above].into_iter().flatten();
+            // A router that takes an empty segment for none goes on to a wider pattern.
+            let filled = if has_empty_segment(&reading) {
+                first(PathPattern::matches_filled)
+                    .filter(|route| !itself.is_some_and(|itself| std::ptr::eq(*route, itself)))
+            } else {
+                None
+            };
+            let found = [itself, above, filled].into_iter().flatten();
             all.extend(found.map(|route| Matched {
                 route,
                 path: reading.clone(),
@@ -108,6 +115,10 @@ fn readings(path: &str) -> impl Iterator<Item = Cow<'_, str>> {
         plain.map(Cow::Owned),
     ];
     all.into_iter().flatten()
+}
+
+fn has_empty_segment(path: &str) -> bool {
+    path.ends_with('/') || path.contains("//")
 }
 
 fn without_slash(path: &str) -> Option<&str> {
@@ -153,7 +164,7 @@ mod tests {
             ("/Open", &["all"]),
             ("/open/", &["all"]),
             ("/a", &["one"]),
-            ("/a/", &["any", "one"]),
+            ("/a/", &["any", "all", "one"]),
             ("/a/b", &["literal"]),
             ("/a/c", &["any"]),
             ("/a/b/", &["rest", "literal"]),
@@ -180,6 +191,19 @@ mod tests {
             assert_eq!(asked(&guards(&routes), "/costs"), resources, "{routes}");
         }
         assert!(asked(&guards(&json!([costs])), "/cost").is_empty());
+    }
+
+    /// To axum a parameter and a rest are not empty, so that it goes on to what is wider.
+    #[test]
+    fn path_confusion_an_empty_segment_is_served_by_what_is_wider() {
+        let route = |(path, resource): (&str, &str)| json!({"path": path, "requires": [{"resource": resource}]});
+        let guards = |routes: &[(&str, &str)]| guards(&routes.iter().copied().map(route).collect());
+        let rest = guards(&[("/**", "all"), ("/b", "own"), ("/b/**", "rest")]);
+        assert_eq!(asked(&rest, "/b/"), ["rest", "all", "own"]);
+        assert_eq!(asked(&rest, "/b/c"), ["rest"]);
+        let parameter = guards(&[("/**", "all"), ("/b", "own"), ("/b/{x}", "any"), ("/b/{x}/c", "in")]);
+        assert_eq!(asked(&parameter, "/b/"), ["any", "all", "own"]);
+        assert!(asked(&parameter, "/b/;v=1/c").contains(&"all".to_owned()));
     }
 
     /// How plugins' routers read a path: as it is, without a slash at its end, without what follows a semicolon, without both.
