@@ -312,7 +312,13 @@ impl Writer<'_> {
     {
         let params = PatchParams::apply(labels::OPERATOR).force();
         let applied = api.patch(&object.name_any(), &params, &Patch::Apply(object)).await;
-        applied.map_err(|source| failed(object, source))
+        applied.map_err(|source| {
+            // Only a refusal says that nothing has come of it.
+            if !matches!(&source, kube::Error::Api(status) if matches!(status.code, 400..500)) {
+                self.steady.may_be_there(object);
+            }
+            failed(object, source)
+        })
     }
 
     fn api_of<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(self, object: &K) -> Api<K> {

@@ -289,9 +289,10 @@ where
         return Ok(known);
     }
     let list = api.list_metadata(&params.labels(&ours(plugin))).await?;
-    steady.listed::<K>(name, now);
+    let found: Vec<ObjectMeta> = list.items.into_iter().map(|object| object.metadata).collect();
+    steady.listed::<K>(name, &found, now);
     let key = |meta: ObjectMeta| (meta.namespace, meta.name.unwrap_or_default());
-    Ok(list.items.into_iter().map(|object| key(object.metadata)).collect())
+    Ok(found.into_iter().map(key).collect())
 }
 
 /// What the object names, with the labels of what is there.

@@ -116,13 +116,16 @@ impl Writer<'_> {
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
     {
+        let before = self.steady.seen::<K>(api.namespace(), name);
         let deleted = api.delete(name, &DeleteParams::background()).await;
         let deleted = match deleted {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(error) => Err(error),
         };
-        self.steady.deleted::<K>(api.namespace(), name, deleted.is_ok());
+        // What the watch has brought meanwhile may be of one that was made since.
+        let is_gone = deleted.is_ok() && self.steady.seen::<K>(api.namespace(), name) == before;
+        self.steady.deleted::<K>(api.namespace(), name, is_gone);
         deleted
     }
 

@@ -57,7 +57,7 @@ struct Entry {
 /// Something that changes when anything of an object does. Its generation does not do: an apply can change what that leaves out, and of
 /// some kinds whoever makes an object may give it any.
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct State {
+pub struct State {
     uid: Option<String>,
     version: Option<String>,
 }
@@ -106,7 +106,7 @@ impl Steady {
                 entry.is_there(&object.metadata);
                 entry.seen = Some(state(&object.metadata));
             }
-            Event::Delete(object) => _ = kind.objects.remove(&key(&object.metadata)),
+            Event::Delete(object) => kind.has_gone(&object.metadata),
         }
     }
 
@@ -124,10 +124,13 @@ impl Steady {
         Some(found.map(|(key, _)| key.clone()).collect())
     }
 
-    /// Remembers that every `K` of the plugin was listed by itself.
-    pub fn listed<K: Resource<DynamicType = ()>>(&self, plugin: &str, now: Instant) {
+    /// Remembers that every `K` of the plugin was listed by itself, and which were `found`.
+    pub fn listed<K: Resource<DynamicType = ()>>(&self, plugin: &str, found: &[ObjectMeta], now: Instant) {
         let mut kinds = self.lock();
         let kind = kinds.entry(K::kind(&())).or_default();
+        for meta in found {
+            kind.objects.entry(key(meta)).or_default().is_there(meta);
+        }
         kind.listed.insert(plugin.to_owned(), now);
     }
 
@@ -198,6 +201,21 @@ impl Steady {
         entry.applied = Some(applied);
     }
 
+    /// Remembers that the object may be there, and be another than before: nobody has said what has come of applying it.
+    pub fn may_be_there<K: Resource<DynamicType = ()>>(&self, desired: &K) {
+        let mut kinds = self.lock();
+        let kind = kinds.entry(K::kind(&())).or_default();
+        let entry = kind.objects.entry(key(desired.meta())).or_default();
+        entry.is_there(desired.meta());
+        entry.applied = None;
+    }
+
+    /// The object as the watch has brought it last.
+    pub fn seen<K: Resource<DynamicType = ()>>(&self, namespace: Option<&str>, name: &str) -> Option<State> {
+        let key = (namespace.map(str::to_owned), name.to_owned());
+        self.lock().get(&K::kind(&()))?.objects.get(&key)?.seen.clone()
+    }
+
     /// Forgets what was applied of an object that was asked to be deleted, and that it is there if it `is_gone`. What the watch brings of it may
     /// be late.
     pub fn deleted<K: Resource<DynamicType = ()>>(&self, namespace: Option<&str>, name: &str, is_gone: bool) {
@@ -225,6 +243,23 @@ impl Steady {
     fn lock(&self) -> MutexGuard<'_, HashMap<Cow<'static, str>, Kind>> {
         // An entry is replaced as a whole.
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kind {
+    /// What was made anew under the same name since is there all the same: the watch tells of it next.
+    fn has_gone(&mut self, meta: &ObjectMeta) {
+        let key = key(meta);
+        let is_another = |entry: &Entry| {
+            entry
+                .applied
+                .as_ref()
+                .is_some_and(|applied| applied.state.uid != meta.uid)
+        };
+        match self.objects.get_mut(&key) {
+            Some(entry) if is_another(entry) => entry.seen = None,
+            _ => _ = self.objects.remove(&key),
+        }
     }
 }
 
@@ -397,10 +432,15 @@ mod tests {
         }
 
         fn applied_of_plugin(&self, version: u32) {
-            let mut desired = desired("a");
-            desired.metadata.labels = of_plugin(version, "hello").metadata.labels;
-            self.steady.applied_as(&account(version), &desired, self.now);
+            self.steady
+                .applied_as(&account(version), &of_plugin_desired(), self.now);
         }
+    }
+
+    fn of_plugin_desired() -> ServiceAccount {
+        let mut desired = desired("a");
+        desired.metadata.labels = of_plugin(1, "hello").metadata.labels;
+        desired
     }
 
     #[test]
@@ -429,6 +469,41 @@ mod tests {
         assert_eq!(case.found(), Some(1), "somebody keeps it, or has made it again");
     }
 
+    /// A watch that is behind brings the end of one and the beginning of the next, after that was made.
+    #[test]
+    fn what_was_made_anew_is_there_though_the_one_before_has_gone() {
+        let case = Case::new();
+        case.take_in([Event::Apply(of_plugin(1, "hello"))]);
+        case.applied_of_plugin(3);
+        let mut before = of_plugin(1, "hello");
+        before.metadata.uid = Some("another".to_owned());
+        case.take_in([Event::Delete(before)]);
+        assert_eq!(case.found(), Some(1));
+        case.take_in([Event::Delete(of_plugin(3, "hello"))]);
+        assert_eq!(case.found(), Some(0));
+    }
+
+    #[test]
+    fn what_may_have_been_written_is_there_and_is_read() {
+        let case = Case::new();
+        case.steady.may_be_there(&of_plugin_desired());
+        assert_eq!(case.found(), Some(1));
+        assert_eq!(case.steady.judge(&of_plugin_desired(), case.now), Verdict::MayStand);
+        case.applied_of_plugin(1);
+        case.take_in([Event::Apply(of_plugin(1, "hello"))]);
+        assert_eq!(case.steady.judge(&of_plugin_desired(), case.now), Verdict::Stands);
+        case.steady.may_be_there(&of_plugin_desired());
+        assert_eq!(case.steady.judge(&of_plugin_desired(), case.now), Verdict::MayStand);
+    }
+
+    #[test]
+    fn what_only_a_list_has_found_is_not_forgotten() {
+        let case = Case::new();
+        let found = [of_plugin(1, "hello").metadata];
+        case.steady.listed::<ServiceAccount>("hello", &found, case.now);
+        assert_eq!(case.found(), Some(1));
+    }
+
     #[test]
     fn nothing_is_known_before_all_were_listed_nor_long_after() {
         let mut case = Case::new();
@@ -439,7 +514,7 @@ mod tests {
         assert_eq!(case.found(), Some(1));
         case.now += RESYNC;
         assert_eq!(case.found(), None);
-        case.steady.listed::<ServiceAccount>("hello", case.now);
+        case.steady.listed::<ServiceAccount>("hello", &[], case.now);
         assert_eq!(case.found(), Some(1));
         case.steady.retain(|_| false);
         assert_eq!(case.found(), None);

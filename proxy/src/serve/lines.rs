@@ -185,7 +185,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Lines<T> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         let head = match state.load(Ordering::Relaxed) {
-            HEAD => Head::default(),
+            // Of requests in a row hyper may have the CR that was before already.
+            HEAD => Head {
+                after_cr: true,
+                ..Head::default()
+            },
             REST => this.head,
             _ => return Poll::Ready(Ok(())),
         };
