@@ -22,8 +22,6 @@ pub use self::{
     identities::{RandomError, RecentIdentities},
 };
 
-/// Most answers that are kept of each kind. The least used go first.
-const MOST: u64 = 250_000;
 /// Most questions of a kind that are asked at once: whoever sends one unknown token after another shall not use up what the API server
 /// has for the gateway.
 const AT_ONCE: usize = 64;
@@ -77,11 +75,12 @@ where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    fn new(lifetimes: Lifetimes, is_yes: fn(&V) -> bool, lookups: Arc<Lookups>) -> Self {
+    /// Answers of which `most` are kept. The least used go first.
+    fn new(most: u64, lifetimes: Lifetimes, is_yes: fn(&V) -> bool, lookups: Arc<Lookups>) -> Self {
         let longest = lifetimes.yes.max(lifetimes.no).max(lifetimes.outage);
         Self {
-            known: Cache::builder().max_capacity(MOST).time_to_live(longest).build(),
-            asking: Cache::builder().max_capacity(MOST).time_to_live(Duration::ZERO).build(),
+            known: Cache::builder().max_capacity(most).time_to_live(longest).build(),
+            asking: Cache::builder().max_capacity(most).time_to_live(Duration::ZERO).build(),
             lifetimes,
             is_yes,
             turns: Semaphore::new(AT_ONCE),
@@ -210,7 +209,7 @@ mod tests {
 
     fn asked(yes: Duration, no: Duration, outage: Duration) -> Arc<Asked> {
         Arc::new(Asked {
-            recent: Recent::new(Lifetimes { yes, no, outage }, |yes| *yes, Arc::default()),
+            recent: Recent::new(100, Lifetimes { yes, no, outage }, |yes| *yes, Arc::default()),
             answer: Mutex::new(Ok(true)),
             times: AtomicUsize::new(0),
             turns: Semaphore::new(1000),

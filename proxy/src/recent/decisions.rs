@@ -13,6 +13,10 @@ use crate::{
     },
 };
 
+/// Most decisions that are remembered: what 100,000 callers ask of a plugin and of what it requires. Full of the longest names, they and as many
+/// identities as there may be stay within the memory that the chart gives the gateway.
+const MOST: u64 = 250_000;
+
 /// An authorizer whose decisions hold for moments, for the caller whose they are.
 pub struct RecentDecisions<Z> {
     authorizer: Z,
@@ -31,7 +35,7 @@ impl<Z> RecentDecisions<Z> {
     pub fn new(authorizer: Z, lifetimes: Lifetimes, lookups: Arc<Lookups>) -> Self {
         Self {
             authorizer,
-            decisions: Recent::new(lifetimes, |allowed| *allowed, lookups),
+            decisions: Recent::new(MOST, lifetimes, |allowed| *allowed, lookups),
         }
     }
 }

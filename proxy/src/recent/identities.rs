@@ -5,12 +5,14 @@ use std::{sync::Arc, time::Duration};
 use moka::future::Cache;
 use ring::{hmac, rand::SystemRandom};
 
-use super::{Lifetimes, MOST, Recent};
+use super::{Lifetimes, Recent};
 use crate::{
     metrics::Lookups,
     pipeline::authenticate::{AuthenticateError, Authenticator, BearerToken, Caller, Remembered},
 };
 
+/// Most tokens of which it is remembered whose they are: those of 100,000 callers, and some that were refused.
+const MOST: u64 = 125_000;
 /// How long it is remembered of a token that it was somebody's. It says nothing of whether it still is.
 const ACCEPTED: Duration = Duration::from_mins(15);
 
@@ -34,7 +36,7 @@ impl<N> RecentIdentities<N> {
             authenticator,
             key,
             accepted: Cache::builder().max_capacity(MOST).time_to_live(ACCEPTED).build(),
-            identities: Recent::new(lifetimes, Option::is_some, lookups),
+            identities: Recent::new(MOST, lifetimes, Option::is_some, lookups),
         })
     }
 
