@@ -47,17 +47,11 @@ impl PathPattern {
 
     /// Whether it matches `path` to a router for which a parameter and a rest are of one byte at least, as they are in axum.
     pub fn matches_filled(&self, path: &str) -> bool {
-        let mut path = segments(path);
-        let begins = self.segments.iter().all(|segment| match (segment, path.next()) {
-            (Segment::Literal(text), Some(it)) => text == it,
-            (Segment::Parameter(_) | Segment::Any, Some(it)) => !it.is_empty(),
-            (_, None) => false,
-        });
-        let follows = match path.next() {
-            None => !self.has_rest,
-            Some(first) => self.has_rest && (!first.is_empty() || path.next().is_some()),
-        };
-        begins && follows
+        self.following(path, |segment| !segment.is_empty())
+            .is_some_and(|mut follow| match follow.next() {
+                None => !self.has_rest,
+                Some(first) => self.has_rest && (!first.is_empty() || follow.next().is_some()),
+            })
     }
 
     /// Whether it is for all below `path`.
@@ -67,13 +61,19 @@ impl PathPattern {
 
     /// Whether more segments follow in `path`, if it begins with those of the pattern.
     fn is_followed_in(&self, path: &str) -> Option<bool> {
+        let mut follow = self.following(path, |_| true)?;
+        Some(follow.next().is_some())
+    }
+
+    /// The segments that follow in `path`, if it begins with those of the pattern, where a parameter and `*` stand for what they `take`.
+    fn following<'p>(&self, path: &'p str, take: fn(&str) -> bool) -> Option<impl Iterator<Item = &'p str> + use<'p>> {
         let mut path = segments(path);
         let begins = self.segments.iter().all(|segment| match (segment, path.next()) {
             (Segment::Literal(text), Some(it)) => text == it,
-            (Segment::Parameter(_) | Segment::Any, Some(_)) => true,
+            (Segment::Parameter(_) | Segment::Any, Some(it)) => take(it),
             (_, None) => false,
         });
-        begins.then(|| path.next().is_some())
+        begins.then_some(path)
     }
 
     /// Whether it is one path.
