@@ -207,13 +207,8 @@ fn unit(layout: &Layout, selection: &Selection) -> Count {
     let Ok((_lock, server)) = started else {
         return Count::one(false);
     };
-    let api = || {
-        let mut cargo = test(&["--test", API]);
-        cargo.env("KITE_TEST_KUBECONFIG", server.kubeconfig());
-        cargo
-    };
     // Nothing is compiled while time counts.
-    let built = [api(), test(&[])].map(|mut cargo| tests(cargo.arg("--no-run"), say));
+    let built = [test(&["--test", API]), test(&[])].map(|mut cargo| tests(cargo.arg("--no-run"), say));
     let mut all = Count::default();
     if let Some(failed) = built.into_iter().find(|count| count.failed > 0) {
         all.add(failed);
@@ -222,13 +217,9 @@ fn unit(layout: &Layout, selection: &Selection) -> Count {
         thread::scope(|scope| {
             let api = scope.spawn(|| {
                 let mut said = Vec::new();
-                let mut cargo = api();
-                cargo
-                    .envs(variables())
-                    .arg("--")
-                    .args(&selection.filter)
-                    .arg("--test-threads=4");
-                (tests(&mut cargo, |line| said.push(line.to_owned())), said)
+                let mut cargo = program(API, 4, selection);
+                cargo.env("KITE_TEST_KUBECONFIG", server.kubeconfig());
+                (tests(cargo.envs(variables()), |line| said.push(line.to_owned())), said)
             });
             all.add(tests(test(&[]).envs(variables()).args(&selection.filter), say));
             match api.join() {
@@ -252,9 +243,7 @@ fn unit(layout: &Layout, selection: &Selection) -> Count {
 
 /// What may run beside one another on the cluster.
 fn suite(exports: &Exports, selection: &Selection) -> Count {
-    let mut cargo = test(&["--test", "suite"]);
-    cargo.arg("--").args(&selection.filter).arg("--test-threads=4");
-    tests(cargo.envs(exports.variables()), say)
+    tests(program("suite", 4, selection).envs(exports.variables()), say)
 }
 
 /// Each file alone, with fresh exports, as the one before may have put the gateway and its admin back anew.
@@ -265,8 +254,7 @@ fn serial(layout: &Layout, runtime: &tokio::runtime::Runtime, selection: &Select
             .map_err(|error| fail(&error))
             .and_then(|target| runtime.block_on(Exports::gather(&target)).map_err(|error| fail(&error)));
         all.add(exports.map_or(Count::one(false), |exports| {
-            let mut cargo = test(&["--test", "serial"]);
-            cargo.arg("--").args(&selection.filter).arg("--test-threads=1");
+            let mut cargo = program("serial", 1, selection);
             // Of several filters one is enough for a test to run, so that the others' files are named instead.
             for other in SERIAL.iter().filter(|other| **other != file) {
                 cargo.args(["--skip", &format!("{other}::")]);
@@ -275,6 +263,16 @@ fn serial(layout: &Layout, runtime: &tokio::runtime::Runtime, selection: &Select
         }));
     }
     all
+}
+
+/// Those of a program that are asked for, so many at once.
+fn program(name: &str, threads: u8, selection: &Selection) -> Command {
+    let mut cargo = test(&["--test", name]);
+    cargo
+        .arg("--")
+        .args(&selection.filter)
+        .arg(format!("--test-threads={threads}"));
+    cargo
 }
 
 fn test(targets: &[&str]) -> Command {
