@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "the harness keeps a test's standard output")]
 
 use std::{
+    env,
     path::Path,
     process::{Command, Output},
     time::Duration,
@@ -21,8 +22,9 @@ use serde_json::{Value, json};
 
 /// How many plugins the second operator has: a hundred with those of the cluster, hello among them.
 const FLEET: &str = "94";
-/// For how many seconds nothing happens to them; `make bench` takes five minutes.
+/// For how many seconds nothing happens to them, if the variable does not say.
 const WINDOW: &str = "20";
+const VARIABLE: &str = "KITE_STEADY_SECONDS";
 /// When nothing was written for so long, what a test has made has settled.
 const SETTLED: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -83,8 +85,17 @@ async fn make_real_ones(scope: &Scope) {
 /// Measures this build's operator with many plugins.
 fn measure() -> Output {
     let e2e = Path::new(env!("CARGO_BIN_EXE_kite-e2e"));
+    let window = env::var(VARIABLE).unwrap_or_else(|_| WINDOW.to_owned());
     let mut measure = Command::new(e2e);
-    measure.args(["fleet", "--alone", "--plugins", FLEET, "--seconds", WINDOW, "--program"]);
+    measure.args([
+        "fleet",
+        "--alone",
+        "--plugins",
+        FLEET,
+        "--seconds",
+        &window,
+        "--program",
+    ]);
     measure.arg(e2e.with_file_name("kite-operator")).output().unwrap()
 }
 

@@ -26,6 +26,7 @@ pub mod revision;
 pub mod settings;
 pub mod status;
 pub mod steady;
+mod tell;
 pub mod turns;
 pub mod unreadable;
 pub mod validate;
@@ -47,7 +48,7 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use tokio::sync::{SemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::error::ReconcileError;
@@ -63,14 +64,15 @@ use self::{
     host::Versions,
     namespaces::Places,
     object::Object,
+    observe::CarriedOut,
     pair::Pair,
     relations::Relations,
     removal::Writer,
     revision::Revision,
     settings::{Checked, SettingsSecret},
-    status::Situation,
+    status::{Recorded, Situation},
     steady::Steady,
-    turns::{Next, Turns},
+    turns::{Next, Turn, Turns},
     unreadable::Unreadable,
     validate::{CompatibleWith, ValidatedPlugin},
     watches::{Deletions, Minds, Waker},
@@ -204,7 +206,7 @@ async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action,
 }
 
 /// Brings one plugin to where its object says, and tells if that failed.
-async fn look_after(object: &Object, context: &Context, turn: SemaphorePermit<'_>) -> Result<Next, ReconcileError> {
+async fn look_after(object: &Object, context: &Context, turn: Turn<'_>) -> Result<Next, ReconcileError> {
     let name = object::name(object);
     let error = match Box::pin(attempt(object, context, turn)).await {
         // Only now: a status that could not be written is a failure as well.
@@ -219,7 +221,7 @@ async fn look_after(object: &Object, context: &Context, turn: SemaphorePermit<'_
         .failures
         .failed(name, generation, error.trouble(), Instant::now());
     if let (Some(Trouble { message, .. }), Some(situation)) = (told, error.situation()) {
-        let told = tell(object, context, &situation(message)).await;
+        let told = Box::pin(tell::tell(object, context, None, &situation(message))).await;
         if let Err(untold) = told {
             tracing::warn!(
                 plugin = name,
@@ -231,8 +233,8 @@ async fn look_after(object: &Object, context: &Context, turn: SemaphorePermit<'_
     Err(error)
 }
 
-/// The steps, in their order. The `turn` is another plugin's as soon as the plugin's objects were read.
-async fn attempt(object: &Object, context: &Context, turn: SemaphorePermit<'_>) -> Result<Next, ReconcileError> {
+/// The steps, in their order. The `turn` is another plugin's while the plugin itself is waited for.
+async fn attempt(object: &Object, context: &Context, mut turn: Turn<'_>) -> Result<Next, ReconcileError> {
     let namespaces = &context.options.namespaces;
     // 1. Is there anything to do, and can the object be understood?                                    pure
     let standing = context.standing(object);
@@ -251,37 +253,30 @@ async fn attempt(object: &Object, context: &Context, turn: SemaphorePermit<'_>) 
     // 2. What is there already?                                                                        asks the cluster
     let found = Box::pin(gather::gather(&context.client, namespaces, &context.steady, &plugin)).await;
     let mut found = found.map_err(ReconcileError::Gather)?;
-    drop(turn);
+    turn.change().await;
     // 3. What was told last, of the very object that is looked at: by an older one nothing is begun or ended.  asks the cluster
-    let recorded = status::recorded(object, &context.client)
-        .await
-        .map_err(ReconcileError::Status)?;
-    let Some(recorded) = recorded.filter(|recorded| recorded.generation == Some(plugin.generation)) else {
+    let Some(mut recorded) = last_told(object, &plugin, context).await? else {
         return Ok(Next::After(MOMENT));
     };
     // 4. What should not run stops, and rights no longer granted go, before anything new could use them.    asks the cluster
-    take_away(&plugin, &mut found, context).await?;
+    take_away(&plugin, &mut found, context, &mut turn).await?;
     // 5. For which namespaces was the grant given? That stands in the status before any Role does, so that one which is
     //    made again is known as another whenever this program ends.                                    pure, one patch
-    let Some(places) = namespaces::places(object, &plugin, &found, &recorded, context).await? else {
+    let Some(places) = namespaces::places(object, &plugin, &found, &mut recorded, context).await? else {
         return Ok(Next::Woken);
     };
     // 6. Which revisions are there, and which should run?                                              pure
     let fleet = Fleet::of(&plugin, &found, &recorded.status).map_err(ReconcileError::Gather)?;
     // 7. What else is there to know, and what should be there?                                         asks for versions, pure
     let (mut findings, settings) = context.findings(&plugin, &fleet, standing, places).await?;
-    let of_object = (plugin.uid.as_str(), plugin.generation);
-    context.pushes.settings(&plugin.name, of_object, settings);
+    context
+        .pushes
+        .settings(&plugin.name, (&plugin.uid, plugin.generation), settings);
     let identity = context.identity.get();
     let certificate = context.certificate(&identity, &plugin, &found)?;
     let withheld = references::withheld(&found.references, &plugin.name, &namespaces.plugins);
-    let running = fleet.starts(
-        &plugin,
-        &found,
-        object::has_started(&recorded.status),
-        findings.may_start(),
-        withheld.is_none(),
-    );
+    let has_started = object::has_started(&recorded.status);
+    let running = fleet.starts(&plugin, &found, has_started, findings.may_start(), withheld.is_none());
     let decisions = Decisions {
         usable: &findings.places.usable,
         running: &running,
@@ -293,17 +288,34 @@ async fn attempt(object: &Object, context: &Context, turn: SemaphorePermit<'_>) 
     findings.withheld = withheld.filter(|_| fleet::wanted_is_held(&running));
     // 8. A namespace that was made again has had its rights withdrawn with it, or loses them now; a revision that is wanted no
     //    longer stops before another is started; then all else, in one order, and last what is not kept.   asks the cluster
-    let applied = match carry_out(&plugin, &fleet, &mut found, &desired, context).await? {
+    let applied = Box::pin(carry_out(&plugin, &fleet, &mut found, &desired, context, &mut turn)).await?;
+    let applied = match applied {
         Ok(applied) => applied,
         Err(error) => return Err(observe::refused(error, &plugin, &found, &fleet, findings, context).await?),
     };
     forget(&plugin, &fleet, &found, &desired, context).await?;
     // 9. What runs, and what does it say that it is? What differs from what is on record goes, once.   asks the cluster
-    let (situation, next) =
-        observe::observe(&plugin, &recorded.status, applied, &desired, &fleet, findings, context).await?;
+    let carried_out = CarriedOut {
+        fleet: &fleet,
+        desired: &desired,
+        applied,
+    };
+    let seen = observe::observe(&plugin, &recorded.status, carried_out, findings, context, &mut turn);
+    let (situation, next) = Box::pin(seen).await?;
     // 10. What is there to tell?                                                                       pure, one patch
-    tell(object, context, &situation).await?;
+    Box::pin(tell::tell(object, context, Some(recorded), &situation)).await?;
     Ok(next)
+}
+
+/// What was told last, if the object that is looked at still stands.
+async fn last_told(
+    object: &Object,
+    plugin: &ValidatedPlugin,
+    context: &Context,
+) -> Result<Option<Recorded>, ReconcileError> {
+    let recorded = status::recorded(object, &context.client).await;
+    let recorded = recorded.map_err(ReconcileError::Status)?;
+    Ok(recorded.filter(|recorded| recorded.generation == Some(plugin.generation)))
 }
 
 /// The plugin that the object declares, or what is to be told instead.
@@ -324,36 +336,6 @@ fn understood(
         let message = error_chain(&error);
         Box::new(Situation::Invalid { message })
     })
-}
-
-/// Writes the status that tells `situation`, and tells as events what has come of it.
-async fn tell(object: &Object, context: &Context, situation: &Situation) -> Result<(), ReconcileError> {
-    let recorded = status::recorded(object, &context.client)
-        .await
-        .map_err(ReconcileError::Status)?;
-    let Some(recorded) = recorded else { return Ok(()) };
-    let wanted = status::decide(&recorded.status, object::generation(object), situation, status::now());
-    let stands = status::tell(&context.client, object, &recorded, &wanted)
-        .await
-        .map_err(ReconcileError::Status)?;
-    if !stands {
-        return Ok(());
-    }
-    let places = context.options.namespaces.places();
-    let applied = object.0.as_ref().ok().filter(|_| situation.is_applied());
-    let grant = applied.and_then(|plugin| context.told.grant(plugin, &recorded.status, places));
-    let refused = events::refused(&recorded.status, &wanted);
-    let relations = situation
-        .standing()
-        .map(|standing| events::relations(&recorded.status, &wanted, standing));
-    let took_over = events::took_over(&recorded.status, &wanted);
-    let notices = grant
-        .into_iter()
-        .chain(refused)
-        .chain(took_over)
-        .chain(relations.into_iter().flatten());
-    events::publish(&context.client, object, notices).await;
-    Ok(())
 }
 
 /// Each plugin waits on its own, longer each time.

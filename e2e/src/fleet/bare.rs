@@ -9,6 +9,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
     core::v1::{Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
     rbac::v1::{Role, RoleBinding},
 };
 use kite_api::{KitePlugin, labels};
@@ -97,13 +98,14 @@ impl Objects {
 }
 
 /// What there is of a plugin, in the order in which it is made.
-fn kinds() -> [ApiResource; 8] {
+fn kinds() -> [ApiResource; 9] {
     [
         ApiResource::erase::<KitePlugin>(&()),
         ApiResource::erase::<Role>(&()),
         ApiResource::erase::<ServiceAccount>(&()),
         ApiResource::erase::<RoleBinding>(&()),
         ApiResource::erase::<Secret>(&()),
+        ApiResource::erase::<NetworkPolicy>(&()),
         ApiResource::erase::<ControllerRevision>(&()),
         ApiResource::erase::<Service>(&()),
         ApiResource::erase::<Deployment>(&()),

@@ -11,6 +11,7 @@ use super::{
     fleet::Fleet,
     gather::{Surroundings, wants_pods},
     pair::Pair,
+    turns::Turn,
     validate::ValidatedPlugin,
 };
 
@@ -21,6 +22,7 @@ pub(super) async fn carry_out(
     found: &mut Surroundings,
     desired: &Desired,
     context: &Context,
+    turn: &mut Turn<'_>,
 ) -> Result<Result<Pair<Applied>, ApplyError>, ReconcileError> {
     context
         .writer()
@@ -28,7 +30,7 @@ pub(super) async fn carry_out(
         .await
         .map_err(ReconcileError::Withdraw)?;
     let may_run = |number| plugin.enabled && fleet.plan.has_pods(number);
-    Ok(match stop(plugin, found, may_run, context).await {
+    Ok(match stop(plugin, found, may_run, context, turn).await {
         Ok(()) => context.writer().apply(desired, found).await,
         Err(error) => Err(error),
     })
@@ -39,10 +41,11 @@ pub(super) async fn take_away(
     plugin: &ValidatedPlugin,
     found: &mut Surroundings,
     context: &Context,
+    turn: &mut Turn<'_>,
 ) -> Result<(), ReconcileError> {
     if !plugin.enabled {
         // What fails here is tried again, and told, where the rest is applied.
-        let _ = stop(plugin, found, |_| false, context).await;
+        let _ = stop(plugin, found, |_| false, context, turn).await;
     }
     let granted = build::rbac::granted(plugin, &context.options.namespaces.plugins);
     context
@@ -86,10 +89,14 @@ async fn stop(
     found: &mut Surroundings,
     may_run: impl Fn(i64) -> bool,
     context: &Context,
+    turn: &mut Turn<'_>,
 ) -> Result<(), ApplyError> {
     let surplus = found.deployments.iter();
     let surplus = surplus.filter(|(number, deployment)| !may_run(**number) && wants_pods(deployment));
     let surplus: BTreeSet<i64> = surplus.map(|(number, _)| *number).collect();
+    if !surplus.is_empty() {
+        turn.give_back();
+    }
     context.pushes.release(&plugin.name, &plugin.uid, &surplus).await;
     apply::stop(&context.client, &mut found.deployments, may_run).await
 }

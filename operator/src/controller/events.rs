@@ -78,7 +78,7 @@ impl Notice {
 
 /// The specs of which the grant was told, by plugin, so that the next one can be told by what it changes.
 #[derive(Debug, Default)]
-pub struct Told(Mutex<HashMap<String, Version>>);
+pub struct Told(Mutex<HashMap<String, Box<Version>>>);
 
 /// What is given of an object at one of its generations.
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ impl Told {
             spec,
         };
         let notice = grant(before.map(|before| &before.spec), &given, status, places.plugins);
-        told.insert(name.to_owned(), given);
+        told.insert(name.to_owned(), Box::new(given));
         notice
     }
 
@@ -113,7 +113,7 @@ impl Told {
         self.lock().retain(|name, _| exists(name));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Version>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Box<Version>>> {
         // An entry is replaced as a whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

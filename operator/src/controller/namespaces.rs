@@ -58,7 +58,7 @@ pub(super) async fn places(
     object: &Object,
     plugin: &ValidatedPlugin,
     found: &Surroundings,
-    recorded: &Recorded,
+    recorded: &mut Recorded,
     context: &Context,
 ) -> Result<Option<Places>, ReconcileError> {
     let own = context.options.namespaces.plugins.as_str();

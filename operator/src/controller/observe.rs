@@ -23,21 +23,35 @@ use super::{
     pair::Pair,
     plan,
     status::{self, Before, Refusal, Seen, Situation},
-    turns::Next,
+    turns::{Next, Turn},
     validate::ValidatedPlugin,
 };
 
-/// Looks at the pods and asks those that are ready. `before` is what was told last.
+/// What was carried out: what should be there of which revisions, and what the API server has of it.
+pub(super) struct CarriedOut<'a> {
+    pub(super) fleet: &'a Fleet,
+    pub(super) desired: &'a Desired,
+    pub(super) applied: Pair<Applied>,
+}
+
+/// Looks at the pods and asks those that are ready, while which the `turn` is another plugin's. `before` is what was told last.
 pub(super) async fn observe(
     plugin: &ValidatedPlugin,
     before: &KitePluginStatus,
-    applied: Pair<Applied>,
-    desired: &Desired,
-    fleet: &Fleet,
+    carried_out: CarriedOut<'_>,
     findings: Findings,
     context: &Context,
+    turn: &mut Turn<'_>,
 ) -> Result<(Situation, Next), ReconcileError> {
+    let CarriedOut {
+        fleet,
+        desired,
+        applied,
+    } = carried_out;
     let all = pods(plugin, context).await?;
+    if all.iter().any(object::is_ready) {
+        turn.give_back();
+    }
     let history = fleet.history();
     let uids: BTreeSet<String> = all.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
     if !plugin.enabled {

@@ -10,7 +10,10 @@ use kube::runtime::controller::Action;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How many plugins are read at once. Each asks for a dozen things together.
-const AT_ONCE: usize = 8;
+const READ: usize = 8;
+/// How many are changed at once, of each of which there is in memory what was read and what is to be. As many as may be written at once
+/// ([`crate::leadership::term`]): more would wait there.
+const CHANGED: usize = 64;
 
 /// When a plugin is to be looked at next, though nothing happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,7 +36,8 @@ impl From<Next> for Action {
 /// Whose turn it is, and when that of each plugin comes again.
 #[derive(Debug)]
 pub struct Turns {
-    permits: Semaphore,
+    reading: Semaphore,
+    changing: Semaphore,
     /// When those are due whose last look went well; nothing: when they are woken.
     due: Mutex<HashMap<String, Option<Instant>>>,
 }
@@ -41,22 +45,26 @@ pub struct Turns {
 impl Default for Turns {
     fn default() -> Self {
         Self {
-            permits: Semaphore::new(AT_ONCE),
+            reading: Semaphore::new(READ),
+            changing: Semaphore::new(CHANGED),
             due: Mutex::default(),
         }
     }
 }
 
 impl Turns {
-    /// Waits for a turn, in the order of asking. It is for reading what there is: whoever waits for a plugin gives it back before, so that no
-    /// plugin holds up another. What happens meanwhile needs no other look. `None`: there are no more.
-    pub async fn take(&self) -> Option<SemaphorePermit<'_>> {
-        self.permits.acquire().await.ok()
+    /// Waits for a turn to read what there is, in the order of asking. What happens meanwhile needs no other look. `None`: there are no more.
+    pub async fn take(&self) -> Option<Turn<'_>> {
+        let permit = self.reading.acquire().await.ok()?;
+        Some(Turn {
+            turns: self,
+            permit: Some(permit),
+        })
     }
 
-    /// Nobody has a turn any more.
+    /// Nobody gets a turn any more. Whoever has one comes to an end.
     pub fn close(&self) {
-        self.permits.close();
+        self.reading.close();
     }
 
     /// What is left to wait, if a plugin that nothing has woken since it was looked at last is not due.
@@ -91,6 +99,26 @@ impl Turns {
     }
 }
 
+/// The turn of a plugin, to be read and then to be changed. It is for asking the API server: whoever waits for a plugin gives it back before, so
+/// that no plugin holds up another.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    turns: &'a Turns,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Turn<'_> {
+    /// All was read: waits until the plugin may be changed. Until then no other is read in its place, so that what was read is not old by then.
+    pub async fn change(&mut self) {
+        self.permit = self.turns.changing.acquire().await.ok();
+    }
+
+    /// It is another's from now on.
+    pub fn give_back(&mut self) {
+        self.permit = None;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
@@ -120,7 +148,7 @@ mod tests {
     async fn only_so_many_have_a_turn_at_once() {
         let turns = Turns::default();
         let mut taken = Vec::new();
-        for _ in 0..AT_ONCE {
+        for _ in 0..READ {
             taken.push(turns.take().await.unwrap());
         }
         assert!(turns.take().now_or_never().is_none());
@@ -128,5 +156,30 @@ mod tests {
         assert!(turns.take().now_or_never().unwrap().is_some());
         turns.close();
         assert!(turns.take().now_or_never().unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn no_more_are_read_than_can_be_changed() {
+        let turns = Turns::default();
+        let mut changed = Vec::new();
+        for _ in 0..CHANGED {
+            let mut turn = turns.take().await.unwrap();
+            turn.change().await;
+            changed.push(turn);
+        }
+        let mut read = Vec::new();
+        for _ in 0..READ {
+            read.push(turns.take().await.unwrap());
+        }
+        for turn in &mut read {
+            assert!(turn.change().now_or_never().is_none());
+        }
+        assert!(
+            turns.take().now_or_never().is_none(),
+            "those that wait are still being read"
+        );
+        changed[0].give_back();
+        assert!(read[0].change().now_or_never().is_some());
+        assert!(turns.take().now_or_never().unwrap().is_some());
     }
 }

@@ -13,6 +13,7 @@ use super::{
     events::{self, Notice},
     object::{self, Object},
     status::{Situation, StatusError},
+    tell,
 };
 
 /// Reason of the event.
@@ -27,7 +28,7 @@ pub struct Unreadable(Mutex<HashMap<String, Version>>);
 
 /// Tells the object's situation in its status; if that is refused and the object cannot be read, by an event.
 pub async fn tell(object: &Object, context: &Context, situation: &Situation) -> Result<(), ReconcileError> {
-    match (situation, super::tell(object, context, situation).await) {
+    match (situation, tell::tell(object, context, None, situation).await) {
         (Situation::Invalid { message }, Err(ReconcileError::Status(StatusError::Write(error))))
             if is_refusal(&error) =>
         {

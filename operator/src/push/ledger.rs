@@ -72,7 +72,8 @@ struct Wishes {
 pub struct Ledger {
     news: News,
     clusters: Arc<Clusters>,
-    states: BTreeMap<Process, State>,
+    /// Boxed, because a map has room for eleven, and most plugins have one process.
+    states: BTreeMap<Process, Box<State>>,
     wishes: BTreeMap<i64, Wishes>,
     /// How many changes of settings there were.
     changes: u64,
@@ -107,7 +108,7 @@ impl Ledger {
         for listener in &news.listeners {
             let state = self.states.entry(listener.process.clone());
             state
-                .or_insert_with(|| State::new(listener.clone()))
+                .or_insert_with(|| Box::new(State::new(listener.clone())))
                 .listens(listener.clone());
         }
         self.news = news;

@@ -80,8 +80,8 @@ const FIELDS: [&str; 14] = [
     "conditions",
 ];
 
-/// Writes `wanted`, unless it stands there already. Returns whether it does now: where the object is gone or somebody else has
-/// written it meanwhile, it is looked at again anyway.
+/// Writes `wanted`, unless it stands there already. Returns whether it does now: it does not where the object is gone, or somebody else has
+/// written it since it was read.
 pub async fn tell(
     client: &Client,
     object: &Object,
@@ -92,12 +92,19 @@ pub async fn tell(
         return Ok(true);
     }
     let fields = whole(wanted).map_err(StatusError::Serialize)?;
-    write(client, object, recorded, &fields).await
+    let version = write(client, object, recorded, &fields).await?;
+    Ok(version.is_some())
 }
 
 /// Writes these fields of the status into the very version of the object that was seen. The version, and not the uid, says of
-/// which object: the API server does not look at the uid in a patch of a status. Returns whether that version still stood.
-async fn write(client: &Client, object: &Object, recorded: &Recorded, fields: &Value) -> Result<bool, StatusError> {
+/// which object: the API server does not look at the uid in a patch of a status. Returns the version that came of it, if that one still
+/// stood.
+async fn write(
+    client: &Client,
+    object: &Object,
+    recorded: &Recorded,
+    fields: &Value,
+) -> Result<Option<String>, StatusError> {
     let api: Api<Object> = Api::all(client.clone());
     let params = PatchParams {
         field_manager: Some(labels::OPERATOR.to_owned()),
@@ -108,24 +115,30 @@ async fn write(client: &Client, object: &Object, recorded: &Recorded, fields: &V
         .patch_status(object::name(object), &params, &Patch::Merge(patch))
         .await
     {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(false),
+        Ok(written) => Ok(written.meta().resource_version.clone()),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(None),
         Err(error) => Err(StatusError::Write(error.into())),
     }
 }
 
-/// Writes into the status which namespaces the grant was given for, as [`tell`] writes the whole.
+/// Writes into the status which namespaces the grant was given for, as [`tell`] writes the whole. Returns whether they stand there now, and
+/// has `recorded` say so.
 pub async fn record(
     client: &Client,
     object: &Object,
-    recorded: &Recorded,
+    recorded: &mut Recorded,
     namespaces: &[NamespaceStatus],
 ) -> Result<bool, StatusError> {
     if recorded.status.namespaces == namespaces {
         return Ok(true);
     }
     let fields = json!({"namespaces": namespaces});
-    write(client, object, recorded, &fields).await
+    let Some(version) = write(client, object, recorded, &fields).await? else {
+        return Ok(false);
+    };
+    recorded.status.namespaces = namespaces.to_vec();
+    recorded.version = Some(version);
+    Ok(true)
 }
 
 /// Every field, so that a merge patch leaves nothing of what was there before.
