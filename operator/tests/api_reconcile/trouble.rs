@@ -10,7 +10,10 @@ use k8s_openapi::api::{
     rbac::v1::RoleBinding,
 };
 use kite_api::{KitePlugin, Phase, labels};
-use kube::api::{DeleteParams, PostParams};
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -31,6 +34,31 @@ pub(crate) fn messages(plugin: &KitePlugin) -> String {
 /// More memory asked for than allowed, which an API server refuses.
 fn impossible() -> Value {
     json!({"limits": {"memory": "64Mi"}, "requests": {"memory": "128Mi"}})
+}
+
+/// At the end of a look the object is always another than at its beginning.
+#[test]
+fn one_that_somebody_writes_again_and_again_is_told_its_status_all_the_same() {
+    world().run(async |w: &World| {
+        w.apply("restless", json!({})).await;
+        w.observed("restless", 1).await;
+        let api: Api<KitePlugin> = w.everywhere();
+        let meddle = async {
+            for count in 0_u64.. {
+                let annotations = json!({"restless": count.to_string()});
+                w.merge(&api, "restless", json!({"metadata": {"annotations": annotations}}))
+                    .await;
+            }
+        };
+        let change = async {
+            w.apply("restless", json!({"enabled": false})).await;
+            w.observed("restless", 2).await
+        };
+        tokio::select! {
+            told = change => assert!(phase(Phase::Disabled)(&told), "{told:#?}"),
+            () = meddle => unreachable!("it has written as often as can be counted"),
+        }
+    });
 }
 
 #[test]
