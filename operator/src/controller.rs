@@ -233,7 +233,7 @@ async fn look_after(object: &Object, context: &Context, turn: Turn<'_>) -> Resul
     Err(error)
 }
 
-/// The steps, in their order. The `turn` is another plugin's while the plugin itself is waited for.
+/// The steps, in their order. The `turn` is another plugin's from when the plugin itself is waited for.
 async fn attempt(object: &Object, context: &Context, mut turn: Turn<'_>) -> Result<Next, ReconcileError> {
     let namespaces = &context.options.namespaces;
     // 1. Is there anything to do, and can the object be understood?                                    pure
@@ -253,7 +253,7 @@ async fn attempt(object: &Object, context: &Context, mut turn: Turn<'_>) -> Resu
     // 2. What is there already?                                                                        asks the cluster
     let found = Box::pin(gather::gather(&context.client, namespaces, &context.steady, &plugin)).await;
     let mut found = found.map_err(ReconcileError::Gather)?;
-    turn.change().await;
+    turn.was_read();
     // 3. What was told last, of the very object that is looked at: by an older one nothing is begun or ended.  asks the cluster
     let Some(mut recorded) = last_told(object, &plugin, context).await? else {
         return Ok(Next::After(MOMENT));
@@ -293,7 +293,9 @@ async fn attempt(object: &Object, context: &Context, mut turn: Turn<'_>) -> Resu
         Ok(applied) => applied,
         Err(error) => return Err(observe::refused(error, &plugin, &found, &fleet, findings, context).await?),
     };
-    forget(&plugin, &fleet, &found, &desired, context).await?;
+    turn.during(forget(&plugin, &fleet, &found, &desired, context)).await?;
+    // It is large, and while the plugin is asked nobody needs it.
+    drop(found);
     // 9. What runs, and what does it say that it is? What differs from what is on record goes, once.   asks the cluster
     let carried_out = CarriedOut {
         fleet: &fleet,

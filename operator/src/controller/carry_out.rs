@@ -24,14 +24,13 @@ pub(super) async fn carry_out(
     context: &Context,
     turn: &mut Turn<'_>,
 ) -> Result<Result<Pair<Applied>, ApplyError>, ReconcileError> {
-    context
-        .writer()
-        .withdraw(&found.grants, &desired.rbac.grants())
+    let wanted = desired.rbac.grants();
+    turn.during(context.writer().withdraw(&found.grants, &wanted))
         .await
         .map_err(ReconcileError::Withdraw)?;
     let may_run = |number| plugin.enabled && fleet.plan.has_pods(number);
     Ok(match stop(plugin, found, may_run, context, turn).await {
-        Ok(()) => context.writer().apply(desired, found).await,
+        Ok(()) => turn.during(Box::pin(context.writer().apply(desired, found))).await,
         Err(error) => Err(error),
     })
 }
@@ -48,17 +47,14 @@ pub(super) async fn take_away(
         let _ = stop(plugin, found, |_| false, context, turn).await;
     }
     let granted = build::rbac::granted(plugin, &context.options.namespaces.plugins);
-    context
-        .writer()
-        .withdraw(&found.grants, &granted)
+    turn.during(context.writer().withdraw(&found.grants, &granted))
         .await
         .map_err(ReconcileError::Withdraw)?;
     found.grants.retain(|grant| granted.contains(grant));
     if found.is_of_a_namesake(plugin) {
         let namespace = &context.options.namespaces.plugins;
-        context
-            .writer()
-            .clear(plugin, namespace, &found.numbers())
+        let numbers = found.numbers();
+        turn.during(context.writer().clear(plugin, namespace, &numbers))
             .await
             .map_err(ReconcileError::Clear)?;
         found.deployments.clear();

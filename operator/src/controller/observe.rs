@@ -34,7 +34,7 @@ pub(super) struct CarriedOut<'a> {
     pub(super) applied: Pair<Applied>,
 }
 
-/// Looks at the pods and asks those that are ready, while which the `turn` is another plugin's. `before` is what was told last.
+/// Looks at the pods and asks those that are ready, from when on the `turn` is another plugin's. `before` is what was told last.
 pub(super) async fn observe(
     plugin: &ValidatedPlugin,
     before: &KitePluginStatus,

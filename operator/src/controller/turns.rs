@@ -2,18 +2,26 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use kube::runtime::controller::Action;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+use crate::leadership::term::WRITES;
 
 /// How many plugins are read at once. Each asks for a dozen things together.
 const READ: usize = 8;
-/// How many are changed at once, of each of which there is in memory what was read and what is to be. As many as may be written at once
-/// ([`crate::leadership::term`]): more would wait there.
-const CHANGED: usize = 64;
+/// How many are read or changed at once, of each of which there is in memory what was read and what is to be. As many as may be written at
+/// once: more would wait there.
+const CHANGED: usize = WRITES;
+/// Nobody keeps a turn for much longer than this by what is written: it may be somebody's webhook that is waited for.
+const LONG: Duration = Duration::from_secs(10);
 
 /// When a plugin is to be looked at next, though nothing happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,6 +46,8 @@ impl From<Next> for Action {
 pub struct Turns {
     reading: Semaphore,
     changing: Semaphore,
+    /// From when on work takes long.
+    long: Duration,
     /// When those are due whose last look went well; nothing: when they are woken.
     due: Mutex<HashMap<String, Option<Instant>>>,
 }
@@ -47,23 +57,28 @@ impl Default for Turns {
         Self {
             reading: Semaphore::new(READ),
             changing: Semaphore::new(CHANGED),
+            long: LONG,
             due: Mutex::default(),
         }
     }
 }
 
 impl Turns {
-    /// Waits for a turn to read what there is, in the order of asking. What happens meanwhile needs no other look. `None`: there are no more.
+    /// Waits for a turn, in the order of asking. What happens meanwhile needs no other look. `None`: there are no more.
     pub async fn take(&self) -> Option<Turn<'_>> {
-        let permit = self.reading.acquire().await.ok()?;
+        // The one that is kept comes first, so that nothing is read that is old when it may be changed.
+        let changing = self.changing.acquire().await.ok()?;
+        let reading = self.reading.acquire().await.ok()?;
         Some(Turn {
-            turns: self,
-            permit: Some(permit),
+            reading: Some(reading),
+            changing: Some(changing),
+            long: self.long,
         })
     }
 
     /// Nobody gets a turn any more. Whoever has one comes to an end.
     pub fn close(&self) {
+        self.changing.close();
         self.reading.close();
     }
 
@@ -103,25 +118,38 @@ impl Turns {
 /// that no plugin holds up another.
 #[derive(Debug)]
 pub struct Turn<'a> {
-    turns: &'a Turns,
-    permit: Option<SemaphorePermit<'a>>,
+    reading: Option<SemaphorePermit<'a>>,
+    changing: Option<SemaphorePermit<'a>>,
+    long: Duration,
 }
 
 impl Turn<'_> {
-    /// All was read: waits until the plugin may be changed. Until then no other is read in its place, so that what was read is not old by then.
-    pub async fn change(&mut self) {
-        self.permit = self.turns.changing.acquire().await.ok();
+    /// All was read, and another is read from now on.
+    pub fn was_read(&mut self) {
+        self.reading = None;
     }
 
     /// It is another's from now on.
     pub fn give_back(&mut self) {
-        self.permit = None;
+        self.was_read();
+        self.changing = None;
+    }
+
+    /// Does `work`. The turn is another's as soon as that takes long.
+    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        if let Ok(done) = timeout(self.long, work.as_mut()).await {
+            return done;
+        }
+        self.give_back();
+        work.await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
+    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -164,22 +192,34 @@ mod tests {
         let mut changed = Vec::new();
         for _ in 0..CHANGED {
             let mut turn = turns.take().await.unwrap();
-            turn.change().await;
+            turn.was_read();
             changed.push(turn);
         }
-        let mut read = Vec::new();
-        for _ in 0..READ {
-            read.push(turns.take().await.unwrap());
-        }
-        for turn in &mut read {
-            assert!(turn.change().now_or_never().is_none());
-        }
-        assert!(
-            turns.take().now_or_never().is_none(),
-            "those that wait are still being read"
-        );
+        // The runtime lets a task ask for so much at a time and no more.
+        tokio::task::yield_now().await;
+        assert!(turns.take().now_or_never().is_none());
         changed[0].give_back();
-        assert!(read[0].change().now_or_never().is_some());
         assert!(turns.take().now_or_never().unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_takes_long_keeps_no_turn() {
+        let turns = Turns {
+            changing: Semaphore::new(1),
+            long: Duration::from_millis(10),
+            ..Turns::default()
+        };
+        let mut turn = turns.take().await.unwrap();
+        assert_eq!(turn.during(async { 7 }).await, 7);
+        assert!(turns.take().now_or_never().is_none());
+        let (end, ended) = oneshot::channel();
+        let hangs = turn.during(ended);
+        let another = async {
+            let another = turns.take().await.unwrap();
+            end.send(7).unwrap();
+            drop(another);
+        };
+        let (outcome, ()) = tokio::join!(hangs, another);
+        assert_eq!(outcome, Ok(7));
     }
 }

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(35);
 /// that starts with a thousand plugins would open ten thousand. A watch waits for its beginning only. A write may wait for somebody's webhook, and a
 /// read waits for no write.
 const READS: usize = 32;
-const WRITES: usize = 64;
+pub(crate) const WRITES: usize = 64;
 
 /// Something would have been written after the end of the term in which it was decided.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

@@ -35,13 +35,13 @@ impl Task {
         let mut ledger = Ledger::default();
         ledger.learn(self.news.borrow_and_update().clone());
         ledger.learn_clusters(Arc::clone(&self.clusters.borrow_and_update()));
-        // Boxed, because an empty set has room for one.
         let mut under_way = FuturesUnordered::new();
         loop {
             for call in ledger.due(Instant::now()) {
                 let span =
                     tracing::info_span!("tell", plugin = %self.plugin, generation = self.news.borrow().generation);
                 let made = made(&self.plugin, &self.caller, &self.metrics, call);
+                // Boxed, because an empty set has room for one.
                 under_way.push(Box::pin(made.instrument(span)));
             }
             self.publish(ledger.told(), &changed);

@@ -88,6 +88,7 @@ pub async fn tell(
     recorded: &Recorded,
     wanted: &KitePluginStatus,
 ) -> Result<bool, StatusError> {
+    // If somebody has written another since, that has woken the plugin.
     if recorded.status == *wanted {
         return Ok(true);
     }
