@@ -14,7 +14,7 @@ use bytes::Bytes;
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kite_api::PluginName;
-use kite_proto::{DescribeRequest, plugin_client::PluginClient};
+use kite_proto::{DescribeRequest, WithoutDetails, plugin_client::PluginClient};
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -117,7 +117,7 @@ impl Sender {
 }
 
 impl tower::Service<http::Request<tonic::body::Body>> for Sender {
-    type Response = http::Response<Incoming>;
+    type Response = http::Response<WithoutDetails<Incoming>>;
     type Error = SendError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -129,10 +129,11 @@ impl tower::Service<http::Request<tonic::body::Body>> for Sender {
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
         let sent = self.requests.try_send_request(request);
         Box::pin(async move {
-            sent.await.map_err(|error| SendError {
+            let answer = sent.await.map_err(|error| SendError {
                 unsent: error.message().is_some(),
                 source: error.into_error(),
-            })
+            })?;
+            Ok(kite_proto::without_status_details(answer))
         })
     }
 }

@@ -9,10 +9,12 @@ mod generated {
 }
 
 mod http_response;
+mod status_details;
 pub mod web_socket;
 
 pub use generated::*;
 pub use http_response::{HttpResponse, HttpResponseHead};
+pub use status_details::{WithoutDetails, without_status_details};
 
 use sha2::{Digest, Sha256};
 use std::{fmt::Write as _, time::Duration};
