@@ -28,6 +28,7 @@ use self::{
 };
 pub use self::{
     error::FleetError,
+    operator::ENVIRONMENT,
     part::{Part, PartError},
 };
 use crate::{

@@ -112,6 +112,26 @@ fn the_policies_are_those_of_the_rules_with_the_names_of_the_namespaces() {
 }
 
 #[test]
+fn the_operator_is_measured_in_the_environment_that_the_chart_gives_it() {
+    let rendered = render(&["--namespace=default"]).unwrap();
+    let mut documents = rendered
+        .split("\n---\n")
+        .filter_map(|document| serde_saphyr::from_str::<serde_json::Value>(document).ok());
+    let deployment = documents
+        .find(|it| it["kind"] == "Deployment" && it["metadata"]["name"] == "kite-operator")
+        .unwrap();
+    let given = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+        .as_array()
+        .unwrap();
+    let given: Vec<_> = given
+        .iter()
+        .map(|it| (it["name"].as_str().unwrap(), it["value"].as_str().unwrap()))
+        .filter(|(name, _)| *name != "RUST_LOG")
+        .collect();
+    assert_eq!(given, kite_e2e::fleet::ENVIRONMENT);
+}
+
+#[test]
 fn each_value_has_its_effect() {
     let digest = format!("sha256:{}", "a".repeat(64));
     let image = format!("operator.image.digest={digest}");

@@ -17,6 +17,9 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 /// How often it is asked.
 const TURN: Duration = Duration::from_millis(100);
 
+/// What the chart has the operator's program find in its environment, beside the filter of its log.
+pub const ENVIRONMENT: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
+
 /// An operator that runs.
 pub(super) struct Operator {
     process: Process,
@@ -51,7 +54,8 @@ impl Operator {
         let mut command = Command::new(program);
         command
             .args(["--listen", &LISTEN.to_string()])
-            .env("KUBECONFIG", scene.kubeconfig());
+            .env("KUBECONFIG", scene.kubeconfig())
+            .envs(ENVIRONMENT);
         Ok(Self {
             process: Process::start(&command, &scene.folder().join("operator.log"))?,
             client: reqwest::Client::new(),

@@ -13,13 +13,11 @@ use tokio::{
     time::timeout,
 };
 
-use crate::leadership::term::WRITES;
-
 /// How many plugins are read at once. Each asks for a dozen things together.
 const READ: usize = 8;
-/// How many are read or changed at once, of each of which there is in memory what was read and what is to be. As many as may be written at
-/// once: more would wait there.
-const CHANGED: usize = WRITES;
+/// How many are read or changed at once, of each of which there is in memory what was read and what is to be. Each writes one thing at a time,
+/// and twice as much may be written at once.
+const CHANGED: usize = 32;
 /// Nobody keeps a turn for much longer than this by what is written: it may be somebody's webhook that is waited for.
 const LONG: Duration = Duration::from_secs(10);
 
