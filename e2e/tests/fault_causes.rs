@@ -26,7 +26,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-/// A startup probe fails for a minute before the process is ended, and longer where the node has much else to do.
+/// A startup probe fails for a minute before the process is ended, which has to happen twice, and longer where the node has much else to do.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Waits until kubectl shows a condition of this kind and reason with all these words in its message.

@@ -38,7 +38,7 @@ pub(crate) fn describe(data: &[u8]) {
     let answer = PodAnswer {
         pod: String::from("a"),
         digest: None,
-        result: Ok(Arc::new(Answer::of(&PLUGIN.name, response))),
+        result: Ok(Arc::new(Answer::of(&PLUGIN.name, &response))),
     };
     match judge::judge(&PLUGIN.name, &PLUGIN.version, None, &[answer]) {
         Verdict::Described { tools, unanswered, .. } => {
@@ -57,6 +57,8 @@ pub(crate) fn describe(data: &[u8]) {
             assert!(message.len() <= 4096, "{} bytes are told", message.len());
             assert!(!message.contains(char::is_control), "{message:?}");
         }
-        other @ (Verdict::NotAsked | Verdict::Unreachable { .. }) => unreachable!("it has answered: {other:?}"),
+        other @ (Verdict::NotAsked | Verdict::Awaited { .. } | Verdict::Unreachable { .. }) => {
+            unreachable!("it has answered: {other:?}")
+        }
     }
 }

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::controller::object::Version;
+
 /// Wait after the first failure.
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest wait.
@@ -61,8 +63,8 @@ pub struct Trouble {
 /// An object's last failure.
 #[derive(Debug)]
 struct Entry {
-    /// The generation that failed. Another one is tried as if nothing had been.
-    generation: Option<i64>,
+    /// The object and the generation that failed. Another one is tried as if nothing had been.
+    version: Version,
     failure: Failure<Trouble>,
     /// It went well since.
     healed: bool,
@@ -75,16 +77,16 @@ pub struct Failures(Mutex<HashMap<String, Entry>>);
 impl Failures {
     /// Counts one more failure of `name`, unless the wait for the last one is not over: then that one stands. Returns
     /// what is to be told; nothing, if telling it could go to and fro with what was told already.
-    pub fn failed(&self, name: &str, generation: Option<i64>, trouble: Trouble, now: Instant) -> Option<Trouble> {
+    pub fn failed(&self, name: &str, version: Version, trouble: Trouble, now: Instant) -> Option<Trouble> {
         let mut entries = self.lock();
-        let before = entries.get(name).filter(|before| before.generation == generation);
+        let before = entries.get(name).filter(|before| before.version == version);
         if let Some(before) = before.filter(|before| !before.failure.is_due(now)) {
             let stands = !before.healed && before.failure.told.refused == trouble.refused;
             return stands.then(|| before.failure.told.clone());
         }
         let in_a_row = before.filter(|before| !before.healed).map(|before| &before.failure);
         let entry = Entry {
-            generation,
+            version,
             failure: Failure::after(in_a_row, trouble.clone(), now),
             healed: false,
         };
@@ -129,6 +131,14 @@ mod tests {
         }
     }
 
+    /// An object of this uid, at this generation.
+    fn version(uid: &str, generation: i64) -> Version {
+        Version {
+            uid: Some(uid.to_owned()),
+            generation: Some(generation),
+        }
+    }
+
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
@@ -142,7 +152,7 @@ mod tests {
     #[test]
     fn a_message_stands_until_its_wait_is_over() {
         let (failures, start) = (Failures::default(), Instant::now());
-        let failed = |text, after| failures.failed("a", Some(1), refused(text), start + seconds(after));
+        let failed = |text, after| failures.failed("a", version("u-1", 1), refused(text), start + seconds(after));
         assert_eq!(failed("request 1", 0), Some(refused("request 1")));
         assert_eq!(failed("request 2", 0), Some(refused("request 1")));
         assert_eq!(failures.wait("a", start), seconds(1), "it is not counted twice");
@@ -153,26 +163,40 @@ mod tests {
     #[test]
     fn another_generation_is_told_at_once_and_counted_from_one() {
         let (failures, start) = (Failures::default(), Instant::now());
-        failures.failed("a", Some(1), refused("x"), start);
-        failures.failed("a", Some(1), refused("x"), start + seconds(1));
-        let told = failures.failed("a", Some(2), refused("y"), start + seconds(1));
+        failures.failed("a", version("u-1", 1), refused("x"), start);
+        failures.failed("a", version("u-1", 1), refused("x"), start + seconds(1));
+        let told = failures.failed("a", version("u-1", 2), refused("y"), start + seconds(1));
         assert_eq!(told, Some(refused("y")));
         assert_eq!(failures.wait("a", start + seconds(1)), seconds(1));
     }
 
     #[test]
+    fn another_object_of_the_same_name_is_told_at_once_and_counted_from_one() {
+        let (failures, start) = (Failures::default(), Instant::now());
+        for after in [0, 1, 3, 7] {
+            failures.failed("a", version("u-1", 1), refused("x"), start + seconds(after));
+        }
+        let now = start + seconds(8);
+        assert_eq!(failures.wait("a", now), seconds(7));
+        let replaced = |text| failures.failed("a", version("u-2", 1), refused(text), now);
+        assert_eq!(replaced("y"), Some(refused("y")));
+        assert_eq!(failures.wait("a", now), seconds(1));
+        assert_eq!(replaced("z"), Some(refused("y")), "it is the same from then on");
+    }
+
+    #[test]
     fn what_goes_to_and_fro_is_not_told_each_time() {
         let (failures, start) = (Failures::default(), Instant::now());
-        failures.failed("a", Some(1), refused("x"), start);
+        failures.failed("a", version("u-1", 1), refused("x"), start);
         let other = Trouble {
             refused: false,
             message: String::from("no answer"),
         };
-        assert_eq!(failures.failed("a", Some(1), other.clone(), start), None);
+        assert_eq!(failures.failed("a", version("u-1", 1), other.clone(), start), None);
         failures.succeeded("a", start);
-        assert_eq!(failures.failed("a", Some(1), refused("x"), start), None);
+        assert_eq!(failures.failed("a", version("u-1", 1), refused("x"), start), None);
         assert_eq!(
-            failures.failed("a", Some(1), other.clone(), start + seconds(1)),
+            failures.failed("a", version("u-1", 1), other.clone(), start + seconds(1)),
             Some(other)
         );
         assert_eq!(
@@ -185,16 +209,16 @@ mod tests {
     #[test]
     fn each_object_has_its_own_wait_and_success_ends_it() {
         let (failures, start) = (Failures::default(), Instant::now());
-        failures.failed("a", None, refused("x"), start);
-        failures.failed("a", None, refused("x"), start + seconds(1));
-        failures.failed("b", None, refused("x"), start + seconds(1));
+        failures.failed("a", version("u-1", 1), refused("x"), start);
+        failures.failed("a", version("u-1", 1), refused("x"), start + seconds(1));
+        failures.failed("b", version("u-2", 1), refused("x"), start + seconds(1));
         assert_eq!(failures.wait("a", start + seconds(1)), seconds(2));
         assert_eq!(failures.wait("b", start + seconds(1)), seconds(1));
         failures.succeeded("a", start + seconds(3));
-        failures.failed("a", None, refused("x"), start + seconds(3));
+        failures.failed("a", version("u-1", 1), refused("x"), start + seconds(3));
         assert_eq!(failures.wait("a", start + seconds(3)), seconds(1));
         failures.retain(|name| name == "b");
-        failures.failed("a", None, refused("y"), start + seconds(3));
+        failures.failed("a", version("u-1", 1), refused("y"), start + seconds(3));
         assert_eq!(failures.wait("b", start + seconds(1)), seconds(1));
     }
 }

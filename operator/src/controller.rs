@@ -16,6 +16,7 @@ pub mod host;
 pub mod namespaces;
 pub mod object;
 pub mod observe;
+pub mod orphans;
 mod owned;
 pub mod pair;
 pub mod plan;
@@ -40,7 +41,7 @@ use std::{
 };
 
 use futures::StreamExt;
-use kite_api::{PluginName, dependencies::Standing, error_chain, host::unmet};
+use kite_api::{KitePluginStatus, PluginName, dependencies::Standing, error_chain, host::unmet};
 use kube::{
     Client,
     runtime::{
@@ -53,7 +54,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::error::ReconcileError;
 use self::{
-    build::{Decisions, Installation},
+    build::{Decisions, Desired, Installation},
     carry_out::{carry_out, forget, take_away},
     describe::Memory,
     differing::Replaced,
@@ -142,7 +143,7 @@ pub async fn run(
         deletions: minds.deletions,
         turns: Turns::default(),
         versions: Versions::default(),
-        answers: Memory::default(),
+        answers: Memory::new(waker.clone()),
         replaced: Replaced::default(),
         failures: Failures::default(),
         told: Told::default(),
@@ -156,7 +157,7 @@ pub async fn run(
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile, retry, Arc::clone(&context))
         .for_each(|result| {
-            report(result.map(drop));
+            report(result.map(drop), &context);
             // When the last one was deleted, nothing else is looked at.
             context.forget_the_deleted();
             ready(())
@@ -176,7 +177,8 @@ pub async fn run(
             () = clusters::watch::keep(client, options, &health.metrics, &told_clusters) => {}
         }
     };
-    tokio::join!(work, synced, clusters, closing);
+    let sweep = stop.run_until_cancelled(Box::pin(minds.orphans.keep(client, &plugins)));
+    tokio::join!(work, synced, clusters, sweep, closing);
 }
 
 /// Looks after one plugin when it is its turn, and keeps account of that.
@@ -208,7 +210,7 @@ async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action,
 /// Brings one plugin to where its object says, and tells if that failed.
 async fn look_after(object: &Object, context: &Context, turn: Turn<'_>) -> Result<Next, ReconcileError> {
     let name = object::name(object);
-    let error = match Box::pin(attempt(object, context, turn)).await {
+    let error = match error::caught(Box::pin(attempt(object, context, turn))).await {
         // Only now: a status that could not be written is a failure as well.
         Ok(next) => {
             context.failures.succeeded(name, Instant::now());
@@ -216,10 +218,8 @@ async fn look_after(object: &Object, context: &Context, turn: Turn<'_>) -> Resul
         }
         Err(error) => error,
     };
-    let generation = object::generation(object);
-    let told = context
-        .failures
-        .failed(name, generation, error.trouble(), Instant::now());
+    let version = object::version(object);
+    let told = context.failures.failed(name, version, error.trouble(), Instant::now());
     if let (Some(Trouble { message, .. }), Some(situation)) = (told, error.situation()) {
         let told = Box::pin(tell::tell(object, context, None, &situation(message))).await;
         if let Err(untold) = told {
@@ -262,7 +262,8 @@ async fn attempt(object: &Object, context: &Context, mut turn: Turn<'_>) -> Resu
     take_away(&plugin, &mut found, context, &mut turn).await?;
     // 5. For which namespaces was the grant given? That stands in the status before any Role does, so that one which is
     //    made again is known as another whenever this program ends.                                    pure, one patch
-    let Some(places) = namespaces::places(object, &plugin, &found, &mut recorded, context).await? else {
+    let placing = namespaces::places(object, &plugin, &found, &mut recorded, context);
+    let Some(places) = turn.during(placing).await? else {
         return Ok(Next::Woken);
     };
     // 6. Which revisions are there, and which should run?                                              pure
@@ -272,26 +273,18 @@ async fn attempt(object: &Object, context: &Context, mut turn: Turn<'_>) -> Resu
     context
         .pushes
         .settings(&plugin.name, (&plugin.uid, plugin.generation), settings);
-    let identity = context.identity.get();
-    let certificate = context.certificate(&identity, &plugin, &found)?;
-    let withheld = references::withheld(&found.references, &plugin.name, &namespaces.plugins);
-    let has_started = object::has_started(&recorded.status);
-    let running = fleet.starts(&plugin, &found, has_started, findings.may_start(), withheld.is_none());
-    let decisions = Decisions {
-        usable: &findings.places.usable,
-        running: &running,
-        lingering: &fleet.plan.lingering,
-        new: fleet.new.as_ref(),
-    };
-    let desired = build::build(&plugin, decisions, certificate, context.installation(&identity));
-    findings.kept = fleet::version_that_goes_on(&running);
-    findings.withheld = withheld.filter(|_| fleet::wanted_is_held(&running));
+    let desired = should_be(&plugin, &fleet, &found, &recorded.status, &mut findings, context)?;
     // 8. A namespace that was made again has had its rights withdrawn with it, or loses them now; a revision that is wanted no
     //    longer stops before another is started; then all else, in one order, and last what is not kept.   asks the cluster
     let applied = Box::pin(carry_out(&plugin, &fleet, &mut found, &desired, context, &mut turn)).await?;
     let applied = match applied {
         Ok(applied) => applied,
-        Err(error) => return Err(observe::refused(error, &plugin, &found, &fleet, findings, context).await?),
+        Err(error) => {
+            turn.give_back();
+            let before = &recorded.status;
+            let refused = observe::refused(error, &plugin, before, &found, &fleet, findings, context);
+            return Err(Box::pin(refused).await?);
+        }
     };
     turn.during(forget(&plugin, &fleet, &found, &desired, context)).await?;
     // It is large, and while the plugin is asked nobody needs it.
@@ -305,8 +298,36 @@ async fn attempt(object: &Object, context: &Context, mut turn: Turn<'_>) -> Resu
     let seen = observe::observe(&plugin, &recorded.status, carried_out, findings, context, &mut turn);
     let (situation, next) = Box::pin(seen).await?;
     // 10. What is there to tell?                                                                       pure, one patch
-    Box::pin(tell::tell(object, context, Some(recorded), &situation)).await?;
+    let telling = Box::pin(tell::tell(object, context, Some(recorded), &situation));
+    turn.during(telling).await?;
     Ok(next)
+}
+
+/// The objects that should be there, after the status `before`. Into `findings` goes what keeps a revision from being started.
+fn should_be(
+    plugin: &ValidatedPlugin,
+    fleet: &Fleet,
+    found: &Surroundings,
+    before: &KitePluginStatus,
+    findings: &mut Findings,
+    context: &Context,
+) -> Result<Desired, ReconcileError> {
+    let identity = context.identity.get();
+    let certificate = context.certificate(&identity, plugin, found)?;
+    let own = &context.options.namespaces.plugins;
+    let withheld = references::withheld(&found.references, &plugin.name, own);
+    let has_started = object::has_started(before);
+    let running = fleet.starts(plugin, found, has_started, findings.may_start(), withheld.is_none());
+    let decisions = Decisions {
+        usable: &findings.places.usable,
+        running: &running,
+        lingering: &fleet.plan.lingering,
+        new: fleet.new.as_ref(),
+    };
+    let desired = build::build(plugin, decisions, certificate, context.installation(&identity));
+    findings.kept = fleet::version_that_goes_on(&running);
+    findings.withheld = withheld.filter(|_| fleet::wanted_is_held(&running));
+    Ok(desired)
 }
 
 /// What was told last, if the object that is looked at still stands.
@@ -408,18 +429,19 @@ impl Context {
         Ok((findings, settings))
     }
 
-    /// The plugin's certificate: the one that it has, as long as that does.
+    /// The plugin's certificate: the one that it has, as long as that does. What is told is when that one ends, whatever is issued: it may be
+    /// that nothing can be written. A new one wakes the plugin when it is written, and is found then.
     fn certificate(
         &self,
         identity: &Identity,
         plugin: &ValidatedPlugin,
         found: &Surroundings,
     ) -> Result<Certified, ReconcileError> {
-        let issued = identity.plugin_certificate(&plugin.name, found.certificate(), SystemTime::now());
-        let certificate = issued.map_err(ReconcileError::Issue)?;
-        self.metrics
-            .plugin_certificate(plugin.name.as_str(), certificate.not_after());
-        Ok(certificate)
+        let existing = found.certificate();
+        let end = existing.as_ref().and_then(Certified::not_after);
+        self.metrics.plugin_certificate(plugin.name.as_str(), end);
+        let issued = identity.plugin_certificate(&plugin.name, existing, SystemTime::now());
+        issued.map_err(ReconcileError::Issue)
     }
 
     fn installation<'a>(&'a self, identity: &'a Identity) -> Installation<'a> {
@@ -431,12 +453,16 @@ impl Context {
         }
     }
 
+    fn exists(&self, plugin: &str) -> bool {
+        self.plugins.get(&ObjectRef::new(plugin)).is_some()
+    }
+
     /// Nothing else forgets a plugin that is gone: one that was deleted is not reconciled.
     fn forget_the_deleted(&self) {
         if !self.deletions.taken() {
             return;
         }
-        let exists = |name: &str| self.plugins.get(&ObjectRef::new(name)).is_some();
+        let exists = |name: &str| self.exists(name);
         self.turns.retain(exists);
         self.steady.retain(exists);
         self.failures.retain(exists);
@@ -451,10 +477,15 @@ impl Context {
 }
 
 /// Writes what went wrong to the log.
-fn report<Q: std::error::Error + 'static>(result: Result<(), ControllerError<ReconcileError, Q>>) {
+fn report<Q: std::error::Error + 'static>(result: Result<(), ControllerError<ReconcileError, Q>>, context: &Context) {
     match result {
-        // A plugin that was deleted meanwhile is no error, and a look that failed is in the log already, with its plugin.
-        Ok(()) | Err(ControllerError::ObjectNotFound(_) | ControllerError::ReconcilerFailed(..)) => {}
+        // A look that failed is in the log already, with its plugin.
+        Ok(()) | Err(ControllerError::ReconcilerFailed(..)) => {}
+        // No error: it was deleted meanwhile, or something carries the label of a plugin that never was.
+        Err(ControllerError::ObjectNotFound(plugin)) => {
+            let queue = context.metrics.queue();
+            queue.passed_over(&plugin.name, || context.exists(&plugin.name));
+        }
         Err(error @ (ControllerError::QueueError(_) | ControllerError::RunnerError(_))) => {
             tracing::warn!(error = error_chain(&error), "a watch was interrupted");
         }

@@ -74,12 +74,12 @@ impl Cause {
     }
 }
 
-/// The gravest cause that the Deployment, its pods and the Events about them tell. `None`: nothing is wrong, or time may do.
-pub fn find(deployment: &Deployment, pods: &[Pod], events: &[Event]) -> Option<Cause> {
+/// The gravest cause that the Deployment, its pods and the Events about them tell at this time. `None`: nothing is wrong, or time may do.
+pub fn find(deployment: &Deployment, pods: &[Pod], events: &[Event], now: Timestamp) -> Option<Cause> {
     let refused = scheduling::refused(deployment);
     let of_pods = pods.iter().filter(|pod| !is_ready(pod)).filter_map(|pod| {
         let own: Vec<&Event> = events.iter().filter(|event| is_about(event, pod)).collect();
-        scheduling::unscheduled(pod).or_else(|| container::cause(pod, &own))
+        scheduling::unscheduled(pod).or_else(|| container::cause(pod, &own, now))
     });
     refused.into_iter().chain(of_pods).min_by_key(|cause| cause.kind)
 }
@@ -90,7 +90,8 @@ pub fn unsettled(pods: &[Pod], now: Timestamp) -> impl Iterator<Item = &Pod> {
         .filter(move |pod| !is_ready(pod) && age(pod, now).is_some_and(|age| age >= SETTLE))
 }
 
-/// How long to wait before pods that are not ready are looked at again, though nothing of them has changed.
+/// How long to wait before pods that are not ready are looked at again, though nothing of them has changed: what was told of them may have, and
+/// a process that ended again and again ceases to count as such when it has run for long.
 pub fn look_again(pods: &[Pod], now: Timestamp) -> Option<Duration> {
     let waits = pods.iter().filter(|pod| !is_ready(pod)).filter_map(|pod| {
         let left = SETTLE - age(pod, now)?;

@@ -29,28 +29,43 @@ const BEHIND: Duration = Duration::from_hours(1);
 
 /// The revisions of which pods were deleted, by plugin, and when not all was well with them last.
 #[derive(Debug, Default)]
-pub(super) struct Replaced(Mutex<HashMap<String, (i64, Instant)>>);
+pub(super) struct Replaced(Mutex<HashMap<String, Last>>);
+
+/// The last of them.
+#[derive(Debug)]
+struct Last {
+    /// The plugin's: another one of its name counts its revisions from 1 too.
+    uid: String,
+    revision: i64,
+    amiss: Instant,
+}
 
 impl Replaced {
-    /// Whether pods of the revision that differ are to be deleted. `is_told`: that they do stands in the status already, so that an operator
-    /// which has just started does not begin again.
-    fn is_due(&self, plugin: &str, revision: i64, is_told: bool) -> bool {
-        !is_told && self.lock().get(plugin).is_none_or(|(number, _)| *number != revision)
+    /// Whether pods of the revision, of the plugin with this uid, that differ are to be deleted. `is_told`: that they do stands in the status
+    /// already, so that an operator which has just started does not begin again.
+    fn is_due(&self, plugin: &str, (uid, revision): (&str, i64), is_told: bool) -> bool {
+        let is_other = |last: &Last| last.uid != uid || last.revision != revision;
+        !is_told && self.lock().get(plugin).is_none_or(is_other)
     }
 
-    fn note(&self, plugin: &str, revision: i64, now: Instant) {
-        self.lock().insert(plugin.to_owned(), (revision, now));
+    fn note(&self, plugin: &str, (uid, revision): (&str, i64), now: Instant) {
+        let last = Last {
+            uid: uid.to_owned(),
+            revision,
+            amiss: now,
+        };
+        self.lock().insert(plugin.to_owned(), last);
     }
 
     /// The plugin was looked at, and all was well with its pods or was not.
     fn look(&self, plugin: &str, is_well: bool, now: Instant) {
         let mut replaced = self.lock();
-        let Some((_, amiss)) = replaced.get_mut(plugin) else {
+        let Some(last) = replaced.get_mut(plugin) else {
             return;
         };
         if !is_well {
-            *amiss = now;
-        } else if now.saturating_duration_since(*amiss) >= BEHIND {
+            last.amiss = now;
+        } else if now.saturating_duration_since(last.amiss) >= BEHIND {
             replaced.remove(plugin);
         }
     }
@@ -60,7 +75,7 @@ impl Replaced {
         self.lock().retain(|name, _| exists(name));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (i64, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Last>> {
         // An entry is replaced as a whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,7 +93,8 @@ pub(super) async fn replace(
     // That no pod can be asked is not well.
     let is_well = matches!(described.verdicts.lead.0, Verdict::Described { .. });
     context.replaced.look(name, is_well, Instant::now());
-    if !context.replaced.is_due(name, revision, is_told(before, revision)) {
+    let which = (plugin.uid.as_str(), revision);
+    if !context.replaced.is_due(name, which, is_told(before, revision)) {
         return;
     }
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &context.options.namespaces.plugins);
@@ -89,7 +105,7 @@ pub(super) async fn replace(
         });
         match pods.delete(&pod.name, &only_it).await {
             Ok(_) => {
-                context.replaced.note(name, revision, Instant::now());
+                context.replaced.note(name, which, Instant::now());
                 tracing::info!(
                     pod = pod.name,
                     revision,
@@ -126,20 +142,27 @@ mod tests {
     #[test]
     fn the_pods_of_a_revision_are_deleted_once_and_again_when_all_was_well_for_long() {
         let (replaced, start) = (Replaced::default(), Instant::now());
-        assert!(replaced.is_due("a", 1, false));
-        assert!(!replaced.is_due("a", 1, true), "it was told before this program began");
-        replaced.note("a", 1, start);
-        assert!(!replaced.is_due("a", 1, false));
-        assert!(replaced.is_due("a", 2, false), "another revision");
-        assert!(replaced.is_due("b", 1, false), "another plugin");
+        assert!(replaced.is_due("a", ("u-1", 1), false));
+        assert!(
+            !replaced.is_due("a", ("u-1", 1), true),
+            "it was told before this program began"
+        );
+        replaced.note("a", ("u-1", 1), start);
+        assert!(!replaced.is_due("a", ("u-1", 1), false));
+        assert!(replaced.is_due("a", ("u-1", 2), false), "another revision");
+        assert!(replaced.is_due("b", ("u-2", 1), false), "another plugin");
+        assert!(
+            replaced.is_due("a", ("u-2", 1), false),
+            "another plugin of the same name"
+        );
         replaced.look("a", true, start + BEHIND / 2);
-        assert!(!replaced.is_due("a", 1, false));
+        assert!(!replaced.is_due("a", ("u-1", 1), false));
         // It differs still, or again.
         replaced.look("a", false, start + BEHIND);
         replaced.look("a", true, start + BEHIND);
-        assert!(!replaced.is_due("a", 1, false));
+        assert!(!replaced.is_due("a", ("u-1", 1), false));
         replaced.look("a", true, start + 2 * BEHIND);
-        assert!(replaced.is_due("a", 1, false));
+        assert!(replaced.is_due("a", ("u-1", 1), false));
     }
 
     #[test]
@@ -168,8 +191,8 @@ mod tests {
     #[test]
     fn a_plugin_that_is_gone_is_forgotten() {
         let replaced = Replaced::default();
-        replaced.note("a", 1, Instant::now());
+        replaced.note("a", ("u-1", 1), Instant::now());
         replaced.retain(|_| false);
-        assert!(replaced.is_due("a", 1, false));
+        assert!(replaced.is_due("a", ("u-1", 1), false));
     }
 }

@@ -1,5 +1,8 @@
 //! Why a look at a plugin has failed, and what is told of that.
 
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt as _;
 use kite_api::error_chain;
 use strum::IntoStaticStr;
 use tokio::task::JoinError;
@@ -38,6 +41,15 @@ pub enum ReconcileError {
     Refused(String, Box<Refusal>),
     #[error("failed to tell the plugin's status")]
     Status(#[source] StatusError),
+    #[error("failed by a defect of the operator: please report what its log says of it")]
+    Panicked,
+}
+
+/// Does `work`. What panics there ends the look at one plugin, and not the operator, which all the others need.
+pub(super) async fn caught<T>(work: impl Future<Output = Result<T, ReconcileError>>) -> Result<T, ReconcileError> {
+    // Whatever is shared is replaced as a whole, so that nothing is half written.
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.unwrap_or(Err(ReconcileError::Panicked))
 }
 
 impl ReconcileError {
@@ -67,11 +79,29 @@ impl ReconcileError {
             | Self::Withdraw(_)
             | Self::Clear(_)
             | Self::Forget(_)
-            | Self::Apply(_) => None,
+            | Self::Apply(_)
+            | Self::Panicked => None,
         };
         Some(move |message| match refusal {
             Some(refusal) => Situation::Refused { message, refusal },
             None => Situation::Failing { message },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_panics_is_a_failure() {
+        let panics = caught(async {
+            assert!(ready(false).await, "a defect");
+            Ok(())
+        });
+        assert!(matches!(panics.await, Err(ReconcileError::Panicked)));
+        assert!(matches!(caught(ready(Ok(1))).await, Ok(1)));
     }
 }

@@ -9,20 +9,24 @@ use kube::{
     runtime::watcher::Event,
 };
 
+use super::status;
+
 /// A `KitePlugin`, or what can be said of one that this operator does not understand. One broken object must not stop
 /// the watch that all others depend on.
 pub type Object = DeserializeGuard<KitePlugin>;
 
 /// What this operator understands of an object. A status is another matter than the rest: one with words that it does not know was
-/// written by another version of it, which is no reason not to look after the plugin.
+/// written by another version of it, which is no reason not to look after the plugin. Those who depend on that go by the rest of it.
 pub fn understood(mut object: DynamicObject) -> Object {
     let read = |object: &DynamicObject| serde_json::to_value(object).and_then(serde_json::from_value::<KitePlugin>);
     let whole = read(&object);
     let understood = whole.or_else(|_| {
-        if let Some(fields) = object.data.as_object_mut() {
-            fields.remove("status");
-        }
-        read(&object)
+        let fields = object.data.as_object_mut();
+        let told = fields.and_then(|fields| fields.remove("status"));
+        read(&object).map(|mut plugin| {
+            plugin.status = told.as_ref().map(status::understood);
+            plugin
+        })
     });
     DeserializeGuard(understood.map_err(|error| InvalidObject {
         error: error.to_string(),
@@ -41,6 +45,13 @@ pub fn understood_in(event: Event<DynamicObject>) -> Event<Object> {
     }
 }
 
+/// An object as it was wanted at one time. Another one that has its name has another uid, and may be of the same generation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Version {
+    pub uid: Option<String>,
+    pub generation: Option<i64>,
+}
+
 /// On a pod: the hash of the template that it was made from, by which it is told from the pods of an earlier one.
 pub const TEMPLATE: &str = "kite.dev/template";
 
@@ -52,6 +63,14 @@ pub fn name(object: &Object) -> &str {
 /// The generation that a status would speak of.
 pub fn generation(object: &Object) -> Option<i64> {
     object.meta().generation
+}
+
+/// Which object it is, and of which generation.
+pub fn version(object: &Object) -> Version {
+    Version {
+        uid: object.meta().uid.clone(),
+        generation: generation(object),
+    }
 }
 
 /// Whether somebody deleted it and its dependents are still going.
@@ -134,14 +153,15 @@ mod tests {
     }
 
     #[test]
-    fn a_status_in_another_version_s_words_is_none() {
+    fn of_a_status_in_another_version_s_words_the_rest_is_understood() {
         let good = json!({"version": "1.0.0", "image": "a"});
         let status = |status: &Value| read(&good, status).0.unwrap().status;
         assert_eq!(
             status(&json!({"phase": "Loaded"})).unwrap().phase,
             Some(kite_api::Phase::Loaded)
         );
-        assert_eq!(status(&json!({"phase": "Evolving"})), None);
+        let other = status(&json!({"phase": "Evolving", "activeRevision": 1})).unwrap();
+        assert_eq!((other.phase, other.active_revision), (None, Some(1)));
     }
 
     #[test]

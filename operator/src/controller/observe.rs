@@ -22,6 +22,7 @@ use super::{
     object,
     pair::Pair,
     plan,
+    revision::Revision,
     status::{self, Before, Refusal, Seen, Situation},
     turns::{Next, Turn},
     validate::ValidatedPlugin,
@@ -52,14 +53,13 @@ pub(super) async fn observe(
     if all.iter().any(object::is_ready) {
         turn.give_back();
     }
-    let history = fleet.history();
     let uids: BTreeSet<String> = all.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
     if !plugin.enabled {
+        context.answers.forget(plugin.name.as_str());
         context.pushes.listeners(&plugin.name, &plugin.uid, Vec::new(), uids);
-        let pods = i32::try_from(all.len()).unwrap_or(i32::MAX);
         let situation = Situation::Disabled {
-            pods,
-            history,
+            pods: count(&all),
+            history: fleet.history(),
             findings,
         };
         return Ok((situation, Next::After(RESYNC)));
@@ -68,7 +68,8 @@ pub(super) async fn observe(
         .running
         .as_ref()
         .map(|running| own(&all, running.number, &running.workload.template));
-    let described = ask(plugin, before, desired, &pods, uids, context).await;
+    let asked = fleet.running.as_ref().zip(pods.as_ref());
+    let described = ask(plugin, before, asked, uids, context).await;
     differing::replace(plugin, before, desired.running.lead.number, &described, context).await;
     let Described { verdicts, wait, .. } = described;
     let mut taken = context.pushes.told(&plugin.name).await.settings;
@@ -83,6 +84,7 @@ pub(super) async fn observe(
         events: told.clone(),
         verdict,
         known_for,
+        // Of a revision that is left out nobody is to have settings.
         taken: taken.remove(&revision.number).unwrap_or_default(),
     });
     let announced = plan::until_announced(next.as_ref().and_then(|next| next.known_for));
@@ -90,7 +92,7 @@ pub(super) async fn observe(
     let situation = Situation::Running {
         lead: Box::new(lead),
         next: next.map(Box::new),
-        history,
+        history: fleet.history(),
         findings,
     };
     let waits = wait
@@ -103,20 +105,19 @@ pub(super) async fn observe(
     Ok((situation, Next::After(waits.min().unwrap_or(RESYNC))))
 }
 
-/// Asks the pods whether they are what they were made to be, and has those that are told what they must know.
+/// Asks the pods whether they are what they were made to be, and has those that are told what they must know. `uids` are those of all the
+/// plugin's pods.
 async fn ask(
     plugin: &ValidatedPlugin,
     before: &KitePluginStatus,
-    desired: &Desired,
-    pods: &Pair<Vec<Pod>>,
+    revisions: Pair<(&Revision, &Vec<Pod>)>,
     uids: BTreeSet<String>,
     context: &Context,
 ) -> Described {
-    let asked = desired.running.as_ref().zip(pods.as_ref());
-    let mut asked = asked.map(|(running, pods)| Asked {
-        number: running.number,
-        version: &running.version,
-        on_record: status::on_record(before, running.number),
+    let mut asked = revisions.map(|(revision, pods)| Asked {
+        number: revision.number,
+        version: &revision.version,
+        on_record: status::on_record(before, revision.number),
         pods,
     });
     // What one that is to take over offers is recorded when it does.
@@ -130,37 +131,67 @@ async fn ask(
     described
 }
 
-/// What it means that the objects could not be applied: a refusal is told together with what runs meanwhile.
+/// What it means that the objects could not be applied: a refusal is told together with what runs meanwhile. Whatever the failure, what runs
+/// goes on to be told what it must know, for as long as that lasts. `before` is what was told last.
 pub(super) async fn refused(
     error: ApplyError,
     plugin: &ValidatedPlugin,
+    before: &KitePluginStatus,
     found: &Surroundings,
     fleet: &Fleet,
     mut findings: Findings,
     context: &Context,
 ) -> Result<ReconcileError, ReconcileError> {
+    let all = pods(plugin, context).await?;
+    let uids = all.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+    let runs = |revision: &Revision| {
+        let deployment = found.deployments.get(&revision.number)?.clone();
+        let pods = own(&all, revision.number, template(&deployment).unwrap_or_default());
+        Some((named(revision), deployment, pods))
+    };
+    let Pair { lead, next } = fleet.running.as_ref();
+    let (goes_on, begins) = (runs(lead).filter(|_| plugin.enabled), next.and_then(runs));
+    let goes_on = match goes_on {
+        None => {
+            context.pushes.listeners(&plugin.name, &plugin.uid, Vec::new(), uids);
+            None
+        }
+        Some((named, deployment, pods)) => {
+            let next = next.zip(begins.as_ref().map(|(.., pods)| pods));
+            let asked = Pair {
+                lead: (lead, &pods),
+                next,
+            };
+            let Described { verdicts, .. } = ask(plugin, before, asked, uids, context).await;
+            let taken = context.pushes.told(&plugin.name).await.settings.remove(&lead.number);
+            let (verdict, known_for) = verdicts.lead;
+            Some(Box::new(Before {
+                named,
+                deployment,
+                pods,
+                verdict,
+                known_for,
+                taken: taken.unwrap_or_default(),
+            }))
+        }
+    };
     let Some(message) = error.refusal() else {
         return Ok(ReconcileError::Apply(error));
     };
     findings.rights_refused = error.is_about_rights().then(|| message.clone());
-    let all = pods(plugin, context).await?;
-    let lead = &fleet.running.lead;
-    let before = found.deployments.get(&lead.number).map(|deployment| {
-        Box::new(Before {
-            named: named(lead),
-            pods: own(&all, lead.number, template(deployment).unwrap_or_default()),
-            deployment: deployment.clone(),
-        })
-    });
     let refusal = Refusal {
         enabled: plugin.enabled,
         wanted: named(fleet.wanted()),
-        before,
-        pods: i32::try_from(all.len()).unwrap_or(i32::MAX),
+        before: goes_on,
+        pods: count(&all),
         history: fleet.history(),
         findings,
     };
     Ok(ReconcileError::Refused(message, Box::new(refusal)))
+}
+
+fn count(pods: &[Pod]) -> i32 {
+    i32::try_from(pods.len()).unwrap_or(i32::MAX)
 }
 
 /// What was told of those pods that are not ready though they had time to be.

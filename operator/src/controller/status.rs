@@ -4,6 +4,7 @@ pub mod condition;
 mod facts;
 mod revisions;
 mod running;
+mod words;
 pub mod workload;
 pub mod write;
 
@@ -26,14 +27,20 @@ use kite_api::{
 use self::{
     condition::{Fact, Truth},
     revisions::{all_stopped, entries, entry, known_hash},
-    running::{Look, running},
+    running::{Look, going_on, running},
 };
 pub use self::{
     facts::needed_by,
     revisions::{History, Named, on_record},
+    words::understood,
     write::{Recorded, StatusError, record, recorded, tell},
 };
-use super::{apply::Applied, describe::Verdict, findings::Findings};
+use super::{
+    apply::Applied,
+    describe::Verdict,
+    findings::Findings,
+    object::{digest, is_ready},
+};
 use crate::push::news::Taken;
 
 /// The conditions that speak of what runs, and hold until it is looked at again.
@@ -136,6 +143,11 @@ pub struct Before {
     pub deployment: Deployment,
     /// The pods of that Deployment's template.
     pub pods: Vec<Pod>,
+    pub verdict: Verdict,
+    /// For how long all of that has been known of its pods.
+    pub known_for: Option<Duration>,
+    /// What they say to their settings.
+    pub taken: Taken,
 }
 
 /// The present time, as precise as a condition can say it.
@@ -167,8 +179,8 @@ pub fn decide(
             history,
             findings,
         } => {
-            let next = next.as_deref().map(Look::of);
-            running(previous, &Look::of(lead), next.as_ref(), history, findings, now)
+            let next = next.as_deref().map(|next| Look::of(next, now));
+            running(previous, &Look::of(lead, now), next.as_ref(), history, findings, now)
         }
     };
     if let Some(findings) = situation.findings() {
@@ -179,6 +191,10 @@ pub fn decide(
     status.observed_generation = generation;
     status.tool_count = status.active_revision.and(i32::try_from(status.tools.len()).ok());
     status.conditions = condition::write(&previous.conditions, facts, generation, now);
+    // Whatever has told a revision's state: the message may be anybody's, and a status that is too large is not written at all.
+    for revision in &mut status.revisions {
+        revision.message = revision.message.take().map(condition::bounded);
+    }
     status
 }
 
@@ -236,7 +252,7 @@ fn nothing_runs(message: &str) -> Vec<Fact> {
     ]
 }
 
-/// What should be cannot be made. What was there before goes on, and is looked at as ever; nobody is asked.
+/// What should be cannot be made. What was there before goes on, and is looked at as ever.
 fn refused(
     previous: &KitePluginStatus,
     message: &str,
@@ -249,13 +265,15 @@ fn refused(
         (Some(before), true) => {
             let look = Look {
                 named: &before.named,
-                workload: workload::look(&before.deployment, &before.pods, &[]),
-                verdict: &Verdict::NotAsked,
-                digest: None,
-                known_for: None,
-                taken: &Taken::default(),
+                workload: workload::look(&before.deployment, &before.pods, &[], now),
+                verdict: &before.verdict,
+                digest: before.pods.iter().filter(|pod| is_ready(pod)).find_map(digest),
+                known_for: before.known_for,
+                taken: &before.taken,
             };
-            running(previous, &look, None, history, findings, now)
+            // What the object needs now may be what the other one needs.
+            let is_relieved = refusal.wanted.number != before.named.number;
+            going_on(previous, &look, is_relieved, history, findings, now)
         }
         (None, true) => {
             let mut wanted = entry(previous, &refusal.wanted);

@@ -278,7 +278,8 @@ fn state(meta: &ObjectMeta) -> State {
     }
 }
 
-fn key(meta: &ObjectMeta) -> Key {
+/// Where the object is.
+pub(super) fn key(meta: &ObjectMeta) -> Key {
     (meta.namespace.clone(), meta.name.clone().unwrap_or_default())
 }
 

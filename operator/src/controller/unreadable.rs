@@ -6,21 +6,16 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use kube::Resource;
-
 use super::{
     Context, ReconcileError,
     events::{self, Notice},
-    object::{self, Object},
+    object::{self, Object, Version},
     status::{Situation, StatusError},
     tell,
 };
 
 /// Reason of the event.
 const NOT_UNDERSTOOD: &str = "NotUnderstood";
-
-/// Uid and generation of an object.
-type Version = (Option<String>, Option<i64>);
 
 /// Which of them were told, by name.
 #[derive(Debug, Default)]
@@ -50,7 +45,7 @@ impl Unreadable {
     }
 
     fn is_news(&self, object: &Object) -> bool {
-        let version = (object.meta().uid.clone(), object::generation(object));
+        let version = object::version(object);
         let before = self.lock().insert(object::name(object).to_owned(), version.clone());
         before.is_none_or(|before| before != version)
     }

@@ -35,6 +35,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use super::{
     events,
     object::{self, Object},
+    orphans::Orphans,
     relations::{Consequences, Relations},
     steady::Steady,
 };
@@ -84,6 +85,7 @@ pub struct Minds {
     pub relations: Arc<Relations>,
     pub steady: Arc<Steady>,
     pub deletions: Arc<Deletions>,
+    pub orphans: Arc<Orphans>,
 }
 
 /// The controller with all its watches. Of all objects but the plugins only metadata is kept, and only labelled ones are
@@ -99,13 +101,14 @@ pub fn controller(
     let ours = ours(options);
     let of_plugins = options.watching().labels(labels::PLUGIN);
     let plugins = options.namespaces.plugins.as_str();
-    let steady = Arc::clone(&minds.steady);
+    let (steady, orphans) = (Arc::clone(&minds.steady), Arc::clone(&minds.orphans));
     let (store, objects) = all_plugins(client, everything.clone(), minds, waker);
     let named = queue.clone();
     let everyone = Everyone {
         plugins: store.clone(),
         waker: waker.clone(),
         steady,
+        orphans,
     };
     let controller = Controller::for_stream(objects, store.clone())
         .reconcile_on(UnboundedReceiverStream::new(woken))
@@ -186,9 +189,10 @@ fn with<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
 {
-    let steady = Arc::clone(&everyone.steady);
+    let (steady, orphans) = (Arc::clone(&everyone.steady), Arc::clone(&everyone.orphans));
     let touched = touched(api, watching, everyone, move |event| {
         steady.take_in(event, Instant::now());
+        orphans.take_in(event);
     });
     controller.watches_stream(touched, waking(&everyone.waker.queue))
 }
@@ -223,6 +227,7 @@ struct Everyone {
     plugins: Store<Object>,
     waker: Waker,
     steady: Arc<Steady>,
+    orphans: Arc<Orphans>,
 }
 
 impl Everyone {

@@ -30,6 +30,15 @@ impl Queue {
         self.lock().remove(plugin);
     }
 
+    /// The plugin was not found, and so is not looked at. One that has come to exist since waits for its look.
+    pub fn passed_over(&self, plugin: &str, exists: impl FnOnce() -> bool) {
+        let mut waiting = self.lock();
+        // Asked under the lock: what comes to exist after that is woken after that, too.
+        if !exists() {
+            waiting.remove(plugin);
+        }
+    }
+
     /// Nothing waits: nobody would look at it.
     pub fn clear(&self) {
         self.lock().clear();
@@ -71,5 +80,16 @@ mod tests {
         assert_eq!(queue.standing(|plugin| plugin == "b").0, 1);
         queue.clear();
         assert_eq!(queue.standing(|_| true), (0, Duration::ZERO));
+    }
+
+    #[test]
+    fn what_is_no_plugin_waits_for_nothing() {
+        let queue = Queue::default();
+        for name in ["never-was", "just-made", "other"] {
+            queue.woken(name);
+        }
+        queue.passed_over("never-was", || false);
+        queue.passed_over("just-made", || true);
+        assert!(!queue.waits("never-was") && queue.waits("just-made") && queue.waits("other"));
     }
 }

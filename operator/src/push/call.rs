@@ -5,9 +5,7 @@ use std::time::Duration;
 use kite_api::PluginName;
 use kite_proto::{
     ApplySettingsRequest, CallContext, OnClusterEventRequest, ShutdownRequest, on_cluster_event_request::Kind,
-    plugin_client::PluginClient,
 };
-use tonic::transport::Channel;
 
 use super::{
     clusters::Change,
@@ -16,7 +14,7 @@ use super::{
 use crate::{
     controller::{
         causes::words,
-        describe::ask::{self, AskError},
+        describe::ask::{self, AskError, Client},
     },
     identity::Current,
     leadership::{Term, term::Ended, wire},
@@ -74,15 +72,15 @@ impl Caller {
         ended.map_err(|_| CallError::Deadline(deadline))?
     }
 
-    async fn connect(&self, plugin: &PluginName, ip: &str) -> Result<PluginClient<Channel>, CallError> {
+    async fn connect(&self, plugin: &PluginName, ip: &str) -> Result<Client, CallError> {
         let endpoint = ask::endpoint(plugin, ip, &self.identity.get()).map_err(CallError::Dial)?;
         let channel = endpoint.connect_with_connector(wire::connector(&self.term)).await;
         let channel = channel.map_err(|error| CallError::Connect(endpoint.uri().to_string(), error))?;
-        Ok(PluginClient::new(channel))
+        Ok(ask::client(channel))
     }
 }
 
-async fn tell(mut client: PluginClient<Channel>, act: &Act, limit: Duration) -> Result<Answer, tonic::Status> {
+async fn tell(mut client: Client, act: &Act, limit: Duration) -> Result<Answer, tonic::Status> {
     let context = Some(CallContext::of_host(limit));
     match act {
         Act::Settings(numbered) => {

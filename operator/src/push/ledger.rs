@@ -164,7 +164,9 @@ impl Ledger {
     /// How long until something that failed is to be tried again.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
         let tried = self.states.values().filter(|state| !self.is_stopping(state));
-        tried.filter_map(|state| state.wait(now)).min()
+        tried
+            .filter_map(|state| state.wait(self.wishes.get(&state.revision()), now))
+            .min()
     }
 
     /// What came of all that by now.
@@ -214,4 +216,4 @@ impl Wishes {
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -88,6 +88,21 @@ pub struct News {
     pub version: u64,
 }
 
+impl News {
+    /// What is to be said while nobody has been told any of this: those who are to have settings wait. A revision without any such is left out.
+    pub fn waiting(&self) -> BTreeMap<i64, Taken> {
+        let mut waiting: BTreeMap<i64, Taken> = BTreeMap::new();
+        for listener in &self.listeners {
+            let revision = listener.revision;
+            let is_wanted = self.settings.get(&revision).is_some_and(Option::is_some);
+            if is_wanted && listener.supports.settings && !self.stopping.contains(&revision) {
+                waiting.entry(revision).or_default().waiting += 1;
+            }
+        }
+        waiting
+    }
+}
+
 /// What came of telling a plugin.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Told {
@@ -103,6 +118,22 @@ impl Told {
     /// Whether every process has answered, or did not though it was asked.
     pub fn is_settled(&self) -> bool {
         self.settings.values().all(|taken| taken.waiting == 0)
+    }
+
+    /// What is to be said of this `version` of the news, by which these are `waiting`, if this is the last that came. If it is of an older one,
+    /// revisions that are not in it have been told nothing yet, and where the task has died, none has been told what is new.
+    #[must_use]
+    pub fn as_of(mut self, version: u64, waiting: BTreeMap<i64, Taken>, is_dead: bool) -> Self {
+        if self.version >= version {
+            return self;
+        }
+        if is_dead {
+            self.settings.clear();
+        }
+        for (revision, taken) in waiting {
+            self.settings.entry(revision).or_insert(taken);
+        }
+        self
     }
 }
 
@@ -123,5 +154,58 @@ impl Taken {
     /// Whether all that are to have them have accepted them.
     pub fn is_whole(&self) -> bool {
         self.refused.is_empty() && self.failed.is_empty() && self.waiting == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::push::ledger::tests::{listener, news};
+
+    fn waiting(count: usize) -> Taken {
+        Taken {
+            waiting: count,
+            ..Taken::default()
+        }
+    }
+
+    #[test]
+    fn who_is_to_have_settings_waits_for_them() {
+        let mut other = listener("c", 0, 1);
+        other.supports.settings = false;
+        let mut without = listener("d", 0, 2);
+        without.supports.settings = false;
+        let listeners = vec![
+            listener("a", 0, 1),
+            listener("b", 0, 1),
+            other,
+            without,
+            listener("e", 0, 3),
+            listener("f", 0, 4),
+            listener("g", 0, 5),
+        ];
+        let mut news = news(&[(1, Some(1)), (2, Some(1)), (3, None), (4, Some(1))], listeners);
+        news.stopping.insert(4);
+        assert_eq!(news.waiting(), BTreeMap::from([(1, waiting(2))]));
+    }
+
+    #[test]
+    fn what_is_of_older_news_does_not_speak_for_what_came_since() {
+        let accepted = || Taken {
+            accepted: 1,
+            ..Taken::default()
+        };
+        let told = || Told {
+            settings: BTreeMap::from([(1, accepted())]),
+            version: 3,
+            ..Told::default()
+        };
+        let both = || BTreeMap::from([(1, waiting(1)), (2, waiting(1))]);
+        let late = BTreeMap::from([(1, accepted()), (2, waiting(1))]);
+        assert_eq!(told().as_of(3, both(), false), told());
+        assert_eq!(told().as_of(3, both(), true), told(), "it has told all that there was");
+        assert_eq!(told().as_of(4, both(), false).settings, late);
+        assert_eq!(told().as_of(4, both(), true).settings, both());
+        assert_eq!(told().as_of(4, BTreeMap::new(), true).settings, BTreeMap::new());
     }
 }

@@ -17,7 +17,10 @@ use super::{
     ledger::{Act, Answer, Call, Ledger},
     news::{News, Told},
 };
-use crate::metrics::Metrics;
+use crate::{controller::causes::words, metrics::Metrics};
+
+/// Most characters that are told of why a call failed. The plugin's reason has room in that; what else it has sent, as in a certificate, is cut.
+const MAX_TOLD: usize = 2048;
 
 /// What a task goes by, and where it tells what came of it.
 pub(super) struct Task {
@@ -101,6 +104,6 @@ async fn made(plugin: &PluginName, caller: &Caller, metrics: &Metrics, call: Cal
         Ok(Answer::Refused(reason)) => tracing::warn!(pod, reason, "a plugin refuses its settings"),
         Err(error) => tracing::warn!(pod, kind, error = error_chain(error), "a plugin could not be told"),
     }
-    let outcome = outcome.map_err(|error| error_chain(&error));
+    let outcome = outcome.map_err(|error| words::cut(&error_chain(&error), MAX_TOLD));
     (call, outcome)
 }

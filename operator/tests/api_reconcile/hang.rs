@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, future::join_all, stream};
 use kite_api::{KitePlugin, Phase};
 use kube::api::DeleteParams;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     revisions::{has_pods, runs, serves},
@@ -21,6 +21,8 @@ use super::{
 const MUTE: usize = 40;
 /// So many that by eights they would take longer than seconds.
 const CLINGING: usize = 20;
+/// Three times what a change of settings may take to reach every replica.
+const TOLD: Duration = Duration::from_secs(6);
 /// How many are begun at once, so that the tests beside this one have their share of the machine.
 const BEGUN: usize = 4;
 
@@ -72,6 +74,49 @@ fn plugins_that_never_say_what_they_are_hold_up_no_other_and_are_asked_again() {
             w.seen(&w.everywhere(), name, is_told).await;
         }
         remove(w, &names).await;
+    });
+}
+
+/// The plugin, with this setting.
+async fn set(w: &World, name: &str, a: u8, fields: Value) {
+    let schema = json!({"properties": {"a": {"type": "integer"}}});
+    let mut all = json!({"replicas": 2, "settings": {"a": a}, "settingsSchema": schema});
+    if let (Value::Object(all), Value::Object(fields)) = (&mut all, fields) {
+        all.extend(fields);
+    }
+    w.apply(name, all).await;
+}
+
+#[test]
+fn a_pod_that_never_says_what_it_is_puts_off_nothing_that_is_to_happen_to_its_plugin() {
+    world().run(async |w: &World| {
+        let name = "burdened";
+        set(w, name, 1, json!({})).await;
+        w.observed(name, 1).await;
+        let (_good, heard) = plugin::start_hearing(w, name, "other").await;
+        heard.ends_with(r#"{"a":1}"#, 1).await;
+        serves(w, name, 1).await;
+        let mute = plugin::start_mute(w, name).await;
+        mute.reaches(ASKED, 1).await;
+        let began = Instant::now();
+
+        // It is told of, and takes nothing from the one that has answered.
+        let is_told = |plugin: &KitePlugin| {
+            conditions(plugin).contains(&String::from("Described=True Described"))
+                && messages(plugin).contains("but pod burdened-1-pod has not answered yet")
+        };
+        w.seen(&w.everywhere(), name, is_told).await;
+        set(w, name, 2, json!({})).await;
+        let took = heard.ends_with(r#"{"a":2}"#, 1).await;
+        assert!(took < TOLD, "the settings after {took:?}");
+        assert_eq!(mute.times(ASKED), 1, "one question at a time");
+        set(w, name, 2, json!({"enabled": false})).await;
+        heard.reaches("stop", 1).await;
+        runs(w, name, 1, 0).await;
+        let took = began.elapsed();
+        assert!(took < WITHIN_SECONDS, "within the time of its first question: {took:?}");
+        assert_eq!(mute.times(ASKED), 1, "nor is it asked when it is to go");
+        remove(w, &[String::from(name)]).await;
     });
 }
 

@@ -11,6 +11,8 @@ mod hang;
 #[cfg(test)]
 mod moment;
 #[cfg(test)]
+mod orphans;
+#[cfg(test)]
 mod relations;
 #[cfg(test)]
 mod revisions;
@@ -117,7 +119,7 @@ fn a_plugin_inherits_no_account_and_no_pods_from_one_that_had_its_name() {
         let plugins = w.everywhere::<KitePlugin>();
         plugins.delete("orphaned", &DeleteParams::background()).await.unwrap();
         w.gone(&plugins, "orphaned").await;
-        // Without a garbage collector all that it had is still there, as after a deletion that orphans.
+        // Without a garbage collector all that it had is still there, as where one has not come to it yet.
         let wide = json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"], "namespaces": ["*"]}]);
         w.apply("orphaned", json!({"permissions": wide})).await;
         w.observed("orphaned", 1).await;

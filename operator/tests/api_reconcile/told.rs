@@ -17,6 +17,7 @@ use super::{
         plugin::{Heard, Running, start_hearing, start_revision_hearing},
         world,
     },
+    trouble::impossible,
 };
 
 /// Three times what a change of settings may take to reach every replica.
@@ -172,6 +173,36 @@ fn a_revision_that_has_drained_may_release_what_it_holds_and_the_one_that_serves
             assert_eq!(heard.times("stop"), 1, "before its pods go");
         }
         assert_eq!(new.times("stop"), 0);
+    });
+}
+
+#[test]
+fn while_a_new_revision_is_refused_the_old_one_is_told_what_it_must_know() {
+    world().run(async |w: &World| {
+        let want = async |version: &str, a: u8, resources: Value| {
+            let schema = json!({"properties": {"a": {"type": "integer"}}});
+            let settings = json!({"a": a});
+            let fields = json!({
+                "version": version, "resources": resources, "settings": settings, "settingsSchema": schema,
+            });
+            w.apply("withstands", fields).await;
+            settings.to_string()
+        };
+        let first = want("0.1.0", 1, json!({})).await;
+        w.observed("withstands", 1).await;
+        let (old, heard) = start_hearing(w, "withstands", "pod").await;
+        heard.ends_with(&first, 1).await;
+        serves(w, "withstands", 1).await;
+        want("0.2.0", 1, impossible()).await;
+        let refused = w.observed("withstands", 2).await;
+        let told = conditions(&refused);
+        assert!(told.contains(&String::from("Stalled=True Refused")), "{told:?}");
+        old.restarted(w, 1).await;
+        heard.ends_with(&first, 2).await;
+        let second = want("0.2.0", 2, impossible()).await;
+        heard.ends_with(&second, 1).await;
+        let plugin = w.observed("withstands", 3).await;
+        assert_eq!(plugin.status.unwrap().active_revision, Some(1));
     });
 }
 

@@ -1,6 +1,6 @@
 //! What is told, and what happens nevertheless, where something is wrong.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::join_all;
 use k8s_openapi::api::{
@@ -10,15 +10,16 @@ use k8s_openapi::api::{
     rbac::v1::RoleBinding,
 };
 use kite_api::{KitePlugin, Phase, labels};
+use kite_operator::identity::certificate::Certified;
 use kube::{
-    Api,
+    Api, ResourceExt,
     api::{DeleteParams, PostParams},
 };
 use serde_json::{Value, json};
 
 use super::{
     pods,
-    support::{WITHIN_SECONDS, World, conditions, plugin, world},
+    support::{LIMIT, WITHIN_SECONDS, World, conditions, plugin, world},
 };
 
 pub(crate) fn phase(wanted: Phase) -> impl Fn(&KitePlugin) -> bool {
@@ -32,8 +33,27 @@ pub(crate) fn messages(plugin: &KitePlugin) -> String {
 }
 
 /// More memory asked for than allowed, which an API server refuses.
-fn impossible() -> Value {
+pub(crate) fn impossible() -> Value {
     json!({"limits": {"memory": "64Mi"}, "requests": {"memory": "128Mi"}})
+}
+
+/// A webhook that is asked about such objects of the plugin, and at which nobody listens, so that the API server fails and refuses nothing.
+async fn dead_webhook(w: &World, plugin: &str, (group, resource): (&str, &str)) -> ValidatingWebhookConfiguration {
+    let webhook = json!({
+        "metadata": {"name": format!("dead-{plugin}-{}", w.plugins_namespace())},
+        "webhooks": [{
+            "name": "dead.kite.test",
+            "clientConfig": {"url": "https://127.0.0.1:1/"},
+            "rules": [{
+                "apiGroups": [group], "apiVersions": ["v1"], "resources": [resource], "operations": ["CREATE", "UPDATE"],
+            }],
+            "objectSelector": {"matchLabels": {labels::PLUGIN: plugin}},
+            "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        }],
+    });
+    let webhook = serde_json::from_value(webhook).unwrap();
+    let webhooks = w.everywhere::<ValidatingWebhookConfiguration>();
+    webhooks.create(&PostParams::default(), &webhook).await.unwrap()
 }
 
 /// At the end of a look the object is always another than at its beginning.
@@ -107,24 +127,7 @@ fn a_refusal_is_told_and_mended_and_does_not_keep_a_plugin_from_being_stopped() 
 #[test]
 fn a_failure_that_is_no_refusal_is_told_on_the_object_until_it_ends() {
     world().run(async |w: &World| {
-        let name = format!("dead-{}", w.plugins_namespace());
-        // Nobody listens there, so that the API server fails and refuses nothing.
-        let webhook = json!({
-            "metadata": {"name": name},
-            "webhooks": [{
-                "name": "dead.kite.test",
-                "clientConfig": {"url": "https://127.0.0.1:1/"},
-                "rules": [{
-                    "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"],
-                    "operations": ["CREATE", "UPDATE"],
-                }],
-                "objectSelector": {"matchLabels": {labels::PLUGIN: "failing"}},
-                "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
-            }],
-        });
-        let webhooks = w.everywhere::<ValidatingWebhookConfiguration>();
-        let webhook = serde_json::from_value(webhook).unwrap();
-        webhooks.create(&PostParams::default(), &webhook).await.unwrap();
+        let webhook = dead_webhook(w, "failing", ("apps", "deployments")).await;
         // The API server takes a moment to heed it, in which a plugin is applied as ever.
         let tells = |plugin: &KitePlugin| messages(plugin).contains("dead.kite.test");
         w.apply("failing", json!({})).await;
@@ -133,9 +136,55 @@ fn a_failure_that_is_no_refusal_is_told_on_the_object_until_it_ends() {
             conditions(&failing).contains(&String::from("Reconciling=True Progressing")),
             "{failing:#?}"
         );
-        webhooks.delete(&name, &DeleteParams::default()).await.unwrap();
+        w.everywhere::<ValidatingWebhookConfiguration>()
+            .delete(&webhook.name_any(), &DeleteParams::default())
+            .await
+            .unwrap();
         w.observed("failing", 1).await;
         w.seen(&w.everywhere(), "failing", |plugin| !tells(plugin)).await;
+    });
+}
+
+/// One that was issued and cannot be written is of no use to anybody.
+#[test]
+fn when_a_certificate_ends_is_told_of_the_one_that_was_written() {
+    world().run(async |w: &World| {
+        let (name, secrets) = ("unwritten", w.plugins::<Secret>());
+        let webhook = dead_webhook(w, name, ("", "secrets")).await;
+        // The API server takes a moment to heed it.
+        let probe = json!({"metadata": {"name": "unwritten-probe", "labels": {labels::PLUGIN: name}}});
+        let probe: Secret = serde_json::from_value(probe).unwrap();
+        let dry = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let mut turns = tokio::time::interval(Duration::from_millis(100));
+        let heeded = async {
+            let is_asked = |error: &kube::Error| error.to_string().contains("dead.kite.test");
+            while !secrets.create(&dry, &probe).await.as_ref().is_err_and(is_asked) {
+                turns.tick().await;
+            }
+        };
+        let in_time = tokio::time::timeout(LIMIT, heeded).await.is_ok();
+        assert!(in_time, "the webhook is never asked");
+
+        w.apply(name, json!({})).await;
+        let tells = |plugin: &KitePlugin| messages(plugin).contains("dead.kite.test");
+        w.seen(&w.everywhere(), name, tells).await;
+        let metric = r#"kite_operator_plugin_certificate_expiry_timestamp_seconds{plugin="unwritten"}"#;
+        let page = w.told("/metrics", |page| !page.is_empty()).await;
+        assert!(!page.contains(metric), "{page}");
+
+        w.everywhere::<ValidatingWebhookConfiguration>()
+            .delete(&webhook.name_any(), &DeleteParams::default())
+            .await
+            .unwrap();
+        w.observed(name, 1).await;
+        let secret: Secret = w.get("kite-plugin-unwritten-tls").await;
+        let end = Certified::of_data(&secret.data.unwrap()).unwrap().not_after().unwrap();
+        let end = end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let line = format!("{metric} {end}");
+        w.told("/metrics", |page| page.lines().any(|it| it == line)).await;
     });
 }
 

@@ -1,5 +1,6 @@
 //! Why a container does not run, or runs and is not ready: from its status, and from what the kubelet told as Events.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Event, Pod};
 
 use super::{
@@ -19,17 +20,22 @@ const FAILING: [&str; 4] = [
 ];
 /// The exit code of a process that could not be executed, as the container runtimes have it.
 const NOT_EXECUTED: i32 = 255;
+/// What the kubelet calls it if it waits before it starts a process again.
+const BACK_OFF: &str = "CrashLoopBackOff";
+/// When a process has run for so long, the kubelet starts it again at once when it ends, whatever ended before it. If it ends earlier, the kubelet
+/// waits longer each time: until then one that runs may be one more of the same row, and to be told now so and now otherwise helps nobody.
+const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
 
-/// What keeps the pod's containers from being ready, as far as more than time is needed.
-pub(super) fn cause(pod: &Pod, events: &[&Event]) -> Option<Cause> {
+/// What keeps the pod's containers from being ready at this time, as far as more than time is needed.
+pub(super) fn cause(pod: &Pod, events: &[&Event], now: Timestamp) -> Option<Cause> {
     let status = pod.status.as_ref()?;
     let mut containers = status.container_statuses.iter().flatten();
     containers
-        .find_map(|container| of_status(pod, container, events))
+        .find_map(|container| of_status(pod, container, events, now))
         .or_else(|| told::not_started(events).filter(|_| is_being_made(pod)))
 }
 
-fn of_status(pod: &Pod, container: &ContainerStatus, events: &[&Event]) -> Option<Cause> {
+fn of_status(pod: &Pod, container: &ContainerStatus, events: &[&Event], now: Timestamp) -> Option<Cause> {
     let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
     let reason = waiting
         .and_then(|waiting| waiting.reason.as_deref())
@@ -41,14 +47,41 @@ fn of_status(pod: &Pod, container: &ContainerStatus, events: &[&Event]) -> Optio
     if FAILING.contains(&reason) {
         return Some(not_made(pod, container, reason, message));
     }
-    let ended = ended(container.state.as_ref()).or_else(|| ended(container.last_state.as_ref()));
-    if let Some(ended) = ended.filter(|_| reason == "CrashLoopBackOff" || container.restart_count > 0) {
+    if let Some(ended) = in_a_row(container, reason, now) {
         return Some(again_and_again(pod, container, ended, events));
     }
     // One that has just begun is not ready because it begins, and has its time for that.
     let should_answer = container.started == Some(true) && !container.ready;
-    let probe = should_answer.then(|| told::probe_failure(events)).flatten()?;
+    let running = container.state.as_ref().and_then(|state| state.running.as_ref());
+    let began = running.and_then(|running| running.started_at.as_ref());
+    let probe = should_answer
+        .then(|| told::probe_failure_since(events, began, now))
+        .flatten()?;
     Some(unready(pod, &probe))
+}
+
+/// How the process ended last, if it does so again and again. That it ended once does not say so, nor that it did long ago or after a long
+/// time, as where its node was started again: it is started once more, and time may do.
+fn in_a_row<'a>(container: &'a ContainerStatus, reason: &str, now: Timestamp) -> Option<&'a ContainerStateTerminated> {
+    let last = ended(container.last_state.as_ref());
+    if reason == BACK_OFF {
+        return last;
+    }
+    let state = container.state.as_ref()?;
+    if let Some(present) = state.terminated.as_ref() {
+        return (container.restart_count > 0 && ended_early(present)).then_some(present);
+    }
+    let began = state.running.as_ref()?.started_at.as_ref()?;
+    let has_just_begun = now.duration_since(began.0) < FORGOTTEN;
+    last.filter(|last| has_just_begun && !container.ready && container.restart_count > 1 && ended_early(last))
+}
+
+/// Whether the process ended before what was before it was forgotten. Of one that could not even be started the kubelet says that it began in 1970.
+fn ended_early(ended: &ContainerStateTerminated) -> bool {
+    let times = ended.started_at.as_ref().zip(ended.finished_at.as_ref());
+    times.is_none_or(|(started, finished)| {
+        started.0 <= Timestamp::UNIX_EPOCH || finished.0.duration_since(started.0) < FORGOTTEN
+    })
 }
 
 /// The container could not be made.
@@ -72,7 +105,7 @@ fn wrong_architecture(image: &str) -> Cause {
     Cause::new(Kind::ImageArchitecture, sentence)
 }
 
-/// The process ended and was started again.
+/// The process ends, however often it is started.
 fn again_and_again(
     pod: &Pod,
     container: &ContainerStatus,

@@ -1,8 +1,9 @@
 //! What the kubelet told about a pod as Events, of which nothing stands in the pod's status.
 
+use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Event, apimachinery::pkg::apis::meta::v1::Time};
 
-use super::{Cause, Kind};
+use super::{Cause, Kind, SETTLE};
 
 /// A probe that failed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,13 +32,26 @@ pub(super) fn probe_failure(events: &[&Event]) -> Option<Told> {
     })
 }
 
+/// The same, of a process that was started at this time and has got over its start. If its startup probe failed a moment ago, it is only about to
+/// be ready. Later that counts: of a pod that fails often the kubelet does not tell every failure, so that those after the start may be missing.
+pub(super) fn probe_failure_since(events: &[&Event], started: Option<&Time>, now: Timestamp) -> Option<Told> {
+    let mut told: Vec<&Event> = events
+        .iter()
+        .copied()
+        .filter(|event| is_since(event, started))
+        .collect();
+    let failures = told.iter().filter(|event| is_of_start(event));
+    let last = failures.filter_map(|event| at(event)).max();
+    if last.is_some_and(|last| now.duration_since(last) < SETTLE) {
+        told.retain(|event| !is_of_start(event));
+    }
+    probe_failure(&told)
+}
+
 /// The probe for which the kubelet ended a process that was started at this time.
 pub(super) fn killed_for(events: &[&Event], started: Option<&Time>) -> Option<&'static str> {
     let killings = events.iter().filter(|event| event.reason.as_deref() == Some("Killing"));
-    let since = killings.filter(|event| match (at(event), started) {
-        (Some(at), Some(started)) => at >= started.0,
-        _ => true,
-    });
+    let since = killings.filter(|event| is_since(event, started));
     let mut messages = since.filter_map(|event| event.message.as_deref());
     messages.find_map(|message| {
         let mut probes = PROBES.iter();
@@ -96,8 +110,21 @@ fn latest<'a>(events: &[&'a Event], reason: &str) -> impl Iterator<Item = &'a st
     found.into_iter().filter_map(|event| event.message.as_deref())
 }
 
+fn is_of_start(event: &Event) -> bool {
+    let message = event.message.as_deref().unwrap_or_default();
+    message.starts_with("Startup probe ")
+}
+
+/// Whether it was told of a process that was started at this time, and of none before.
+fn is_since(event: &Event, started: Option<&Time>) -> bool {
+    match (at(event), started) {
+        (Some(at), Some(started)) => at >= started.0,
+        _ => true,
+    }
+}
+
 /// When it was told last.
-fn at(event: &Event) -> Option<jiff::Timestamp> {
+fn at(event: &Event) -> Option<Timestamp> {
     let last = event.last_timestamp.as_ref().map(|time| time.0);
     last.or_else(|| event.event_time.as_ref().map(|time| time.0))
 }

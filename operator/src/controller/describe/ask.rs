@@ -4,19 +4,34 @@ use std::{net::IpAddr, time::Duration};
 
 use kite_api::{PluginName, ToolStatus};
 use kite_proto::{
-    DescribeRequest, DescribeResponse, MAX_DEFINITIONS, PORT, Supports, plugin_client::PluginClient, server_name,
+    DescribeRequest, DescribeResponse, MAX_DEFINITIONS, PORT, Supports, WithoutDetails, plugin_client::PluginClient,
+    server_name,
 };
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity as ClientIdentity};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, spawn_blocking},
+};
+use tonic::{
+    body::Body,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as ClientIdentity},
+};
+use tower::util::MapResponse;
 
 use super::tools::{self, ToolsError};
-use crate::identity::Identity;
+use crate::{controller::causes::words, identity::Identity};
 
 /// The protocol's limit for an answer, connecting included.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// What an answer has beside the definitions: a name, a version, a number.
 const ENVELOPE: usize = 64 * 1024;
+/// Most characters that are kept of a name and of a version: those of a plugin are shorter.
+const MAX_WORD: usize = 256;
+/// So many answers are read at once. A schema may take its time, and all of them could take every thread.
+static READING: Semaphore = Semaphore::const_new(2);
 /// A plugin's headers are few; more is an attack.
 const MAX_HEADERS: u32 = 16 * 1024;
+/// Most characters that are kept of what a plugin says instead of an answer. It may fill those headers, and stands in a status.
+const MAX_MESSAGE: usize = 400;
 
 /// Why a pod did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +42,12 @@ pub enum AskError {
     Prepare(#[source] tonic::transport::Error),
     #[error("failed to connect to {0}")]
     Connect(String, #[source] tonic::transport::Error),
-    #[error("failed to ask: the plugin answered {} {:?}", .0.code(), .0.message())]
+    #[error("failed to ask: the plugin answered {} {:?}", .0.code(), words::cut(.0.message(), MAX_MESSAGE))]
     Call(Box<tonic::Status>),
     #[error("failed to get an answer within {} s", DEADLINE.as_secs())]
     Deadline,
+    #[error("failed to read the answer to its end")]
+    Read(#[source] JoinError),
 }
 
 /// What a plugin said that it is.
@@ -49,13 +66,13 @@ pub struct Answer {
 
 impl Answer {
     /// What is kept of `response`, an answer of the plugin `plugin`.
-    pub fn of(plugin: &PluginName, response: DescribeResponse) -> Self {
+    pub fn of(plugin: &PluginName, response: &DescribeResponse) -> Self {
         Self {
             hash: kite_proto::definitions_hash(&response.definitions),
             supports: tools::supports(&response.definitions),
             tools: tools::read(plugin, &response.definitions),
-            name: response.name,
-            version: response.version,
+            name: response.name.chars().take(MAX_WORD).collect(),
+            version: response.version.chars().take(MAX_WORD).collect(),
             protocol: response.protocol,
         }
     }
@@ -69,7 +86,7 @@ pub async fn ask(plugin: &PluginName, ip: &str, identity: &Identity) -> Result<A
             .connect()
             .await
             .map_err(|error| AskError::Connect(endpoint.uri().to_string(), error))?;
-        let mut client = PluginClient::new(channel).max_decoding_message_size(MAX_DEFINITIONS + ENVELOPE);
+        let mut client = client(channel).max_decoding_message_size(MAX_DEFINITIONS + ENVELOPE);
         client
             .describe(DescribeRequest::of_host(DEADLINE))
             .await
@@ -78,7 +95,19 @@ pub async fn ask(plugin: &PluginName, ip: &str, identity: &Identity) -> Result<A
     let response = tokio::time::timeout(DEADLINE, conversation)
         .await
         .map_err(|_| AskError::Deadline)??;
-    Ok(Answer::of(plugin, response.into_inner()))
+    let (plugin, response) = (plugin.clone(), response.into_inner());
+    // Nobody else is held up by what it takes to understand them.
+    let _turn = READING.acquire().await;
+    let read = spawn_blocking(move || Answer::of(&plugin, &response));
+    read.await.map_err(AskError::Read)
+}
+
+/// Calls the plugin at the other end of a channel.
+pub(crate) type Client =
+    PluginClient<MapResponse<Channel, fn(http::Response<Body>) -> http::Response<WithoutDetails<Body>>>>;
+
+pub(crate) fn client(channel: Channel) -> Client {
+    PluginClient::new(MapResponse::new(channel, kite_proto::without_status_details))
 }
 
 /// The pod is dialled by address, and must prove the plugin's name whatever the address is.
@@ -240,6 +269,14 @@ pub(crate) mod tests {
                 unknown,
             ),
         ]
+    }
+
+    #[test]
+    fn what_a_plugin_says_instead_of_an_answer_is_cut() {
+        let told = |length| AskError::Call(Box::new(Status::unavailable("a".repeat(length)))).to_string();
+        assert!(told(MAX_MESSAGE).ends_with("aa\""), "{}", told(MAX_MESSAGE));
+        let long = told(16 * 1024);
+        assert!(long.ends_with("aa…\"") && long.len() < 2 * MAX_MESSAGE, "{long}");
     }
 
     #[tokio::test]

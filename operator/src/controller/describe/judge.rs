@@ -2,17 +2,36 @@
 
 use std::sync::Arc;
 
-use kite_api::{PluginName, ToolStatus, conditions::reasons, error_chain};
+use kite_api::{PluginName, ToolStatus, conditions::reasons};
 use semver::Version;
 
-use super::{ask::Answer, shown};
+use super::{ask::Answer, in_short, shown};
+use crate::first_of;
 
 /// What one pod said, or why it said nothing.
 pub struct PodAnswer {
     pub pod: String,
     /// Digest of its image, as far as the kubelet tells one.
     pub digest: Option<String>,
-    pub result: Result<Arc<Answer>, String>,
+    pub result: Result<Arc<Answer>, Silence>,
+}
+
+/// Why a pod said nothing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Silence {
+    /// It is being asked for the first time.
+    NotYet,
+    /// It was asked, and that failed.
+    Failed(String),
+}
+
+impl Silence {
+    fn told_of(&self, pod: &str) -> String {
+        match self {
+            Self::NotYet => format!("pod {pod} has not answered yet"),
+            Self::Failed(error) => format!("pod {pod} could not be asked: {error}"),
+        }
+    }
 }
 
 /// What is recorded of a revision that takes traffic, or that only something beside it or in its pods keeps from it.
@@ -37,6 +56,8 @@ pub enum Verdict {
         unanswered: Option<String>,
         other_image: Option<String>,
     },
+    /// No pod has answered yet, and none has failed to.
+    Awaited { message: String },
     /// No pod answered.
     Unreachable { message: String },
     /// A pod is not what the object says, or offers something else than the others or than is recorded. It takes a change to
@@ -65,7 +86,7 @@ pub fn judge(
                 Ok(tools) => good.push((pod, answer, tools)),
                 Err(difference) => _ = wrong.get_or_insert(difference),
             },
-            Err(error) => silent.push(format!("pod {pod} could not be asked: {error}")),
+            Err(silence) => silent.push(silence.told_of(pod)),
         }
     }
     let hashes = || good.iter().map(|(_, answer, _)| answer.hash.clone()).collect();
@@ -82,9 +103,9 @@ pub fn judge(
             hashes: hashes(),
         };
     }
-    let unanswered = (!silent.is_empty()).then(|| silent.join("; "));
+    let unanswered = (!silent.is_empty()).then(|| first_of::sentences(&silent));
     let Some((_, first, tools)) = good.first() else {
-        return unanswered.map_or(Verdict::NotAsked, |message| Verdict::Unreachable { message });
+        return unanswered.map_or(Verdict::NotAsked, |message| none_answered(answers, message));
     };
     if let Some((odd, usual)) = odd_one(&good, on_record) {
         let (reason, message) = odd_words(odd, usual, on_record);
@@ -101,6 +122,15 @@ pub fn judge(
         unanswered,
         other_image: on_record.and_then(|on_record| other_image(on_record, answers)),
     }
+}
+
+/// The verdict on pods of which none has answered.
+fn none_answered(answers: &[PodAnswer], message: String) -> Verdict {
+    let is_awaited = |answer: &PodAnswer| matches!(answer.result, Err(Silence::NotYet));
+    if answers.iter().all(is_awaited) {
+        return Verdict::Awaited { message };
+    }
+    Verdict::Unreachable { message }
 }
 
 /// A pod that runs another image than is recorded, though it offers the same: a tag that names another image since, or nodes that name
@@ -216,7 +246,7 @@ fn differs<'a>(
     answer
         .tools
         .as_ref()
-        .map_err(|error| mismatch(reasons::TOOL_INVALID, format!("pod {pod}: {}", error_chain(error))))
+        .map_err(|error| mismatch(reasons::TOOL_INVALID, format!("pod {pod}: {}", in_short(error))))
 }
 
 #[cfg(test)]
@@ -258,15 +288,19 @@ mod tests {
         PodAnswer {
             pod: pod.to_owned(),
             digest: None,
-            result: Ok(Arc::new(Answer::of(&plugin(|_| {}).name, response))),
+            result: Ok(Arc::new(Answer::of(&plugin(|_| {}).name, &response))),
         }
     }
 
     fn silent() -> PodAnswer {
+        silent_as(Silence::Failed(String::from("no answer")))
+    }
+
+    fn silent_as(silence: Silence) -> PodAnswer {
         PodAnswer {
             pod: String::from("silent"),
             digest: None,
-            result: Err(String::from("no answer")),
+            result: Err(silence),
         }
     }
 
@@ -456,5 +490,39 @@ mod tests {
             ),
             "{some:?}"
         );
+    }
+
+    #[test]
+    fn of_many_that_are_silent_the_first_are_told() {
+        let pods: Vec<PodAnswer> = (0..100).map(|_| silent()).collect();
+        let Verdict::Unreachable { message } = judged(&pods) else {
+            panic!("somebody answered")
+        };
+        assert_eq!(message.matches("could not be asked").count(), first_of::MOST);
+        assert!(message.ends_with("; and 92 more"), "{message}");
+    }
+
+    #[test]
+    fn a_pod_that_has_not_answered_yet_is_told_of_and_is_no_failure() {
+        let awaited = || silent_as(Silence::NotYet);
+        let message = String::from("pod silent has not answered yet");
+        let none = judged(&[awaited()]);
+        assert_eq!(
+            none,
+            Verdict::Awaited {
+                message: message.clone()
+            }
+        );
+        let failed = judged(&[awaited(), silent()]);
+        assert_eq!(
+            failed,
+            Verdict::Unreachable {
+                message: format!("{message}; pod silent could not be asked: no answer")
+            }
+        );
+        let Verdict::Described { unanswered, .. } = judged(&[awaited(), answer("a", |_| {})]) else {
+            panic!("it is described")
+        };
+        assert_eq!(unanswered, Some(message));
     }
 }

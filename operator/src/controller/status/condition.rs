@@ -76,7 +76,8 @@ pub fn write(previous: &[Condition], facts: Vec<Fact>, generation: Option<i64>, 
         .collect()
 }
 
-fn bounded(mut message: String) -> String {
+/// The message, or the beginning of one that is longer than the API's conventions allow.
+pub(super) fn bounded(mut message: String) -> String {
     message.truncate(message.floor_char_boundary(MAX_MESSAGE));
     message
 }

@@ -42,10 +42,10 @@ pub(super) struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    pub(super) fn of(seen: &'a Seen) -> Self {
+    pub(super) fn of(seen: &'a Seen, now: Timestamp) -> Self {
         Self {
             named: &seen.named,
-            workload: workload::look(seen.applied.deployment(), &seen.pods, &seen.events),
+            workload: workload::look(seen.applied.deployment(), &seen.pods, &seen.events, now),
             verdict: &seen.verdict,
             digest: seen.pods.iter().filter(|pod| is_ready(pod)).find_map(digest),
             known_for: seen.known_for,
@@ -103,6 +103,26 @@ pub(super) fn running(
     (status, facts)
 }
 
+/// The status of a plugin of which nothing new can be made: of what was there before. `is_relieved` says whether the object wants another
+/// revision in its place.
+pub(super) fn going_on(
+    previous: &KitePluginStatus,
+    look: &Look<'_>,
+    is_relieved: bool,
+    history: &History,
+    findings: &Findings,
+    now: Timestamp,
+) -> (KitePluginStatus, Vec<Fact>) {
+    let Led {
+        mut status,
+        mut facts,
+        progress,
+    } = led(previous, look, findings, is_relieved);
+    facts.extend(progress);
+    status.revisions = entries(previous, history, &status.revisions, None, now);
+    (status, facts)
+}
+
 /// What keeps a revision from taking over.
 enum Obstacle {
     /// Time may do.
@@ -151,6 +171,7 @@ impl Obstacle {
                 unanswered: Some(message),
                 ..
             }
+            | Verdict::Awaited { message }
             | Verdict::Unreachable { message } => passing(message),
             _ => passing("not all of its pods are available yet"),
         }
@@ -308,6 +329,11 @@ fn take_traffic(status: &mut KitePluginStatus, ready: &Fact) {
 
 fn described(previous: &KitePluginStatus, serves: bool, verdict: &Verdict) -> Fact {
     let fact = |truth, reason, message: &str| Fact::new(DESCRIBED, truth, reason, message);
+    // While pods come and go, and until they answer an operator that has just started, what was said of them stays true.
+    let standing = |message: &str| {
+        let kept = serves.then(|| Fact::kept(&previous.conditions, DESCRIBED)).flatten();
+        kept.unwrap_or_else(|| fact(Truth::Unknown, reasons::PROGRESSING, message))
+    };
     match verdict {
         Verdict::Described {
             unanswered,
@@ -324,11 +350,8 @@ fn described(previous: &KitePluginStatus, serves: bool, verdict: &Verdict) -> Fa
         }
         Verdict::Unreachable { message } => fact(Truth::False, reasons::UNREACHABLE, message),
         Verdict::Mismatch { reason, message, .. } => fact(Truth::False, reason, message),
-        // While pods come and go, what was said of them stays true.
-        Verdict::NotAsked => serves
-            .then(|| Fact::kept(&previous.conditions, DESCRIBED))
-            .flatten()
-            .unwrap_or_else(|| fact(Truth::Unknown, reasons::PROGRESSING, "no pod is ready to be asked yet")),
+        Verdict::NotAsked => standing("no pod is ready to be asked yet"),
+        Verdict::Awaited { message } => standing(message),
     }
 }
 
@@ -377,16 +400,18 @@ fn traffic(previous: &KitePluginStatus, look: &Look<'_>, ready: &Fact) -> KitePl
         // Ready, and the Deployment has not counted it yet.
         Verdict::Described { .. } if recorded.is_none() => (false, known, &[], Some(version.clone())),
         // What was judged before something was recorded says no more than silence.
-        Verdict::NotAsked | Verdict::Unreachable { .. } | Verdict::Described { .. } => match recorded {
-            Some(entry) => (
-                true,
-                entry.definitions_hash.clone(),
-                &previous.tools,
-                previous.version.clone(),
-            ),
-            // One that only something beside it keeps from callers is still known by its hash.
-            None => (false, known, &[], None),
-        },
+        Verdict::NotAsked | Verdict::Awaited { .. } | Verdict::Unreachable { .. } | Verdict::Described { .. } => {
+            match recorded {
+                Some(entry) => (
+                    true,
+                    entry.definitions_hash.clone(),
+                    &previous.tools,
+                    previous.version.clone(),
+                ),
+                // One that only something beside it keeps from callers is still known by its hash.
+                None => (false, known, &[], None),
+            }
+        }
         Verdict::Mismatch {
             version: said, hashes, ..
         } => {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::*;
 
+mod bounds;
 mod findings;
 mod judged;
 mod takeover;
@@ -59,6 +60,9 @@ fn refusal(enabled: bool, deployment: Option<Deployment>) -> Situation {
                     named: named(1),
                     deployment,
                     pods: Vec::new(),
+                    verdict: Verdict::NotAsked,
+                    known_for: None,
+                    taken: Taken::default(),
                 })
             }),
             pods: 0,
@@ -205,6 +209,27 @@ fn an_unreachable_plugin_keeps_its_revision() {
     let status = after(&loaded(), &running_with(1, unreachable));
     assert_eq!((status.phase, status.active_revision), (Some(Phase::Loaded), Some(1)));
     assert!(conditions(&status).contains(&String::from("Ready=False Unreachable")));
+}
+
+#[test]
+fn what_was_said_of_a_plugin_stands_until_its_pods_have_answered_or_failed_to() {
+    let awaited = || Verdict::Awaited {
+        message: String::from("pod a has not answered yet"),
+    };
+    assert_eq!(after(&loaded(), &running_with(1, awaited())), loaded());
+    let status = after(&KitePluginStatus::default(), &running_with(1, awaited()));
+    assert_eq!((status.phase, status.active_revision), (Some(Phase::Pending), None));
+    assert_eq!(
+        conditions(&status),
+        [
+            "WorkloadAvailable=True Available",
+            "Described=Unknown Progressing",
+            "Ready=False Progressing",
+            "Reconciling=True Progressing"
+        ]
+    );
+    let message = status.revisions[0].message.as_deref();
+    assert_eq!(message, Some("pod a has not answered yet"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! How the plugin's pods are, and if none is available, why.
 
+use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Event, Pod},
@@ -47,7 +48,7 @@ impl Workload {
 }
 
 /// Looks at the Deployment, at the pods of its present template, and at what was told of these as Events.
-pub fn look(deployment: &Deployment, pods: &[Pod], events: &[Event]) -> Workload {
+pub fn look(deployment: &Deployment, pods: &[Pod], events: &[Event], now: Timestamp) -> Workload {
     let status = deployment.status.clone().unwrap_or_default();
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     // A pod that is ready gets requests. That the Deployment calls it available a little later is for the one whose place it takes.
@@ -63,7 +64,7 @@ pub fn look(deployment: &Deployment, pods: &[Pod], events: &[Event]) -> Workload
         replicas,
         ready,
         wanted,
-        cause: causes::find(deployment, pods, events),
+        cause: causes::find(deployment, pods, events, now),
     }
 }
 
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_rollout_is_complete_when_every_pod_is_new_and_available() {
-        let rolled_out = |status: &Value| look(&deployment(status), &[], &[]).rolled_out;
+        let rolled_out = |status: &Value| look(&deployment(status), &[], &[], Timestamp::UNIX_EPOCH).rolled_out;
         let done = json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1});
         assert!(rolled_out(&done));
         for (field, value) in [

@@ -7,6 +7,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
+use super::words::understood;
 use crate::controller::object::{self, Object};
 
 /// Why a status could not be read or written.
@@ -24,6 +25,9 @@ pub enum StatusError {
 #[derive(Clone, Debug)]
 pub struct Recorded {
     pub status: KitePluginStatus,
+    /// Whether that is all that stands there. Else it is written anew, though nothing that is understood were to change: others may
+    /// understand as little.
+    is_whole: bool,
     /// The generation of the object that has it.
     pub generation: Option<i64>,
     /// The object's version, so that nothing is written over what was not seen.
@@ -41,25 +45,28 @@ pub async fn recorded(object: &Object, client: &Client) -> Result<Option<Recorde
         .map_err(|error| StatusError::Read(error.into()))?;
     let found = found.filter(|found| found.metadata.uid == object.meta().uid);
     Ok(found.map(|found| {
-        let status = found.data.get("status").cloned();
+        let (status, is_whole) = found.data.get("status").map_or_else(absent, read);
         Recorded {
-            status: status.map(read).unwrap_or_default(),
+            status,
+            is_whole,
             generation: found.metadata.generation,
             version: found.metadata.resource_version,
         }
     }))
 }
 
-/// The status, as far as it is understood: another operator may have written words that this one does not know. Which namespaces
-/// were granted is read by itself, since a namespace that was made again would get its Role if that were forgotten.
-fn read(status: Value) -> KitePluginStatus {
-    let namespaces = status.get("namespaces").cloned();
-    serde_json::from_value(status).unwrap_or_else(|_| KitePluginStatus {
-        namespaces: namespaces
-            .and_then(|namespaces| serde_json::from_value(namespaces).ok())
-            .unwrap_or_default(),
-        ..KitePluginStatus::default()
-    })
+/// Nothing has been told yet.
+fn absent() -> (KitePluginStatus, bool) {
+    (KitePluginStatus::default(), true)
+}
+
+/// The status as far as it is understood, and whether that is all of it: another operator may have written words that this one does not
+/// know.
+fn read(status: &Value) -> (KitePluginStatus, bool) {
+    match serde_json::from_value(status.clone()) {
+        Ok(whole) => (whole, true),
+        Err(_) => (understood(status), false),
+    }
 }
 
 /// Every field of a status, so that one that is no longer there is removed. A test holds it against the schema.
@@ -80,8 +87,8 @@ const FIELDS: [&str; 14] = [
     "conditions",
 ];
 
-/// Writes `wanted`, unless it stands there already. Returns whether it does now: it does not where the object is gone, or somebody else has
-/// written it since it was read.
+/// Writes `wanted`, unless that and nothing else stands there already. Returns whether it does now: it does not where the object is gone, or
+/// somebody else has written it since it was read.
 pub async fn tell(
     client: &Client,
     object: &Object,
@@ -89,7 +96,7 @@ pub async fn tell(
     wanted: &KitePluginStatus,
 ) -> Result<bool, StatusError> {
     // If somebody has written another since, that has woken the plugin.
-    if recorded.status == *wanted {
+    if recorded.is_whole && recorded.status == *wanted {
         return Ok(true);
     }
     let fields = whole(wanted).map_err(StatusError::Serialize)?;
@@ -157,6 +164,8 @@ fn whole(wanted: &KitePluginStatus) -> Result<Value, serde_json::Error> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use kite_api::Phase;
+
     use super::*;
 
     #[test]
@@ -169,5 +178,20 @@ mod tests {
         assert_eq!(fields, FIELDS.into());
         let whole = whole(&KitePluginStatus::default()).unwrap();
         assert!(FIELDS.iter().all(|field| whole.get(field).is_some_and(Value::is_null)));
+    }
+
+    #[test]
+    fn a_status_that_is_understood_in_part_is_known_to_be_no_more() {
+        let told = |phase: &str| json!({"phase": phase, "activeRevision": 1});
+        let status = KitePluginStatus {
+            phase: Some(Phase::Loaded),
+            active_revision: Some(1),
+            ..KitePluginStatus::default()
+        };
+        assert_eq!(read(&told("Loaded")), (status.clone(), true));
+        let without = KitePluginStatus { phase: None, ..status };
+        assert_eq!(read(&told("Evolving")), (without, false));
+        assert_eq!(read(&json!("Loaded")), (KitePluginStatus::default(), false));
+        assert_eq!(read(&json!({})), absent());
     }
 }

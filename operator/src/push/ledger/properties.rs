@@ -1,12 +1,16 @@
 //! Whatever happens in whatever order, each process is told in order, the new after the old, and everything in the end.
 
+use kite_proto::Supports;
 use proptest::prelude::*;
 
 use super::{
     tests::{listener, news, process},
     *,
 };
-use crate::push::clusters::{Change, tests::name};
+use crate::push::{
+    clusters::{Change, tests::name},
+    news::Listener,
+};
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +22,10 @@ enum Step {
     /// A pod is not ready any more, and comes back as it was.
     Rests(u8),
     Goes(u8),
+    /// A process says otherwise whether it supports settings, and events.
+    Says(u8, bool, bool),
+    /// Revision 2 drains, or it does not.
+    Drains(bool),
     Cluster(u8, Option<u8>),
     /// One of the calls that are under way ends so.
     Ends(prop::sample::Index, Outcome),
@@ -43,6 +51,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3_u8).prop_map(Step::Starts),
         1 => (0..3_u8).prop_map(Step::Rests),
         1 => (0..3_u8).prop_map(Step::Goes),
+        1 => (0..3_u8, any::<bool>(), any::<bool>())
+            .prop_map(|(pod, settings, events)| Step::Says(pod, settings, events)),
+        1 => any::<bool>().prop_map(Step::Drains),
         2 => (0..3_u8, prop::option::of(0..3_u8)).prop_map(|(cluster, print)| Step::Cluster(cluster, print)),
         6 => (any::<prop::sample::Index>(), outcome()).prop_map(|(which, outcome)| Step::Ends(which, outcome)),
         2 => Just(Step::Waits),
@@ -59,12 +70,24 @@ struct Seen {
     events: Vec<ClusterEvent>,
 }
 
+/// A pod that there is.
+struct Pod {
+    restarts: i32,
+    is_ready: bool,
+    supports: Supports,
+}
+
+/// Of which revision a pod is.
+fn revision(pod: u8) -> i64 {
+    if pod == 2 { 2 } else { 1 }
+}
+
 struct World {
     ledger: Ledger,
     clusters: Clusters,
     wanted: Option<u64>,
-    /// Restarts of the pods that there are, and whether each is ready.
-    pods: BTreeMap<u8, (i32, bool)>,
+    is_draining: bool,
+    pods: BTreeMap<u8, Pod>,
     restarts: i32,
     seen: BTreeMap<Process, Seen>,
     under_way: Vec<Call>,
@@ -72,12 +95,42 @@ struct World {
 }
 
 impl World {
+    fn new() -> Self {
+        Self {
+            ledger: Ledger::default(),
+            clusters: Clusters::default(),
+            wanted: None,
+            is_draining: false,
+            pods: BTreeMap::new(),
+            restarts: 0,
+            seen: BTreeMap::new(),
+            under_way: Vec::new(),
+            now: Instant::now(),
+        }
+    }
+
+    /// The settings of each revision that has some.
+    fn settings(&self) -> BTreeMap<i64, Option<u64>> {
+        let revisions = if self.is_draining { 1..=1 } else { 1..=2 };
+        revisions.map(|revision| (revision, self.wanted)).collect()
+    }
+
     fn learn(&mut self) {
-        let ready = self.pods.iter().filter(|(_, (_, is_ready))| *is_ready);
-        let listeners = ready.map(|(pod, (restarts, _))| listener(&pod.to_string(), *restarts, 1));
-        let mut news = news(&[(1, self.wanted)], listeners.collect());
+        let ready = self.pods.iter().filter(|(_, it)| it.is_ready);
+        let listeners = ready.map(|(pod, it)| Listener {
+            supports: it.supports,
+            ..listener(&pod.to_string(), it.restarts, revision(*pod))
+        });
+        let settings: Vec<_> = self.settings().into_iter().collect();
+        let mut news = news(&settings, listeners.collect());
         news.pods = self.pods.keys().map(u8::to_string).collect();
+        let waiting = news.waiting();
         self.ledger.learn(news);
+        let told = self.ledger.told().settings;
+        assert!(
+            waiting.keys().all(|revision| told.contains_key(revision)),
+            "of each that is to be told something is said: {told:?}"
+        );
     }
 
     fn begin(&mut self) {
@@ -93,6 +146,7 @@ impl World {
             }
             self.under_way.push(call);
         }
+        assert_ne!(self.ledger.wait(self.now), Some(Duration::ZERO), "what is due is begun");
     }
 
     fn end(&mut self, which: usize, outcome: Outcome) {
@@ -124,14 +178,26 @@ impl World {
             Step::Settings(wanted) => self.wanted = wanted,
             Step::Starts(pod) => {
                 self.restarts += 1;
-                self.pods.insert(pod, (self.restarts, true));
+                let started = Pod {
+                    restarts: self.restarts,
+                    is_ready: true,
+                    supports: listener("", 0, 1).supports,
+                };
+                self.pods.insert(pod, started);
             }
             Step::Rests(pod) => {
-                if let Some((_, is_ready)) = self.pods.get_mut(&pod) {
-                    *is_ready = !*is_ready;
+                if let Some(it) = self.pods.get_mut(&pod) {
+                    it.is_ready = !it.is_ready;
                 }
             }
             Step::Goes(pod) => _ = self.pods.remove(&pod),
+            Step::Says(pod, settings, cluster_events) => {
+                if let Some(it) = self.pods.get_mut(&pod) {
+                    it.supports.settings = settings;
+                    it.supports.cluster_events = cluster_events;
+                }
+            }
+            Step::Drains(is_draining) => self.is_draining = is_draining,
             Step::Cluster(cluster, print) => {
                 let cluster = name(&format!("c{cluster}"));
                 match print {
@@ -152,8 +218,8 @@ impl World {
 
     /// Nothing happens any more, and everybody takes what they are told.
     fn settle(&mut self) {
-        for (_, is_ready) in self.pods.values_mut() {
-            *is_ready = true;
+        for pod in self.pods.values_mut() {
+            pod.is_ready = true;
         }
         self.learn();
         for _ in 0..10_000 {
@@ -161,7 +227,6 @@ impl World {
             if !self.under_way.is_empty() {
                 self.end(0, Outcome::Taken);
             } else if let Some(wait) = self.ledger.wait(self.now) {
-                assert!(!wait.is_zero(), "what is due is begun");
                 self.now += wait;
             } else {
                 return;
@@ -196,22 +261,23 @@ proptest! {
 
     #[test]
     fn each_process_is_told_everything_in_order_and_never_the_old_after_the_new(steps in prop::collection::vec(step(), 0..80)) {
-        let mut world = World {
-            ledger: Ledger::default(), clusters: Clusters::default(), wanted: None, pods: BTreeMap::new(), restarts: 0,
-            seen: BTreeMap::new(), under_way: Vec::new(), now: Instant::now(),
-        };
+        let mut world = World::new();
         for step in steps {
             world.happens(step);
         }
         world.settle();
         let present: BTreeSet<String> = world.clusters.present().map(|it| it.as_str().to_owned()).collect();
         let told = world.ledger.told();
-        for (pod, (restarts, _)) in &world.pods {
+        let settings = world.settings();
+        for (pod, Pod { restarts, supports, .. }) in &world.pods {
             let seen = &world.seen.remove(&process(&pod.to_string(), *restarts)).unwrap_or_default();
-            prop_assert_eq!(&seen.clusters, &present);
-            if let Some(wanted) = world.wanted {
-                let wanted = tests::settings(wanted);
-                let is_refused = told.settings[&1].refused.contains_key(&format!("pod-{pod}"));
+            if supports.cluster_events {
+                prop_assert_eq!(&seen.clusters, &present);
+            }
+            let revision = revision(*pod);
+            if let Some(Some(wanted)) = settings.get(&revision).filter(|_| supports.settings) {
+                let wanted = tests::settings(*wanted);
+                let is_refused = told.settings[&revision].refused.contains_key(&format!("pod-{pod}"));
                 prop_assert!(is_refused || seen.current.as_ref() == Some(&wanted), "{:?}", seen.current);
             }
         }
@@ -222,10 +288,7 @@ proptest! {
         changes in prop::collection::vec((0..3_u8, prop::option::of(0..3_u8)), 0..40),
         ends in prop::collection::vec((any::<prop::sample::Index>(), outcome()), 0..80),
     ) {
-        let mut world = World {
-            ledger: Ledger::default(), clusters: Clusters::default(), wanted: None, pods: BTreeMap::new(), restarts: 0,
-            seen: BTreeMap::new(), under_way: Vec::new(), now: Instant::now(),
-        };
+        let mut world = World::new();
         world.happens(Step::Starts(0));
         let mut ends = ends.into_iter();
         for (cluster, print) in changes {

@@ -93,6 +93,16 @@ impl State {
         &self.listener.ip
     }
 
+    /// Whether it is told settings, where its revision has some.
+    fn is_told_settings(&self) -> bool {
+        self.is_listening && self.listener.supports.settings && !self.is_stopping
+    }
+
+    /// Whether it is told what happens to clusters.
+    fn is_told_events(&self) -> bool {
+        self.is_listening && self.listener.supports.cluster_events && !self.is_stopping
+    }
+
     /// What it has answered to these settings, if it was told nothing since: of what it did not answer it may have taken note.
     fn answer_to(&self, settings: &Numbered) -> Option<&Result<(), String>> {
         let (told, answer) = self.answered.as_ref()?;
@@ -117,7 +127,7 @@ impl State {
 
     /// Begins to tell it settings, if that is due.
     pub(super) fn begin_settings(&mut self, wishes: &Wishes, now: Instant) -> Option<Act> {
-        if !self.is_listening || !self.listener.supports.settings || self.is_stopping {
+        if !self.is_told_settings() {
             return None;
         }
         let next = self.next_settings(wishes).cloned();
@@ -146,10 +156,7 @@ impl State {
 
     /// Begins to tell it what has happened to a cluster, if that is due.
     pub(super) fn begin_event(&mut self, clusters: &Clusters, now: Instant) -> Option<Act> {
-        if !self.is_listening || !self.listener.supports.cluster_events || self.is_stopping {
-            return None;
-        }
-        if self.events.is_busy {
+        if !self.is_told_events() || self.events.is_busy {
             return None;
         }
         self.catch_up(clusters);
@@ -215,18 +222,17 @@ impl State {
         self.listener.supports.shutdown && !self.is_released
     }
 
-    /// How long until something that failed is to be tried again.
-    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
-        let lanes = [&self.settings, &self.events].into_iter();
-        lanes
-            .filter(|_| self.is_listening && !self.is_stopping)
-            .filter_map(|lane| lane.wait(now))
-            .min()
+    /// How long until something that failed is tried again. What it is not told any more would be due for good, and does not count.
+    pub(super) fn wait(&self, wishes: Option<&Wishes>, now: Instant) -> Option<Duration> {
+        let settings = wishes.filter(|_| self.is_told_settings()).map(|_| &self.settings);
+        let events = self.is_told_events().then_some(&self.events);
+        let lanes = [settings, events].into_iter().flatten();
+        lanes.filter_map(|lane| lane.wait(now)).min()
     }
 
     /// Tells what it says to the settings that are `wanted`.
     pub(super) fn tell(&self, wanted: &Numbered, taken: &mut Taken) {
-        if !self.is_listening || !self.listener.supports.settings || self.is_stopping {
+        if !self.is_told_settings() {
             return;
         }
         let pod = || self.listener.name.clone();

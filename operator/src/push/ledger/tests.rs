@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::push::{clusters::tests::name, news::Listener};
 
-pub(super) fn settings(value: u64) -> Settings {
+pub(crate) fn settings(value: u64) -> Settings {
     let Value::Object(fields) = json!({"value": value}) else {
         panic!("an object")
     };
@@ -20,7 +20,7 @@ pub(super) fn process(pod: &str, restarts: i32) -> Process {
 }
 
 /// The process of a pod of the revision, which supports everything.
-pub(super) fn listener(pod: &str, restarts: i32, revision: i64) -> Listener {
+pub(crate) fn listener(pod: &str, restarts: i32, revision: i64) -> Listener {
     Listener {
         process: process(pod, restarts),
         name: format!("pod-{pod}"),
@@ -35,7 +35,7 @@ pub(super) fn listener(pod: &str, restarts: i32, revision: i64) -> Listener {
     }
 }
 
-pub(super) fn news(wanted: &[(i64, Option<u64>)], listeners: Vec<Listener>) -> News {
+pub(crate) fn news(wanted: &[(i64, Option<u64>)], listeners: Vec<Listener>) -> News {
     News {
         settings: wanted
             .iter()
@@ -110,6 +110,42 @@ fn what_fails_is_tried_again_after_a_wait_and_other_settings_at_once() {
     assert_eq!(ledger.wait(later), None);
     ledger.learn(news(&[(1, None)], vec![listener("a", 0, 1)]));
     assert!(ledger.told().is_settled(), "there is nothing to be told");
+}
+
+#[test]
+fn what_failed_and_is_not_to_be_told_any_more_is_not_waited_for() {
+    let (mut ledger, now) = (Ledger::default(), Instant::now());
+    let mut clusters = Clusters::default();
+    clusters.set(name("home"), "");
+    ledger.learn_clusters(Arc::new(clusters));
+    let with = |wanted: &[(i64, Option<u64>)], settings, cluster_events| {
+        let mut it = listener("a", 0, 1);
+        it.supports.settings = settings;
+        it.supports.cluster_events = cluster_events;
+        news(wanted, vec![it])
+    };
+    let wanted = [(1, Some(1))];
+    ledger.learn(with(&wanted, true, true));
+    let (_, calls) = due(&mut ledger, now);
+    assert_eq!(calls.len(), 2);
+    end(&mut ledger, &calls, &Err(String::from("no answer")), now);
+    assert_eq!(ledger.wait(now), Some(Duration::from_secs(1)));
+    // Both are due from now on.
+    let later = now + Duration::from_secs(1);
+    ledger.learn(with(&wanted, false, false));
+    assert!(due(&mut ledger, later).0.is_empty(), "it supports neither any more");
+    assert_eq!(ledger.wait(later), None);
+    ledger.learn(with(&[], true, false));
+    assert!(due(&mut ledger, later).0.is_empty(), "its revision drains");
+    assert_eq!(ledger.wait(later), None);
+    ledger.learn(with(&wanted, false, true));
+    let (words, calls) = due(&mut ledger, later);
+    assert_eq!(words, ["a0: Added home"]);
+    end(&mut ledger, &calls, &Err(String::from("no answer")), later);
+    assert_eq!(ledger.wait(later), Some(Duration::from_secs(2)));
+    ledger.learn(with(&wanted, true, true));
+    assert_eq!(due(&mut ledger, later).0, [r#"a0: {"value":1}"#]);
+    assert_eq!(ledger.wait(later), Some(Duration::from_secs(2)));
 }
 
 #[test]
@@ -188,7 +224,7 @@ fn a_process_is_told_what_clusters_there_are_and_then_what_happens() {
     ledger.learn_clusters(Arc::new(clusters));
     step(&mut ledger, "Updated home", Ok(Answer::Taken));
     step(&mut ledger, "Added near", Ok(Answer::Taken));
-    assert_eq!(ledger.states[&process("a", 0)].wait(now), None);
+    assert_eq!(ledger.wait(now), None);
 }
 
 #[test]

@@ -21,6 +21,26 @@ fn without_image() -> Pod {
     serde_json::from_value(value).unwrap()
 }
 
+/// A pod of which the process ended and has just been started again in place, as after its node was.
+fn started_again() -> Pod {
+    let value = json!({
+        "metadata": {"name": "p", "namespace": "kite-plugins", "uid": "u-1"},
+        "status": {"containerStatuses": [{
+            "name": "plugin", "image": "registry.example/hello:0.1.0", "imageID": "", "ready": false, "restartCount": 1,
+            "state": {"running": {"startedAt": "1970-01-01T00:00:01Z"}},
+            "lastState": {"terminated": {"exitCode": 255, "reason": "Unknown"}},
+        }]},
+    });
+    serde_json::from_value(value).unwrap()
+}
+
+fn starting_again() -> Seen {
+    Seen {
+        pods: vec![started_again()],
+        ..seen(1, 0, Verdict::NotAsked)
+    }
+}
+
 fn failing_to_start(number: i64) -> Seen {
     Seen {
         pods: vec![without_image()],
@@ -124,10 +144,7 @@ fn was_ready() -> Told {
     let lost = running_and(1, described(), needing(Problem::Missing));
     vec![
         ("loaded", object(1, &loaded())),
-        (
-            "was ready, its pod starts again",
-            told(&running_with(0, Verdict::NotAsked)),
-        ),
+        ("was ready, its pod starts again", told(&lead(starting_again()))),
         ("was ready, its pod has no image", told(&lead(failing_to_start(1)))),
         ("was ready, one pod of two", told(&lead(one_of_two()))),
         ("was ready, does not answer", told(&unreachable())),

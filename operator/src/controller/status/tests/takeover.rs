@@ -98,9 +98,13 @@ fn one_that_is_not_yet_available_or_described_takes_nothing() {
     let silent = Verdict::Unreachable {
         message: String::from("no answer"),
     };
+    let awaited = Verdict::Awaited {
+        message: String::from("no answer yet"),
+    };
     for next in [
         seen(2, 0, described()),
         seen(2, 1, Verdict::NotAsked),
+        seen(2, 1, awaited),
         seen(2, 1, silent),
     ] {
         let status = after(&loaded(), &pair(next));
@@ -269,6 +273,25 @@ fn a_refusal_of_the_new_revision_is_told_in_its_entry() {
         [(1, RevisionState::Active), (2, RevisionState::Starting)]
     );
     assert_eq!(status.revisions[1].message.as_deref(), Some("quota"));
+}
+
+#[test]
+fn a_refusal_of_the_new_revision_takes_nothing_from_the_one_that_served_before() {
+    for problem in [Problem::Missing, Problem::VersionMismatch] {
+        let refused = |wanted| {
+            let Situation::Refused { message, mut refusal } = refusal(true, Some(deployment(1, 1))) else {
+                panic!("a refusal")
+            };
+            refusal.wanted = named(wanted);
+            refusal.history = history(wanted);
+            refusal.findings = needing(problem);
+            after(&loaded(), &Situation::Refused { message, refusal })
+        };
+        let beside = refused(2);
+        assert_eq!((beside.active_revision, beside.phase), (Some(1), Some(Phase::Loaded)));
+        let alone = refused(1);
+        assert_eq!((alone.active_revision, alone.phase), (None, Some(Phase::Failed)));
+    }
 }
 
 #[test]

@@ -1,0 +1,377 @@
+//! What is left of a plugin that was deleted without it (`kubectl delete --cascade=orphan`): nobody owns it, so that the garbage collector passes
+//! it over, and it would keep its rights, its pods and its certificate for ever.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use kite_api::{KitePlugin, PluginName, error_chain, labels, object_names};
+use kube::{
+    Api, Client, Resource,
+    api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, PartialObjectMeta, Preconditions},
+    runtime::{
+        reflector::{ObjectRef, Store},
+        watcher::Event,
+    },
+};
+
+use super::{
+    RESYNC,
+    object::Object,
+    steady::{Key, key},
+};
+
+/// How often it is looked whether there are any. That asks nobody as long as there are none.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// The kinds of what is made for a plugin, in the order in which it goes: rights before all else, and with the account the tokens of what still
+/// runs; then what runs; the record last, so that nothing is left of which nobody knows.
+const ORDER: [&str; 11] = [
+    "ClusterRoleBinding",
+    "RoleBinding",
+    "ClusterRole",
+    "Role",
+    "ServiceAccount",
+    "Deployment",
+    "Service",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
+    "Secret",
+    "ControllerRevision",
+];
+
+/// An object's kind, and where it is.
+type Place = (Cow<'static, str>, Key);
+
+/// What nobody owns of all that was made for plugins, as the watches have brought it last. Usually that is nothing.
+#[derive(Debug, Default)]
+pub struct Orphans(Mutex<HashMap<Place, Orphan>>);
+
+#[derive(Clone, Debug)]
+struct Orphan {
+    resource: ApiResource,
+    /// The one for which it was made. It may exist.
+    plugin: PluginName,
+    /// Only as it was seen is it deleted: by then it may be another, or have an owner again.
+    as_seen: Preconditions,
+}
+
+impl Orphans {
+    /// Takes in what a watch has brought.
+    pub fn take_in<K: Resource<DynamicType = ()>>(&self, event: &Event<PartialObjectMeta<K>>) {
+        let kind = K::kind(&());
+        let mut found = self.lock();
+        match event {
+            // Those that are still there come anew.
+            Event::Init => found.retain(|place, _| place.0 != kind),
+            Event::InitDone => {}
+            Event::InitApply(object) | Event::Apply(object) => {
+                let orphan = Orphan::of::<K>(&object.metadata);
+                let place = (kind, key(&object.metadata));
+                match orphan {
+                    Some(orphan) => _ = found.insert(place, orphan),
+                    None => _ = found.remove(&place),
+                }
+            }
+            Event::Delete(object) => _ = found.remove(&(kind, key(&object.metadata))),
+        }
+    }
+
+    /// Deletes those whose plugin does not exist, for as long as it is let.
+    pub async fn keep(&self, client: &Client, plugins: &Store<Object>) {
+        if plugins.wait_until_ready().await.is_err() {
+            return;
+        }
+        let mut wait = EVERY;
+        loop {
+            tokio::time::sleep(wait).await;
+            let all_went = self.sweep(client, plugins).await;
+            wait = if all_went { EVERY } else { RESYNC.min(wait * 2) };
+        }
+    }
+
+    /// Deletes them once, and returns whether none is left that could not be.
+    async fn sweep(&self, client: &Client, plugins: &Store<Object>) -> bool {
+        let orphans = self.of_none(|plugin| plugins.get(&ObjectRef::new(plugin)).is_some());
+        let plugins = orphans.iter().map(|(_, orphan)| orphan.plugin.clone()).collect();
+        let gone = match gone(client, plugins).await {
+            Ok(gone) => gone,
+            Err(error) => {
+                tracing::warn!(
+                    error = error_chain(&error),
+                    "it is not known whether the plugins of objects that nobody owns exist"
+                );
+                return false;
+            }
+        };
+        let mut all_went = true;
+        for (place, orphan) in &orphans {
+            if gone.contains(&orphan.plugin) {
+                all_went &= self.delete(place, orphan, client).await;
+            }
+        }
+        all_went
+    }
+
+    /// Those whose plugin does not exist, in the order in which they go.
+    fn of_none(&self, exists: impl Fn(&str) -> bool) -> Vec<(Place, Orphan)> {
+        let found = self.lock();
+        let mut of_none: Vec<(Place, Orphan)> = found
+            .iter()
+            .filter(|(_, orphan)| !exists(orphan.plugin.as_str()))
+            .map(|(place, orphan)| (place.clone(), orphan.clone()))
+            .collect();
+        of_none.sort_by_key(|(place, _)| rank(&place.0));
+        of_none
+    }
+
+    /// Deletes one, and returns whether that need not be tried again.
+    async fn delete(&self, place: &Place, orphan: &Orphan, client: &Client) -> bool {
+        let (kind, (namespace, name)) = place;
+        let kind: &str = kind;
+        let namespace = namespace.as_deref();
+        let api: Api<DynamicObject> = match namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &orphan.resource),
+            None => Api::all_with(client.clone(), &orphan.resource),
+        };
+        let params = DeleteParams {
+            preconditions: Some(orphan.as_seen.clone()),
+            ..DeleteParams::background()
+        };
+        match api.delete(name, &params).await {
+            Ok(_) => tracing::warn!(
+                kind,
+                namespace,
+                name,
+                plugin = orphan.plugin.as_str(),
+                "deleted: its plugin is gone, and nobody owns it"
+            ),
+            // It has gone by itself, or is another than was seen: the watch says what it is.
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            Err(error) => {
+                tracing::warn!(
+                    kind,
+                    namespace,
+                    name,
+                    plugin = orphan.plugin.as_str(),
+                    error = error_chain(&error),
+                    "its plugin is gone, and it could not be deleted"
+                );
+                return false;
+            }
+        }
+        self.settled(place, orphan);
+        true
+    }
+
+    /// Forgets what was dealt with, and not what the watch has brought since.
+    fn settled(&self, place: &Place, orphan: &Orphan) {
+        let mut found = self.lock();
+        if found.get(place).is_some_and(|now| now.as_seen == orphan.as_seen) {
+            found.remove(place);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Place, Orphan>> {
+        // An entry is replaced as a whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Orphan {
+    /// The object as one that nobody owns, if it is that.
+    fn of<K: Resource<DynamicType = ()>>(meta: &ObjectMeta) -> Option<Self> {
+        let plugin = bereft_of(&K::kind(&()), meta)?;
+        Some(Self {
+            resource: ApiResource::erase::<K>(&()),
+            plugin,
+            as_seen: Preconditions {
+                resource_version: meta.resource_version.clone(),
+                uid: meta.uid.clone(),
+            },
+        })
+    }
+}
+
+/// The plugin for which the operator made the object, if no plugin owns it and it is not on its way out already.
+fn bereft_of(kind: &str, meta: &ObjectMeta) -> Option<PluginName> {
+    let labels = meta.labels.as_ref()?;
+    let plugin = PluginName::parse(labels.get(labels::PLUGIN)?).ok()?;
+    let is_labelled = labels.get(labels::MANAGED_BY).is_some_and(|by| by == labels::OPERATOR);
+    // Somebody else's object that was given the labels is not ours to delete.
+    let is_ours = is_labelled && is_called(kind, meta.name.as_deref()?, &plugin);
+    let mut owners = meta.owner_references.iter().flatten();
+    // That of a plugin which is gone is the garbage collector's.
+    let is_owned = owners.any(|owner| owner.kind == KitePlugin::kind(&()));
+    (is_ours && !is_owned && meta.deletion_timestamp.is_none()).then_some(plugin)
+}
+
+/// Whether the operator calls objects of this kind so that it makes for the plugin.
+fn is_called(kind: &str, name: &str, plugin: &PluginName) -> bool {
+    match kind {
+        "ServiceAccount" | "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding" | "NetworkPolicy" => {
+            name == object_names::base(plugin)
+        }
+        "Secret" => name == object_names::certificate(plugin),
+        "Deployment" | "Service" | "PodDisruptionBudget" | "ControllerRevision" => {
+            let number = name.rsplit_once('-').and_then(|(_, number)| number.parse::<i64>().ok());
+            number.is_some_and(|number| name == object_names::revision(plugin, number))
+        }
+        _ => false,
+    }
+}
+
+/// When objects of this kind go.
+fn rank(kind: &str) -> usize {
+    ORDER.iter().position(|one| *one == kind).unwrap_or(ORDER.len())
+}
+
+/// Those of the `plugins` that do not exist: what the watch says may be of a moment ago.
+async fn gone(client: &Client, plugins: BTreeSet<PluginName>) -> Result<BTreeSet<PluginName>, kube::Error> {
+    let api: Api<KitePlugin> = Api::all(client.clone());
+    let mut gone = BTreeSet::new();
+    for plugin in plugins {
+        if api.get_metadata_opt(plugin.as_str()).await?.is_none() {
+            gone.insert(plugin);
+        }
+    }
+    Ok(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::{
+        apps::v1::{ControllerRevision, Deployment},
+        core::v1::Secret,
+        rbac::v1::{Role, RoleBinding},
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn metadata(name: &str) -> Value {
+        json!({
+            "name": name, "namespace": "n", "uid": "u", "resourceVersion": "7",
+            "labels": {"kite.dev/plugin": "hello", "app.kubernetes.io/managed-by": "kite-operator"},
+        })
+    }
+
+    fn plugin_of(kind: &str, metadata: Value) -> Option<String> {
+        let meta: ObjectMeta = serde_json::from_value(metadata).unwrap();
+        bereft_of(kind, &meta).map(|plugin| plugin.as_str().to_owned())
+    }
+
+    fn seen<K: Default>(metadata: Value) -> PartialObjectMeta<K> {
+        PartialObjectMeta {
+            metadata: serde_json::from_value(metadata).unwrap(),
+            ..PartialObjectMeta::default()
+        }
+    }
+
+    /// Kind and name of each that may go, in their order.
+    fn left(orphans: &Orphans) -> Vec<(String, String)> {
+        let of_none = orphans.of_none(|_| false).into_iter();
+        of_none
+            .map(|((kind, (_, name)), _)| (kind.into_owned(), name))
+            .collect()
+    }
+
+    #[test]
+    fn each_kind_is_known_by_the_name_that_the_operator_gives() {
+        let hello = Some(String::from("hello"));
+        for kind in ORDER {
+            let (right, wrong) = match kind {
+                "Secret" => ("kite-plugin-hello-tls", "kite-plugin-hello"),
+                "Deployment" | "Service" | "PodDisruptionBudget" | "ControllerRevision" => {
+                    ("kite-plugin-hello-12", "kite-plugin-hello-a-1")
+                }
+                _ => ("kite-plugin-hello", "kite-plugin-hello-1"),
+            };
+            assert_eq!(plugin_of(kind, metadata(right)), hello, "{kind}");
+            assert_eq!(plugin_of(kind, metadata(wrong)), None, "{kind}");
+            assert_eq!(plugin_of(kind, metadata("mine")), None, "{kind}");
+        }
+        assert_eq!(plugin_of("ConfigMap", metadata("kite-plugin-hello")), None);
+    }
+
+    #[test]
+    fn what_is_anothers_or_owned_or_going_is_no_orphan() {
+        let owner =
+            |kind: &str| json!([{"apiVersion": "kite.dev/v1alpha1", "kind": kind, "name": "hello", "uid": "u"}]);
+        let spoilt = [
+            ("labels", json!({"kite.dev/plugin": "hello"})),
+            ("labels", json!({"app.kubernetes.io/managed-by": "kite-operator"})),
+            (
+                "labels",
+                json!({"kite.dev/plugin": "hello", "app.kubernetes.io/managed-by": "Helm"}),
+            ),
+            ("labels", Value::Null),
+            ("ownerReferences", owner("KitePlugin")),
+            ("deletionTimestamp", json!("2025-01-01T00:00:00Z")),
+        ];
+        for (field, value) in spoilt {
+            let mut metadata = metadata("kite-plugin-hello-tls");
+            metadata[field] = value.clone();
+            assert_eq!(plugin_of("Secret", metadata), None, "{field}: {value}");
+        }
+        let mut of_another = metadata("kite-plugin-hello-tls");
+        of_another["ownerReferences"] = owner("ConfigMap");
+        assert!(plugin_of("Secret", of_another).is_some());
+    }
+
+    #[test]
+    fn rights_go_first_and_the_record_last_and_nothing_of_a_plugin_that_exists() {
+        let orphans = Orphans::default();
+        let revision = metadata("kite-plugin-hello-1");
+        orphans.take_in(&Event::Apply(seen::<ControllerRevision>(revision.clone())));
+        orphans.take_in(&Event::Apply(seen::<Deployment>(revision)));
+        orphans.take_in(&Event::Apply(seen::<Role>(metadata("kite-plugin-hello"))));
+        orphans.take_in(&Event::Apply(seen::<RoleBinding>(metadata("kite-plugin-hello"))));
+        let kinds: Vec<String> = left(&orphans).into_iter().map(|(kind, _)| kind).collect();
+        assert_eq!(kinds, ["RoleBinding", "Role", "Deployment", "ControllerRevision"]);
+        assert!(orphans.of_none(|plugin| plugin == "hello").is_empty());
+    }
+
+    #[test]
+    fn what_has_an_owner_again_or_is_gone_is_forgotten() {
+        let orphans = Orphans::default();
+        let (name, meta) = ("kite-plugin-hello-tls", metadata("kite-plugin-hello-tls"));
+        let is_left = [(String::from("Secret"), String::from(name))];
+        orphans.take_in(&Event::InitApply(seen::<Secret>(meta.clone())));
+        assert_eq!(left(&orphans), is_left);
+        let mut owned = meta.clone();
+        owned["ownerReferences"] =
+            json!([{"apiVersion": "kite.dev/v1alpha1", "kind": "KitePlugin", "name": "hello", "uid": "v"}]);
+        orphans.take_in(&Event::Apply(seen::<Secret>(owned)));
+        assert!(left(&orphans).is_empty());
+        orphans.take_in(&Event::Apply(seen::<Secret>(meta.clone())));
+        orphans.take_in::<Role>(&Event::Init);
+        assert_eq!(left(&orphans), is_left, "another kind is listed anew");
+        orphans.take_in::<Secret>(&Event::Init);
+        assert!(left(&orphans).is_empty());
+        orphans.take_in(&Event::Apply(seen::<Secret>(meta.clone())));
+        orphans.take_in(&Event::Delete(seen::<Secret>(meta)));
+        assert!(left(&orphans).is_empty());
+    }
+
+    #[test]
+    fn what_has_changed_since_it_was_dealt_with_stays_known() {
+        let orphans = Orphans::default();
+        orphans.take_in(&Event::Apply(seen::<Secret>(metadata("kite-plugin-hello-tls"))));
+        let before = orphans.of_none(|_| false);
+        let mut later = metadata("kite-plugin-hello-tls");
+        later["resourceVersion"] = "8".into();
+        orphans.take_in(&Event::Apply(seen::<Secret>(later)));
+        for (place, orphan) in &before {
+            orphans.settled(place, orphan);
+        }
+        assert_eq!(left(&orphans).len(), 1);
+        for (place, orphan) in &orphans.of_none(|_| false) {
+            orphans.settled(place, orphan);
+        }
+        assert!(left(&orphans).is_empty());
+    }
+}
