@@ -1,8 +1,9 @@
 //! The plugins' Secrets, looked at all together: certificates that are due are renewed and CAs that are believed are brought, whether or not
 //! all else that the plugin needs can be.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{collections::BTreeMap, future::ready, time::SystemTime};
 
+use futures::{StreamExt as _, stream};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kite_api::{PluginName, error_chain, labels, object_names};
 use kite_proto::{CLIENTS_CA_FILE, GATEWAY_CA_FILE};
@@ -17,6 +18,8 @@ use crate::metrics::Metrics;
 
 /// How many Secrets are held at once. There may be thousands.
 const PAGE: u32 = 100;
+/// How many are written at once: a webhook may let each wait for as long as a request may take.
+const AT_ONCE: usize = 16;
 
 /// Who had the CAs that are believed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,9 +62,9 @@ pub async fn ensure(identity: &Identity, client: &Client, namespace: &str, metri
                 return Plugins::LACKING;
             }
         };
-        for secret in page.items {
-            all = all.and(one(identity, &api, secret, metrics).await);
-        }
+        let looked_at = stream::iter(page.items).map(|secret| one(identity, &api, secret, metrics));
+        let looked_at = looked_at.buffer_unordered(AT_ONCE);
+        all = looked_at.fold(all, |all, one| ready(all.and(one))).await;
         match page.metadata.continue_.filter(|more| !more.is_empty()) {
             Some(more) => params.continue_token = Some(more),
             None => return all,
