@@ -1,10 +1,10 @@
 //! Deleting a plugin leaves nothing of it.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
+    apps::v1::{ControllerRevision, Deployment, ReplicaSet},
     core::v1::{Pod, Secret, Service, ServiceAccount},
     discovery::v1::EndpointSlice,
     networking::v1::NetworkPolicy,
@@ -12,7 +12,7 @@ use k8s_openapi::api::{
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
 use kite_api::{KitePluginSpec, labels::PLUGIN};
-use kite_e2e::testing::{Scope, eventually, scope};
+use kite_e2e::testing::{PLUGINS, Scope, eventually, scope};
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, ListParams},
@@ -42,6 +42,7 @@ async fn made_for(scope: &Scope, plugin: &str) -> Vec<String> {
         of_kind::<Secret>(scope, plugin).await,
         of_kind::<Service>(scope, plugin).await,
         of_kind::<Deployment>(scope, plugin).await,
+        of_kind::<ControllerRevision>(scope, plugin).await,
         of_kind::<ReplicaSet>(scope, plugin).await,
         of_kind::<Pod>(scope, plugin).await,
         of_kind::<EndpointSlice>(scope, plugin).await,
@@ -53,6 +54,16 @@ async fn made_for(scope: &Scope, plugin: &str) -> Vec<String> {
         of_kind::<ClusterRoleBinding>(scope, plugin).await,
     ]
     .concat()
+}
+
+/// Waits until this, and nothing else, carries the plugin's label.
+async fn comes_to(scope: &Scope, plugin: &str, rest: &[String]) {
+    let what = format!("of {plugin} is left {rest:?}");
+    eventually(&what, Duration::from_mins(1), async || {
+        let left = made_for(scope, plugin).await;
+        if left == rest { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -70,20 +81,30 @@ async fn all_that_was_made_for_a_plugin_goes_with_it() {
         let plugin = scope.loaded_plugin("", several).await;
         let made = made_for(&scope, &plugin).await;
         for kind in [
-            "ServiceAccount", "Secret", "Service", "Deployment", "ReplicaSet", "Pod", "EndpointSlice", "NetworkPolicy",
-            "PodDisruptionBudget", "Role", "RoleBinding",
+            "ServiceAccount", "Secret", "Service", "Deployment", "ControllerRevision", "ReplicaSet", "Pod", "EndpointSlice",
+            "NetworkPolicy", "PodDisruptionBudget", "Role", "RoleBinding",
             "ClusterRole", "ClusterRoleBinding",
         ] {
             assert!(made.iter().any(|object| object.starts_with(&format!("{kind} "))), "no {kind} in {made:?}");
         }
         scope.plugins().delete(&plugin, &DeleteParams::default()).await.unwrap();
-        let limit = std::time::Duration::from_mins(1);
-        eventually("nothing of it is left", limit, async || {
-            let left = made_for(&scope, &plugin).await;
-            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
-        })
-        .await;
+        comes_to(&scope, &plugin, &[]).await;
         scope.wait_for_answer(&plugin, 404).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_plugin_is_deleted_without_goes_too_and_what_is_the_users_stays() {
+    scope("bereft", async |scope| {
+        let grant = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]);
+        let granted = |spec: &mut KitePluginSpec| spec.permissions = serde_json::from_value(grant).unwrap();
+        let plugin = scope.loaded_plugin("", granted).await;
+        let theirs = scope.secret(PLUGINS, "-theirs", (PLUGIN, &plugin), &[("a", "1")]).await;
+        let made = made_for(&scope, &plugin).await;
+        assert!(made.contains(&format!("RoleBinding kite-plugin-{plugin}")), "{made:?}");
+        scope.plugins().delete(&plugin, &DeleteParams::orphan()).await.unwrap();
+        comes_to(&scope, &plugin, &[format!("Secret {theirs}")]).await;
     })
     .await;
 }

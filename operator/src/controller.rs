@@ -221,7 +221,8 @@ async fn look_after(object: &Object, context: &Context, turn: Turn<'_>) -> Resul
     let version = object::version(object);
     let told = context.failures.failed(name, version, error.trouble(), Instant::now());
     if let (Some(Trouble { message, .. }), Some(situation)) = (told, error.situation()) {
-        let told = Box::pin(tell::tell(object, context, None, &situation(message))).await;
+        let situation = situation(message);
+        let told = error::caught(Box::pin(tell::tell(object, context, None, &situation))).await;
         if let Err(untold) = told {
             tracing::warn!(
                 plugin = name,
@@ -363,8 +364,9 @@ fn understood(
 
 /// Each plugin waits on its own, longer each time.
 #[expect(clippy::needless_pass_by_value, reason = "the controller hands over what it shares")]
-fn retry(object: Arc<Object>, _: &ReconcileError, context: Arc<Context>) -> Action {
-    Action::requeue(context.failures.wait(object::name(&object), Instant::now()))
+fn retry(object: Arc<Object>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    let wait = context.failures.wait(object::name(&object), Instant::now());
+    Action::requeue(error.again().map_or(wait, |again| again.min(wait)))
 }
 
 impl Context {

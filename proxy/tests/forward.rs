@@ -8,6 +8,8 @@
 
 #[path = "support/bounds.rs"]
 mod bounds;
+#[path = "support/details.rs"]
+mod details;
 #[path = "support/documented.rs"]
 mod documented;
 #[path = "support/endpoints.rs"]

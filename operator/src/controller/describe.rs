@@ -58,11 +58,20 @@ enum Known {
 /// What is known of a plugin's processes.
 type Processes = HashMap<Process, Known>;
 
+/// How much is asked of a plugin at once.
+#[derive(Debug)]
+struct Room {
+    asked: Semaphore,
+    /// One answer at a time, so that others' are read beside it.
+    read: Semaphore,
+}
+
 /// What came of asking, by plugin and process. A question that is under way ends when its process is forgotten, or all of this is dropped.
 #[derive(Debug)]
 pub struct Memory {
     waker: Waker,
     plugins: Mutex<HashMap<String, Processes>>,
+    rooms: Mutex<HashMap<String, Arc<Room>>>,
 }
 
 impl Memory {
@@ -71,17 +80,36 @@ impl Memory {
         Self {
             waker,
             plugins: Mutex::default(),
+            rooms: Mutex::default(),
         }
     }
 
     /// Forgets all plugins but those for which `exists` holds.
     pub fn retain(&self, exists: impl Fn(&str) -> bool) {
         self.lock().retain(|name, _| exists(name));
+        self.lock_rooms().retain(|name, _| exists(name));
     }
 
     /// Forgets the plugin, of which nobody is to be asked any more.
     pub fn forget(&self, plugin: &str) {
         self.lock().remove(plugin);
+        self.lock_rooms().remove(plugin);
+    }
+
+    fn room(&self, plugin: &str) -> Arc<Room> {
+        let mut rooms = self.lock_rooms();
+        let room = rooms.entry(plugin.to_owned()).or_insert_with(|| {
+            Arc::new(Room {
+                asked: Semaphore::new(AT_ONCE),
+                read: Semaphore::new(1),
+            })
+        });
+        Arc::clone(room)
+    }
+
+    fn lock_rooms(&self) -> MutexGuard<'_, HashMap<String, Arc<Room>>> {
+        // An entry is whole from its beginning.
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn recall(&self, plugin: &str, process: &Process) -> Option<Known> {
@@ -93,6 +121,7 @@ impl Memory {
     fn unready<'a>(&self, plugin: &str, pods: impl Iterator<Item = &'a Pod>) -> Processes {
         let targets = pods.filter(|pod| !is_ready(pod)).filter_map(target);
         let known = targets.filter_map(|target| Some((target.process.clone(), self.recall(plugin, &target.process)?)));
+        let known = known.map(|(process, known)| (process, known.by_now()));
         known.filter(|(_, known)| !matches!(known, Known::Answer(..))).collect()
     }
 
@@ -148,7 +177,7 @@ pub async fn describe(
     metrics: &Metrics,
 ) -> Described {
     let name = plugin.as_str();
-    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let room = memory.room(name);
     let ask_all = async |pods: &[Pod]| {
         let targets = pods.iter().filter(|pod| is_ready(pod)).filter_map(target);
         let asked = targets.map(async |target| {
@@ -213,7 +242,7 @@ struct Asker<'a> {
     identity: &'a Arc<Identity>,
     waker: &'a Waker,
     metrics: &'a Metrics,
-    room: &'a Arc<Semaphore>,
+    room: &'a Arc<Room>,
 }
 
 impl Asker<'_> {
@@ -223,11 +252,13 @@ impl Asker<'_> {
         let (identity, metrics) = (Arc::clone(self.identity), self.metrics.clone());
         let room = Arc::clone(self.room);
         let asked = async move {
-            let _place = room.acquire().await;
+            let _place = room.asked.acquire().await;
             let since = Instant::now();
             let answer = ask::ask(&name, &address, &identity).await;
             metrics.asked(since.elapsed(), answer.is_ok());
-            answer
+            let answer = answer?;
+            let _turn = room.read.acquire().await;
+            ask::read(&name, answer).await
         };
         let (waker, plugin) = (self.waker.clone(), self.plugin.clone());
         Question::begin(failure, asked, move || waker.wake(plugin.as_str()))
@@ -311,7 +342,6 @@ impl Known {
 async fn know(before: Option<Known>, now: Instant, ask: impl FnOnce(Option<Failure<String>>) -> Question) -> Known {
     let failure = match before.map(Known::by_now) {
         Some(Known::Silence(failure)) if failure.is_due(now) => Some(failure),
-        Some(Known::Asked(question)) if question.is_lost() => question.before.clone(),
         Some(known) => return known,
         None => None,
     };
@@ -501,14 +531,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_question_that_is_lost_is_put_again() {
+    async fn what_panics_in_a_question_is_a_failure() {
         let (say, said) = oneshot::channel();
         drop(say);
         let broken = async move { said.await.unwrap() };
-        let lost = know(None, Instant::now(), |failure| Question::begin(failure, broken, || {})).await;
-        assert_eq!(told(lost.clone()).unwrap_err(), Silence::NotYet);
-        let ask = |failure| Question::begin(failure, ready(Ok(answer())), || {});
-        assert!(told(know(Some(lost), Instant::now(), ask).await).is_ok());
+        let failed = know(None, Instant::now(), |failure| Question::begin(failure, broken, || {})).await;
+        let Err(Silence::Failed(told)) = told(failed) else {
+            panic!("it is not told")
+        };
+        assert!(told.contains("a defect of the operator"), "{told}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Why a look at a plugin has failed, and what is told of that.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt as _;
 use kite_api::error_chain;
@@ -15,6 +15,9 @@ use super::{
     status::{Refusal, Situation, StatusError},
 };
 use crate::{backoff::Trouble, identity::authority::AuthorityError};
+
+/// When what runs meanwhile is to be looked at, if that is before the next try.
+type Again = Option<Duration>;
 
 /// Why a plugin could not be brought to where it should be. All are tried again.
 #[derive(Debug, IntoStaticStr, thiserror::Error)]
@@ -35,10 +38,10 @@ pub enum ReconcileError {
     #[error("failed to delete what is not kept any longer")]
     Forget(#[source] Box<kube::Error>),
     #[error("failed to apply the plugin's objects")]
-    Apply(#[source] ApplyError),
+    Apply(#[source] ApplyError, Again),
     /// It takes a change to end it.
     #[error("failed to apply the plugin's objects: {0}")]
-    Refused(String, Box<Refusal>),
+    Refused(String, Box<Refusal>, Again),
     #[error("failed to tell the plugin's status")]
     Status(#[source] StatusError),
     #[error("failed by a defect of the operator: please report what its log says of it")]
@@ -53,10 +56,18 @@ pub(super) async fn caught<T>(work: impl Future<Output = Result<T, ReconcileErro
 }
 
 impl ReconcileError {
+    /// When what runs meanwhile is to be looked at.
+    pub(super) fn again(&self) -> Again {
+        match self {
+            Self::Apply(_, again) | Self::Refused(_, _, again) => *again,
+            _ => None,
+        }
+    }
+
     /// What stands of it until it is tried again.
     pub(super) fn trouble(&self) -> Trouble {
         match self {
-            Self::Refused(message, _) => Trouble {
+            Self::Refused(message, ..) => Trouble {
                 refused: true,
                 message: message.clone(),
             },
@@ -71,7 +82,7 @@ impl ReconcileError {
     pub(super) fn situation(&self) -> Option<impl FnOnce(String) -> Situation> {
         let refusal = match self {
             Self::Status(_) => return None,
-            Self::Refused(_, refusal) => Some(refusal.as_ref().clone()),
+            Self::Refused(_, refusal, _) => Some(refusal.as_ref().clone()),
             Self::Gather(_)
             | Self::Host(_)
             | Self::Settings(_)
@@ -79,7 +90,7 @@ impl ReconcileError {
             | Self::Withdraw(_)
             | Self::Clear(_)
             | Self::Forget(_)
-            | Self::Apply(_)
+            | Self::Apply(..)
             | Self::Panicked => None,
         };
         Some(move |message| match refusal {

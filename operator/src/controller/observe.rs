@@ -142,8 +142,12 @@ pub(super) async fn refused(
     mut findings: Findings,
     context: &Context,
 ) -> Result<ReconcileError, ReconcileError> {
-    let all = pods(plugin, context).await?;
+    // Why that could not be comes first.
+    let Ok(all) = pods(plugin, context).await else {
+        return Ok(ReconcileError::Apply(error, None));
+    };
     let uids = all.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+    let mut again = None;
     let runs = |revision: &Revision| {
         let deployment = found.deployments.get(&revision.number)?.clone();
         let pods = own(&all, revision.number, template(&deployment).unwrap_or_default());
@@ -162,7 +166,8 @@ pub(super) async fn refused(
                 lead: (lead, &pods),
                 next,
             };
-            let Described { verdicts, .. } = ask(plugin, before, asked, uids, context).await;
+            let Described { verdicts, wait, .. } = ask(plugin, before, asked, uids, context).await;
+            again = wait.into_iter().chain(causes::look_again(&pods, status::now())).min();
             let taken = context.pushes.told(&plugin.name).await.settings.remove(&lead.number);
             let (verdict, known_for) = verdicts.lead;
             Some(Box::new(Before {
@@ -176,7 +181,7 @@ pub(super) async fn refused(
         }
     };
     let Some(message) = error.refusal() else {
-        return Ok(ReconcileError::Apply(error));
+        return Ok(ReconcileError::Apply(error, again));
     };
     findings.rights_refused = error.is_about_rights().then(|| message.clone());
     let refusal = Refusal {
@@ -187,7 +192,7 @@ pub(super) async fn refused(
         history: fleet.history(),
         findings,
     };
-    Ok(ReconcileError::Refused(message, Box::new(refusal)))
+    Ok(ReconcileError::Refused(message, Box::new(refusal), again))
 }
 
 fn count(pods: &[Pod]) -> i32 {

@@ -5,7 +5,7 @@ use std::{
     borrow::Cow,
     collections::{BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kite_api::{KitePlugin, PluginName, error_chain, labels, object_names};
@@ -19,10 +19,10 @@ use kube::{
 };
 
 use super::{
-    RESYNC,
     object::Object,
     steady::{Key, key},
 };
+use crate::backoff::Failure;
 
 /// How often it is looked whether there are any. That asks nobody as long as there are none.
 const EVERY: Duration = Duration::from_secs(2);
@@ -57,6 +57,8 @@ struct Orphan {
     plugin: PluginName,
     /// Only as it was seen is it deleted: by then it may be another, or have an owner again.
     as_seen: Preconditions,
+    /// It could not be deleted.
+    failure: Option<Failure<()>>,
 }
 
 impl Orphans {
@@ -85,17 +87,15 @@ impl Orphans {
         if plugins.wait_until_ready().await.is_err() {
             return;
         }
-        let mut wait = EVERY;
         loop {
-            tokio::time::sleep(wait).await;
-            let all_went = self.sweep(client, plugins).await;
-            wait = if all_went { EVERY } else { RESYNC.min(wait * 2) };
+            tokio::time::sleep(EVERY).await;
+            self.sweep(client, plugins).await;
         }
     }
 
-    /// Deletes them once, and returns whether none is left that could not be.
-    async fn sweep(&self, client: &Client, plugins: &Store<Object>) -> bool {
-        let orphans = self.of_none(|plugin| plugins.get(&ObjectRef::new(plugin)).is_some());
+    /// Deletes those that are due.
+    async fn sweep(&self, client: &Client, plugins: &Store<Object>) {
+        let orphans = self.of_none(|plugin| plugins.get(&ObjectRef::new(plugin)).is_some(), Instant::now());
         let plugins = orphans.iter().map(|(_, orphan)| orphan.plugin.clone()).collect();
         let gone = match gone(client, plugins).await {
             Ok(gone) => gone,
@@ -104,23 +104,22 @@ impl Orphans {
                     error = error_chain(&error),
                     "it is not known whether the plugins of objects that nobody owns exist"
                 );
-                return false;
+                return;
             }
         };
-        let mut all_went = true;
         for (place, orphan) in &orphans {
             if gone.contains(&orphan.plugin) {
-                all_went &= self.delete(place, orphan, client).await;
+                self.delete(place, orphan, client).await;
             }
         }
-        all_went
     }
 
-    /// Those whose plugin does not exist, in the order in which they go.
-    fn of_none(&self, exists: impl Fn(&str) -> bool) -> Vec<(Place, Orphan)> {
+    /// Those whose plugin does not exist and that are due, in the order in which they go.
+    fn of_none(&self, exists: impl Fn(&str) -> bool, now: Instant) -> Vec<(Place, Orphan)> {
         let found = self.lock();
         let mut of_none: Vec<(Place, Orphan)> = found
             .iter()
+            .filter(|(_, orphan)| orphan.failure.as_ref().is_none_or(|failure| failure.is_due(now)))
             .filter(|(_, orphan)| !exists(orphan.plugin.as_str()))
             .map(|(place, orphan)| (place.clone(), orphan.clone()))
             .collect();
@@ -128,8 +127,8 @@ impl Orphans {
         of_none
     }
 
-    /// Deletes one, and returns whether that need not be tried again.
-    async fn delete(&self, place: &Place, orphan: &Orphan, client: &Client) -> bool {
+    /// Deletes one.
+    async fn delete(&self, place: &Place, orphan: &Orphan, client: &Client) {
         let (kind, (namespace, name)) = place;
         let kind: &str = kind;
         let namespace = namespace.as_deref();
@@ -149,8 +148,8 @@ impl Orphans {
                 plugin = orphan.plugin.as_str(),
                 "deleted: its plugin is gone, and nobody owns it"
             ),
-            // It has gone by itself, or is another than was seen: the watch says what it is.
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            // It has gone by itself.
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => {
                 tracing::warn!(
                     kind,
@@ -160,11 +159,18 @@ impl Orphans {
                     error = error_chain(&error),
                     "its plugin is gone, and it could not be deleted"
                 );
-                return false;
+                return self.failed(place, orphan, Instant::now());
             }
         }
         self.settled(place, orphan);
-        true
+    }
+
+    /// It is tried again later. If it is another by then than was seen, the watch brings that.
+    fn failed(&self, place: &Place, orphan: &Orphan, now: Instant) {
+        let mut found = self.lock();
+        if let Some(known) = found.get_mut(place).filter(|known| known.as_seen == orphan.as_seen) {
+            known.failure = Some(Failure::after(known.failure.as_ref(), (), now));
+        }
     }
 
     /// Forgets what was dealt with, and not what the watch has brought since.
@@ -192,6 +198,7 @@ impl Orphan {
                 resource_version: meta.resource_version.clone(),
                 uid: meta.uid.clone(),
             },
+            failure: None,
         })
     }
 }
@@ -273,7 +280,7 @@ mod tests {
 
     /// Kind and name of each that may go, in their order.
     fn left(orphans: &Orphans) -> Vec<(String, String)> {
-        let of_none = orphans.of_none(|_| false).into_iter();
+        let of_none = orphans.of_none(|_| false, Instant::now()).into_iter();
         of_none
             .map(|((kind, (_, name)), _)| (kind.into_owned(), name))
             .collect()
@@ -332,7 +339,7 @@ mod tests {
         orphans.take_in(&Event::Apply(seen::<RoleBinding>(metadata("kite-plugin-hello"))));
         let kinds: Vec<String> = left(&orphans).into_iter().map(|(kind, _)| kind).collect();
         assert_eq!(kinds, ["RoleBinding", "Role", "Deployment", "ControllerRevision"]);
-        assert!(orphans.of_none(|plugin| plugin == "hello").is_empty());
+        assert!(orphans.of_none(|plugin| plugin == "hello", Instant::now()).is_empty());
     }
 
     #[test]
@@ -361,7 +368,7 @@ mod tests {
     fn what_has_changed_since_it_was_dealt_with_stays_known() {
         let orphans = Orphans::default();
         orphans.take_in(&Event::Apply(seen::<Secret>(metadata("kite-plugin-hello-tls"))));
-        let before = orphans.of_none(|_| false);
+        let before = orphans.of_none(|_| false, Instant::now());
         let mut later = metadata("kite-plugin-hello-tls");
         later["resourceVersion"] = "8".into();
         orphans.take_in(&Event::Apply(seen::<Secret>(later)));
@@ -369,9 +376,21 @@ mod tests {
             orphans.settled(place, orphan);
         }
         assert_eq!(left(&orphans).len(), 1);
-        for (place, orphan) in &orphans.of_none(|_| false) {
+        for (place, orphan) in &orphans.of_none(|_| false, Instant::now()) {
             orphans.settled(place, orphan);
         }
         assert!(left(&orphans).is_empty());
+    }
+
+    #[test]
+    fn one_that_cannot_be_deleted_waits_and_keeps_no_other_waiting() {
+        let orphans = Orphans::default();
+        orphans.take_in(&Event::Apply(seen::<Secret>(metadata("kite-plugin-hello-tls"))));
+        orphans.take_in(&Event::Apply(seen::<Role>(metadata("kite-plugin-hello"))));
+        let now = Instant::now();
+        let (place, orphan) = &orphans.of_none(|_| false, now)[0];
+        orphans.failed(place, orphan, now);
+        let due = |after| orphans.of_none(|_| false, now + after).len();
+        assert_eq!((due(Duration::ZERO), due(Duration::from_secs(1))), (1, 2));
     }
 }

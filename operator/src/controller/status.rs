@@ -234,7 +234,9 @@ fn stuck(previous: &KitePluginStatus, message: &str) -> (KitePluginStatus, Vec<F
         let kept = KEPT
             .into_iter()
             .filter_map(|kind| Fact::kept(&previous.conditions, kind));
-        return (previous.clone(), kept.chain([stalled(message)]).collect());
+        let mut status = previous.clone();
+        status.phase.get_or_insert_default();
+        return (status, kept.chain([stalled(message)]).collect());
     }
     let status = KitePluginStatus {
         phase: Some(Phase::Failed),
@@ -293,7 +295,8 @@ fn refused(
     };
     facts.retain(|fact| KEPT.contains(&fact.kind));
     if refusal.enabled && status.active_revision.is_some() {
-        status.phase = previous.phase;
+        // One that is not known, as a newer operator may have written it, is none.
+        status.phase = previous.phase.or(status.phase);
     } else if refusal.enabled {
         status.phase = Some(Phase::Failed);
         facts.retain(|fact| fact.kind != READY);

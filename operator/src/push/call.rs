@@ -40,6 +40,8 @@ pub enum CallError {
     Deadline(Duration),
     #[error(transparent)]
     Ended(Ended),
+    #[error("failed by a defect of the operator: please report what its log says of it")]
+    Panicked,
 }
 
 /// Makes calls as the replica that leads.

@@ -2,17 +2,18 @@
 //! tried again.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use kite_api::{PluginName, error_chain};
 use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::{
-    call::Caller,
+    call::{CallError, Caller},
     clusters::Clusters,
     ledger::{Act, Answer, Call, Ledger},
     news::{News, Told},
@@ -91,7 +92,9 @@ async fn made(plugin: &PluginName, caller: &Caller, metrics: &Metrics, call: Cal
         Act::Stop => "shutdown",
     };
     let began = Instant::now();
-    let outcome = caller.make(plugin, &call).await;
+    // What panics there is a failed call, which is made again later, and not the end of all that the plugin is told.
+    let made = AssertUnwindSafe(caller.make(plugin, &call)).catch_unwind().await;
+    let outcome = made.unwrap_or(Err(CallError::Panicked));
     let answer = match &outcome {
         Ok(Answer::Taken) => "taken",
         Ok(Answer::Refused(_)) => "refused",

@@ -67,6 +67,8 @@ pub(crate) struct World {
     health: SocketAddr,
     /// Held by the tests that speak of the gateway's certificates, which follow the one Service of the gateway.
     pub(crate) gateway: Mutex<()>,
+    /// Held by the tests in which clusters come and go, of which each plugin is told.
+    pub(crate) clusters: Mutex<()>,
 }
 
 impl World {
@@ -114,6 +116,7 @@ impl World {
             options,
             health,
             gateway: Mutex::new(()),
+            clusters: Mutex::new(()),
         }
     }
 

@@ -1,6 +1,9 @@
 //! What plugins are told: their settings, what happens to clusters, and that they are about to be stopped.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::api::core::v1::Secret;
 use kite_api::KitePlugin;
@@ -17,11 +20,15 @@ use super::{
         plugin::{Heard, Running, start_hearing, start_revision_hearing},
         world,
     },
-    trouble::impossible,
+    trouble::{impossible, messages},
 };
 
 /// Three times what a change of settings may take to reach every replica.
 const BOUND: Duration = Duration::from_secs(6);
+/// What a plugin may take to answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// The label of a Secret that is a cluster.
+const CLUSTER: Option<(&str, &str)> = Some(("kite.dev/cluster", "true"));
 
 /// The plugin, with these settings beside a schema with a default, and a Secret.
 async fn want(w: &World, settings: Value, fields: Value) -> KitePlugin {
@@ -37,10 +44,14 @@ async fn want(w: &World, settings: Value, fields: Value) -> KitePlugin {
 
 /// Waits until both have heard this last, as soon as they should.
 async fn hear(both: [&Heard; 2], settings: &Value) {
-    let text = settings.to_string();
-    for heard in both {
-        let took = heard.ends_with(&text, 1).await;
-        assert!(took < BOUND, "{text} after {took:?}");
+    all_hear(&both, &settings.to_string()).await;
+}
+
+/// The same of as many as there are, and of anything that they are told.
+async fn all_hear(all: &[&Heard], line: &str) {
+    for heard in all {
+        let took = heard.ends_with(line, 1).await;
+        assert!(took < BOUND, "{line} after {took:?}");
     }
 }
 
@@ -87,7 +98,7 @@ fn settings_reach_every_replica_and_what_it_refuses_leaves_those_before() {
         let (second, two) = start_hearing(w, "heeds", "other").await;
         let both = [&one, &two];
         // Of a Secret that is nobody's nothing is read.
-        one.ends_with("Added home", 1).await;
+        one.reaches("Added home", 1).await;
         let missing = accepted(w, "False SecretMissing").await;
         let words = "is not read because it is not labelled for the plugin";
         assert!(missing.contains(words) && one.lines(true).is_empty(), "{missing}");
@@ -220,14 +231,14 @@ fn nowhere() -> Value {
 #[test]
 fn clusters_are_told_to_each_plugin_and_to_people_whether_they_can_be_used() {
     world().run(async |w: &World| {
+        let _alone = w.clusters.lock().await;
         w.apply("travels", json!({})).await;
         w.observed("travels", 1).await;
         let (_first, one) = start_hearing(w, "travels", "pod").await;
         one.ends_with("Added home", 1).await;
         let secrets = w.system::<Secret>();
-        let is_cluster = Some(("kite.dev/cluster", "true"));
         let good = fs::read_to_string(std::env::var_os("KITE_TEST_KUBECONFIG").unwrap()).unwrap();
-        secret(&secrets, "far", is_cluster, &json!({"kubeconfig": good})).await;
+        secret(&secrets, "far", CLUSTER, &json!({"kubeconfig": good})).await;
         one.ends_with("Added far", 1).await;
         let reachable = |value: u8| {
             let line = format!("kite_operator_cluster_reachable{{cluster=\"far\"}} {value}\n");
@@ -236,7 +247,7 @@ fn clusters_are_told_to_each_plugin_and_to_people_whether_they_can_be_used() {
         w.told("/metrics", reachable(1)).await;
 
         // What is none is told on its Secret.
-        secret(&secrets, "none", is_cluster, &json!({"kubeconfig": "hunter2: ["})).await;
+        secret(&secrets, "none", CLUSTER, &json!({"kubeconfig": "hunter2: ["})).await;
         let refusals = w.events_in(w.places().system, "none", 1).await;
         let (reason, note) = &refusals[0];
         assert_eq!(reason, "ClusterRefused");
@@ -254,7 +265,7 @@ fn clusters_are_told_to_each_plugin_and_to_people_whether_they_can_be_used() {
         assert_eq!(one.lines(false), all);
 
         // One that comes later is told what there is.
-        secret(&secrets, "near", is_cluster, &nowhere()).await;
+        secret(&secrets, "near", CLUSTER, &nowhere()).await;
         one.ends_with("Added near", 1).await;
         let (_second, two) = start_hearing(w, "travels", "other").await;
         two.ends_with("Added near", 1).await;
@@ -263,5 +274,63 @@ fn clusters_are_told_to_each_plugin_and_to_people_whether_they_can_be_used() {
             secrets.delete(name, &DeleteParams::default()).await.unwrap();
         }
         two.ends_with("Removed near", 1).await;
+    });
+}
+
+/// Gives the plugin these settings, and returns what it is to be told.
+async fn set(w: &World, name: &str, a: u8) -> String {
+    let schema = json!({"properties": {"a": {"type": "integer"}}});
+    let settings = json!({"a": a});
+    let fields = json!({"replicas": 2, "settings": settings, "settingsSchema": schema});
+    w.apply(name, fields).await;
+    settings.to_string()
+}
+
+#[test]
+fn a_replica_that_never_answers_is_told_of_and_holds_up_neither_the_others_nor_another_plugin() {
+    world().run(async |w: &World| {
+        let alone = w.clusters.lock().await;
+        let first = set(w, "hearkens", 1).await;
+        set(w, "unhindered", 1).await;
+        for name in ["hearkens", "unhindered"] {
+            w.observed(name, 1).await;
+        }
+        let (_good, one) = start_hearing(w, "hearkens", "pod").await;
+        let (stuck, two) = start_hearing(w, "hearkens", "other").await;
+        let (_beside, other) = start_hearing(w, "unhindered", "pod").await;
+        for heard in [&one, &two, &other] {
+            heard.reaches(&first, 1).await;
+            heard.reaches("Added home", 1).await;
+        }
+        serves(w, "hearkens", 1).await;
+
+        stuck.sticks();
+        let second = set(w, "hearkens", 2).await;
+        set(w, "unhindered", 2).await;
+        all_hear(&[&one, &two, &other], &second).await;
+        let began = Instant::now();
+        let secrets = w.system::<Secret>();
+        secret(&secrets, "beyond", CLUSTER, &nowhere()).await;
+        all_hear(&[&one, &two, &other], "Added beyond").await;
+        secrets.delete("beyond", &DeleteParams::default()).await.unwrap();
+        all_hear(&[&one, &other], "Removed beyond").await;
+        assert_eq!(two.times("Removed beyond"), 0, "it is told one after the other");
+        drop(alone);
+
+        let why = format!(
+            "but pod {} could not be given them: failed to get an answer within {} s",
+            stuck.pod(),
+            DEADLINE.as_secs()
+        );
+        let is_told = |plugin: &KitePlugin| {
+            conditions(plugin).contains(&String::from("SettingsAccepted=True Accepted"))
+                && messages(plugin).contains(&why)
+        };
+        let plugins = w.everywhere::<KitePlugin>();
+        w.seen(&plugins, "hearkens", is_told).await;
+        let took = began.elapsed();
+        assert!(took < DEADLINE + BOUND, "{took:?}");
+        // Nobody asks it any more.
+        plugins.delete("hearkens", &DeleteParams::default()).await.unwrap();
     });
 }

@@ -207,7 +207,10 @@ async fn http2_connections_without_streams_are_closed() {
 }
 
 /// A plugin that has agreed on TLS, and then says what `says` makes of each frame that it gets.
-async fn hostile(scene: &Scene, says: impl Fn(&Frame) -> Vec<u8> + Send + Sync + 'static) -> std::net::SocketAddr {
+pub(crate) async fn hostile(
+    scene: &Scene,
+    says: impl Fn(&Frame) -> Vec<u8> + Send + Sync + 'static,
+) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let acceptor = TlsAcceptor::from(scene.certificates.server("rogue"));

@@ -48,6 +48,8 @@ pub enum AskError {
     Deadline,
     #[error("failed to read the answer to its end")]
     Read(#[source] JoinError),
+    #[error("failed by a defect of the operator: please report what its log says of it")]
+    Panicked,
 }
 
 /// What a plugin said that it is.
@@ -79,7 +81,7 @@ impl Answer {
 }
 
 /// Asks the pod of `plugin` at address `ip`.
-pub async fn ask(plugin: &PluginName, ip: &str, identity: &Identity) -> Result<Answer, AskError> {
+pub async fn ask(plugin: &PluginName, ip: &str, identity: &Identity) -> Result<DescribeResponse, AskError> {
     let endpoint = endpoint(plugin, ip, identity)?;
     let conversation = async {
         let channel = endpoint
@@ -95,10 +97,17 @@ pub async fn ask(plugin: &PluginName, ip: &str, identity: &Identity) -> Result<A
     let response = tokio::time::timeout(DEADLINE, conversation)
         .await
         .map_err(|_| AskError::Deadline)??;
-    let (plugin, response) = (plugin.clone(), response.into_inner());
-    // Nobody else is held up by what it takes to understand them.
-    let _turn = READING.acquire().await;
-    let read = spawn_blocking(move || Answer::of(&plugin, &response));
+    Ok(response.into_inner())
+}
+
+/// Reads what the plugin has answered, where nobody is held up by what that takes.
+pub async fn read(plugin: &PluginName, response: DescribeResponse) -> Result<Answer, AskError> {
+    let plugin = plugin.clone();
+    let turn = READING.acquire().await;
+    let read = spawn_blocking(move || {
+        let _turn = turn;
+        Answer::of(&plugin, &response)
+    });
     read.await.map_err(AskError::Read)
 }
 

@@ -1,10 +1,12 @@
 //! A question to one process, in a task of its own: who does not answer keeps a look waiting for a moment, and not until the question's end.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures::FutureExt as _;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,7 +29,7 @@ pub(super) struct Question {
     /// How the one before it failed.
     pub(super) before: Option<Failure<String>>,
     stage: watch::Sender<Stage>,
-    task: AbortOnDropHandle<()>,
+    _task: AbortOnDropHandle<()>,
 }
 
 /// How far a question is.
@@ -50,7 +52,8 @@ impl Question {
         let stage = watch::Sender::new(Stage::Awaited);
         let (end, failure) = (stage.clone(), before.clone());
         let task = tokio::spawn(async move {
-            let outcome = match ask.await {
+            let asked = AssertUnwindSafe(ask).catch_unwind().await;
+            let outcome = match asked.unwrap_or(Err(AskError::Panicked)) {
                 Ok(answer) => Ok((Arc::new(answer), Instant::now())),
                 // The wait begins when the question ends, which may take its time.
                 Err(error) => Err(Failure::after(failure.as_ref(), in_short(&error), Instant::now())),
@@ -63,7 +66,7 @@ impl Question {
         Self {
             before,
             stage,
-            task: AbortOnDropHandle::new(task),
+            _task: AbortOnDropHandle::new(task),
         }
     }
 
@@ -88,11 +91,5 @@ impl Question {
             Stage::Ended(outcome) => Some(outcome.clone()),
             Stage::Awaited | Stage::Left => None,
         }
-    }
-
-    /// Whether nothing will ever come of it, because its task has panicked.
-    pub(super) fn is_lost(&self) -> bool {
-        // In this order: a task that has finished has told its end before.
-        self.task.is_finished() && self.outcome().is_none()
     }
 }

@@ -5,7 +5,7 @@ use std::{
     net::Ipv4Addr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU8, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -52,6 +52,7 @@ pub(crate) struct Running {
     pod: Pod,
     pub(crate) definitions_hash: String,
     tool: Arc<Mutex<&'static str>>,
+    is_stuck: Arc<AtomicBool>,
     server: JoinHandle<()>,
 }
 
@@ -62,6 +63,8 @@ struct Answers {
     heard: Option<Heard>,
     /// Whether it never answers when it is told that it is about to be stopped.
     clings: bool,
+    /// Whether it never answers when it is told anything else.
+    is_stuck: Arc<AtomicBool>,
 }
 
 /// What a pod was told, in its order.
@@ -169,7 +172,7 @@ impl Plugin for Answers {
     ) -> Result<Response<ApplySettingsResponse>, Status> {
         let settings = String::from_utf8(request.into_inner().settings.to_vec()).expect("UTF-8");
         let accepted = !settings.contains("refuse");
-        self.hear()?.note(settings);
+        self.take(settings).await?;
         let reason = String::from(if accepted { "" } else { "it is too much" });
         Ok(Response::new(ApplySettingsResponse { accepted, reason }))
     }
@@ -179,7 +182,7 @@ impl Plugin for Answers {
         request: Request<OnClusterEventRequest>,
     ) -> Result<Response<OnClusterEventResponse>, Status> {
         let event = request.into_inner();
-        self.hear()?.note(format!("{:?} {}", event.kind(), event.cluster));
+        self.take(format!("{:?} {}", event.kind(), event.cluster)).await?;
         Ok(Response::new(OnClusterEventResponse {}))
     }
 
@@ -197,6 +200,16 @@ impl Answers {
         self.heard
             .as_ref()
             .ok_or_else(|| Status::unimplemented("it is told nothing"))
+    }
+
+    /// Notes what it was told, and returns unless it was stuck by then.
+    async fn take(&self, line: String) -> Result<(), Status> {
+        let is_stuck = self.is_stuck.load(Ordering::SeqCst);
+        self.hear()?.note(line);
+        if is_stuck {
+            pending::<()>().await;
+        }
+        Ok(())
     }
 }
 
@@ -328,12 +341,14 @@ impl<'a> Start<'a> {
             .client_ca_root(Certificate::from_pem(&data[CLIENTS_CA_FILE].0));
         let definitions = definitions(self.tool, self.heard.is_some());
         let tool = Arc::new(Mutex::new(self.tool));
+        let is_stuck = Arc::new(AtomicBool::new(false));
         let answers = Answers {
             name: plugin.to_owned(),
             says: self.says,
             tool: Arc::clone(&tool),
             heard: self.heard,
             clings: self.clings,
+            is_stuck: Arc::clone(&is_stuck),
         };
         let listener = TcpListener::bind((address, PORT)).await.expect("the plugin's port");
         let server = Server::builder()
@@ -348,6 +363,7 @@ impl<'a> Start<'a> {
             pod,
             definitions_hash: kite_proto::definitions_hash(&definitions),
             tool,
+            is_stuck,
             server,
         }
     }
@@ -357,6 +373,11 @@ impl Running {
     /// Offers this tool, and no other, from now on: nobody hears of it before its process is started again.
     pub(crate) fn offers(&self, tool: &'static str) {
         *self.tool.lock().expect("nobody panicked") = tool;
+    }
+
+    /// From now on it notes settings and what happens to clusters, and never answers.
+    pub(crate) fn sticks(&self) {
+        self.is_stuck.store(true, Ordering::SeqCst);
     }
 
     /// The name of its pod.
