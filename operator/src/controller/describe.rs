@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 pub use self::judge::{OnRecord, Verdict};
 use self::{
-    ask::Answer,
+    ask::{Answer, AskError},
     judge::{PodAnswer, Silence},
     question::Question,
 };
@@ -63,7 +63,7 @@ type Processes = HashMap<Process, Known>;
 struct Room {
     asked: Semaphore,
     /// One answer at a time, so that others' are read beside it.
-    read: Semaphore,
+    read: Arc<Semaphore>,
 }
 
 /// What came of asking, by plugin and process. A question that is under way ends when its process is forgotten, or all of this is dropped.
@@ -101,7 +101,7 @@ impl Memory {
         let room = rooms.entry(plugin.to_owned()).or_insert_with(|| {
             Arc::new(Room {
                 asked: Semaphore::new(AT_ONCE),
-                read: Semaphore::new(1),
+                read: Arc::new(Semaphore::new(1)),
             })
         });
         Arc::clone(room)
@@ -257,8 +257,10 @@ impl Asker<'_> {
             let answer = ask::ask(&name, &address, &identity).await;
             metrics.asked(since.elapsed(), answer.is_ok());
             let answer = answer?;
-            let _turn = room.read.acquire().await;
-            ask::read(&name, answer).await
+            let turn = Arc::clone(&room.read).acquire_owned().await;
+            // It is never closed.
+            let turn = turn.map_err(|_| AskError::Deadline)?;
+            ask::read(&name, answer, turn).await
         };
         let (waker, plugin) = (self.waker.clone(), self.plugin.clone());
         Question::begin(failure, asked, move || waker.wake(plugin.as_str()))
@@ -398,7 +400,7 @@ mod tests {
     use serde_json::json;
     use tokio::sync::{mpsc, oneshot};
 
-    use super::{ask::AskError, *};
+    use super::*;
 
     fn answer() -> Answer {
         Answer::of(&PluginName::parse("hello").unwrap(), &DescribeResponse::default())

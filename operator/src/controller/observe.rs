@@ -7,7 +7,7 @@ use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Event, Pod},
 };
-use kite_api::KitePluginStatus;
+use kite_api::{KitePluginStatus, error_chain};
 
 use super::{
     Context, RESYNC, ReconcileError,
@@ -143,8 +143,12 @@ pub(super) async fn refused(
     context: &Context,
 ) -> Result<ReconcileError, ReconcileError> {
     // Why that could not be comes first.
-    let Ok(all) = pods(plugin, context).await else {
-        return Ok(ReconcileError::Apply(error, None));
+    let all = match pods(plugin, context).await {
+        Ok(all) => all,
+        Err(untold) => {
+            tracing::warn!(error = error_chain(&untold), "it is not known what runs meanwhile");
+            return Ok(ReconcileError::Apply(error, None));
+        }
     };
     let uids = all.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
     let mut again = None;
@@ -167,7 +171,8 @@ pub(super) async fn refused(
                 next,
             };
             let Described { verdicts, wait, .. } = ask(plugin, before, asked, uids, context).await;
-            again = wait.into_iter().chain(causes::look_again(&pods, status::now())).min();
+            // Pods that change wake the plugin.
+            again = wait;
             let taken = context.pushes.told(&plugin.name).await.settings.remove(&lead.number);
             let (verdict, known_for) = verdicts.lead;
             Some(Box::new(Before {

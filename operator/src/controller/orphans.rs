@@ -74,7 +74,13 @@ impl Orphans {
                 let orphan = Orphan::of::<K>(&object.metadata);
                 let place = (kind, key(&object.metadata));
                 match orphan {
-                    Some(orphan) => _ = found.insert(place, orphan),
+                    Some(mut orphan) => {
+                        // One that changes all the time is not tried more often for that.
+                        let known = found.get(&place);
+                        let known = known.filter(|known| known.as_seen.uid == orphan.as_seen.uid);
+                        orphan.failure = known.and_then(|known| known.failure.clone());
+                        found.insert(place, orphan);
+                    }
                     None => _ = found.remove(&place),
                 }
             }
@@ -104,6 +110,10 @@ impl Orphans {
                     error = error_chain(&error),
                     "it is not known whether the plugins of objects that nobody owns exist"
                 );
+                let now = Instant::now();
+                for (place, orphan) in &orphans {
+                    self.failed(place, orphan, now);
+                }
                 return;
             }
         };

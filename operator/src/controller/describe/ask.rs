@@ -8,7 +8,7 @@ use kite_proto::{
     server_name,
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinError, spawn_blocking},
 };
 use tonic::{
@@ -100,15 +100,26 @@ pub async fn ask(plugin: &PluginName, ip: &str, identity: &Identity) -> Result<D
     Ok(response.into_inner())
 }
 
-/// Reads what the plugin has answered, where nobody is held up by what that takes.
-pub async fn read(plugin: &PluginName, response: DescribeResponse) -> Result<Answer, AskError> {
+/// Reads what the plugin has answered, where nobody is held up by what that takes. It goes on when nobody wants it any more, and has its
+/// `own_turn` for so long.
+pub async fn read(
+    plugin: &PluginName,
+    response: DescribeResponse,
+    own_turn: OwnedSemaphorePermit,
+) -> Result<Answer, AskError> {
     let plugin = plugin.clone();
     let turn = READING.acquire().await;
     let read = spawn_blocking(move || {
-        let _turn = turn;
+        let _turns = (turn, own_turn);
         Answer::of(&plugin, &response)
     });
-    read.await.map_err(AskError::Read)
+    read.await.map_err(|ended| {
+        if ended.is_panic() {
+            AskError::Panicked
+        } else {
+            AskError::Read(ended)
+        }
+    })
 }
 
 /// Calls the plugin at the other end of a channel.
