@@ -81,6 +81,7 @@ use self::{
 use crate::{
     Options,
     backoff::{Failures, Trouble},
+    defect::caught,
     health::Health,
     identity::{Current, Identity, certificate::Certified},
     leadership::Term,
@@ -210,7 +211,7 @@ async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action,
 /// Brings one plugin to where its object says, and tells if that failed.
 async fn look_after(object: &Object, context: &Context, turn: Turn<'_>) -> Result<Next, ReconcileError> {
     let name = object::name(object);
-    let error = match error::caught(Box::pin(attempt(object, context, turn))).await {
+    let error = match caught(Box::pin(attempt(object, context, turn))).await {
         // Only now: a status that could not be written is a failure as well.
         Ok(next) => {
             context.failures.succeeded(name, Instant::now());
@@ -222,7 +223,7 @@ async fn look_after(object: &Object, context: &Context, turn: Turn<'_>) -> Resul
     let told = context.failures.failed(name, version, error.trouble(), Instant::now());
     if let (Some(Trouble { message, .. }), Some(situation)) = (told, error.situation()) {
         let situation = situation(message);
-        let told = error::caught(Box::pin(tell::tell(object, context, None, &situation))).await;
+        let told = caught(Box::pin(tell::tell(object, context, None, &situation))).await;
         if let Err(untold) = told {
             tracing::warn!(
                 plugin = name,
@@ -404,7 +405,7 @@ impl Context {
             .await
             .map_err(ReconcileError::Gather)?;
         let mut settings = BTreeMap::new();
-        let mut check = async |revision: &Revision| {
+        let mut check = async |revision: &Revision| -> Result<_, ReconcileError> {
             let checked = self.checked.settings(plugin, revision, &secret).await;
             let checked = checked.map_err(ReconcileError::Settings)?;
             // Of one that is disabled nobody is there to be told.

@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod boundary;
 pub mod controller;
+mod defect;
 pub mod first_of;
 pub mod health;
 pub mod identity;

@@ -1,8 +1,7 @@
 //! Why a look at a plugin has failed, and what is told of that.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::time::Duration;
 
-use futures::FutureExt as _;
 use kite_api::error_chain;
 use strum::IntoStaticStr;
 use tokio::task::JoinError;
@@ -14,7 +13,7 @@ use super::{
     removal::{ClearError, WithdrawError},
     status::{Refusal, Situation, StatusError},
 };
-use crate::{backoff::Trouble, identity::authority::AuthorityError};
+use crate::{backoff::Trouble, defect::Defect, identity::authority::AuthorityError};
 
 /// When what runs meanwhile is to be looked at, if that is before the next try.
 type Again = Option<Duration>;
@@ -44,15 +43,8 @@ pub enum ReconcileError {
     Refused(String, Box<Refusal>, Again),
     #[error("failed to tell the plugin's status")]
     Status(#[source] StatusError),
-    #[error("failed by a defect of the operator: please report what its log says of it")]
-    Panicked,
-}
-
-/// Does `work`. What panics there ends the look at one plugin, and not the operator, which all the others need.
-pub(super) async fn caught<T>(work: impl Future<Output = Result<T, ReconcileError>>) -> Result<T, ReconcileError> {
-    // Whatever is shared is replaced as a whole, so that nothing is half written.
-    let done = AssertUnwindSafe(work).catch_unwind().await;
-    done.unwrap_or(Err(ReconcileError::Panicked))
+    #[error(transparent)]
+    Panicked(#[from] Defect),
 }
 
 impl ReconcileError {
@@ -91,28 +83,11 @@ impl ReconcileError {
             | Self::Clear(_)
             | Self::Forget(_)
             | Self::Apply(..)
-            | Self::Panicked => None,
+            | Self::Panicked(_) => None,
         };
         Some(move |message| match refusal {
             Some(refusal) => Situation::Refused { message, refusal },
             None => Situation::Failing { message },
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::ready;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn what_panics_is_a_failure() {
-        let panics = caught(async {
-            assert!(ready(false).await, "a defect");
-            Ok(())
-        });
-        assert!(matches!(panics.await, Err(ReconcileError::Panicked)));
-        assert!(matches!(caught(ready(Ok(1))).await, Ok(1)));
     }
 }

@@ -16,6 +16,7 @@ use crate::{
         causes::words,
         describe::ask::{self, AskError, Client},
     },
+    defect::Defect,
     identity::Current,
     leadership::{Term, term::Ended, wire},
 };
@@ -40,8 +41,8 @@ pub enum CallError {
     Deadline(Duration),
     #[error(transparent)]
     Ended(Ended),
-    #[error("failed by a defect of the operator: please report what its log says of it")]
-    Panicked,
+    #[error(transparent)]
+    Panicked(#[from] Defect),
 }
 
 /// Makes calls as the replica that leads.

@@ -2,23 +2,22 @@
 //! tried again.
 
 use std::{
-    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures::{StreamExt, stream::FuturesUnordered};
 use kite_api::{PluginName, error_chain};
 use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::{
-    call::{CallError, Caller},
+    call::Caller,
     clusters::Clusters,
     ledger::{Act, Answer, Call, Ledger},
     news::{News, Told},
 };
-use crate::{controller::causes::words, metrics::Metrics};
+use crate::{controller::causes::words, defect::caught, metrics::Metrics};
 
 /// Most characters that are told of why a call failed. The plugin's reason has room in that; what else it has sent, as in a certificate, is cut.
 const MAX_TOLD: usize = 2048;
@@ -93,8 +92,7 @@ async fn made(plugin: &PluginName, caller: &Caller, metrics: &Metrics, call: Cal
     };
     let began = Instant::now();
     // What panics there is a failed call, which is made again later, and not the end of all that the plugin is told.
-    let made = AssertUnwindSafe(caller.make(plugin, &call)).catch_unwind().await;
-    let outcome = made.unwrap_or(Err(CallError::Panicked));
+    let outcome = caught(caller.make(plugin, &call)).await;
     let answer = match &outcome {
         Ok(Answer::Taken) => "taken",
         Ok(Answer::Refused(_)) => "refused",

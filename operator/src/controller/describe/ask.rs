@@ -18,7 +18,7 @@ use tonic::{
 use tower::util::MapResponse;
 
 use super::tools::{self, ToolsError};
-use crate::{controller::causes::words, identity::Identity};
+use crate::{controller::causes::words, defect::Defect, identity::Identity};
 
 /// The protocol's limit for an answer, connecting included.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -48,8 +48,8 @@ pub enum AskError {
     Deadline,
     #[error("failed to read the answer to its end")]
     Read(#[source] JoinError),
-    #[error("failed by a defect of the operator: please report what its log says of it")]
-    Panicked,
+    #[error(transparent)]
+    Panicked(#[from] Defect),
 }
 
 /// What a plugin said that it is.
@@ -115,7 +115,7 @@ pub async fn read(
     });
     read.await.map_err(|ended| {
         if ended.is_panic() {
-            AskError::Panicked
+            AskError::Panicked(Defect)
         } else {
             AskError::Read(ended)
         }

@@ -1,12 +1,10 @@
 //! A question to one process, in a task of its own: who does not answer keeps a look waiting for a moment, and not until the question's end.
 
 use std::{
-    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::FutureExt as _;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -14,7 +12,7 @@ use super::{
     ask::{Answer, AskError},
     in_short,
 };
-use crate::backoff::Failure;
+use crate::{backoff::Failure, defect::caught};
 
 /// For so long a look waits for the answer. What is to happen to a plugin happens in its next look, which begins when this one has ended, and
 /// settings are to arrive within 2 s.
@@ -52,8 +50,7 @@ impl Question {
         let stage = watch::Sender::new(Stage::Awaited);
         let (end, failure) = (stage.clone(), before.clone());
         let task = tokio::spawn(async move {
-            let asked = AssertUnwindSafe(ask).catch_unwind().await;
-            let outcome = match asked.unwrap_or(Err(AskError::Panicked)) {
+            let outcome = match caught(ask).await {
                 Ok(answer) => Ok((Arc::new(answer), Instant::now())),
                 // The wait begins when the question ends, which may take its time.
                 Err(error) => Err(Failure::after(failure.as_ref(), in_short(&error), Instant::now())),
