@@ -27,7 +27,7 @@ use kite_api::{
 use self::{
     condition::{Fact, Truth},
     revisions::{all_stopped, entries, entry, known_hash},
-    running::{Look, going_on, running},
+    running::{Look, running},
 };
 pub use self::{
     facts::needed_by,
@@ -35,12 +35,7 @@ pub use self::{
     words::understood,
     write::{Recorded, StatusError, record, recorded, tell},
 };
-use super::{
-    apply::Applied,
-    describe::Verdict,
-    findings::Findings,
-    object::{digest, is_ready},
-};
+use super::{apply::Applied, describe::Verdict, findings::Findings};
 use crate::push::news::Taken;
 
 /// The conditions that speak of what runs, and hold until it is looked at again.
@@ -179,8 +174,9 @@ pub fn decide(
             history,
             findings,
         } => {
-            let next = next.as_deref().map(|next| Look::of(next, now));
-            running(previous, &Look::of(lead, now), next.as_ref(), history, findings, now)
+            let lead = Look::of(lead, next.is_some(), now);
+            let next = next.as_deref().map(|next| Look::of(next, false, now));
+            running(previous, &lead, next.as_ref(), history, findings, now)
         }
     };
     if let Some(findings) = situation.findings() {
@@ -265,17 +261,10 @@ fn refused(
     let (mut status, mut facts) = match (&refusal.before, refusal.enabled) {
         (_, false) => disabled(previous, refusal.pods, history, findings),
         (Some(before), true) => {
-            let look = Look {
-                named: &before.named,
-                workload: workload::look(&before.deployment, &before.pods, &[], now),
-                verdict: &before.verdict,
-                digest: before.pods.iter().filter(|pod| is_ready(pod)).find_map(digest),
-                known_for: before.known_for,
-                taken: &before.taken,
-            };
             // What the object needs now may be what the other one needs.
             let is_relieved = refusal.wanted.number != before.named.number;
-            going_on(previous, &look, is_relieved, history, findings, now)
+            let look = Look::of_before(before, is_relieved, now);
+            running(previous, &look, None, history, findings, now)
         }
         (None, true) => {
             let mut wanted = entry(previous, &refusal.wanted);

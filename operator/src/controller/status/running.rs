@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use kite_api::{
     KitePluginStatus, Phase, RevisionState, RevisionStatus, ToolStatus,
     conditions::{
@@ -12,7 +13,7 @@ use kite_api::{
 };
 
 use super::{
-    Seen, also_needed,
+    Before, Seen, also_needed,
     condition::{Fact, Truth},
     facts,
     revisions::{History, Named, digest_of, entries, entry, known_hash},
@@ -39,17 +40,33 @@ pub(super) struct Look<'a> {
     pub(super) known_for: Option<Duration>,
     /// What its pods say to their settings.
     pub(super) taken: &'a Taken,
+    /// Whether the object wants another revision in its place.
+    is_relieved: bool,
 }
 
 impl<'a> Look<'a> {
-    pub(super) fn of(seen: &'a Seen, now: Timestamp) -> Self {
+    pub(super) fn of(seen: &'a Seen, is_relieved: bool, now: Timestamp) -> Self {
         Self {
             named: &seen.named,
             workload: workload::look(seen.applied.deployment(), &seen.pods, &seen.events, now),
             verdict: &seen.verdict,
-            digest: seen.pods.iter().filter(|pod| is_ready(pod)).find_map(digest),
+            digest: digest_that_serves(&seen.pods),
             known_for: seen.known_for,
             taken: &seen.taken,
+            is_relieved,
+        }
+    }
+
+    /// The same, of one that goes on while what the object wants cannot be made.
+    pub(super) fn of_before(before: &'a Before, is_relieved: bool, now: Timestamp) -> Self {
+        Self {
+            named: &before.named,
+            workload: workload::look(&before.deployment, &before.pods, &[], now),
+            verdict: &before.verdict,
+            digest: digest_that_serves(&before.pods),
+            known_for: before.known_for,
+            taken: &before.taken,
+            is_relieved,
         }
     }
 
@@ -58,6 +75,10 @@ impl<'a> Look<'a> {
         let Named { number, version } = self.named;
         format!("revision {number} (version {version})")
     }
+}
+
+fn digest_that_serves(pods: &[Pod]) -> Option<String> {
+    pods.iter().filter(|pod| is_ready(pod)).find_map(digest)
 }
 
 /// The status of a plugin that should run, and the conditions that it has. They speak of the revision that serves, or of the one that is
@@ -73,7 +94,7 @@ pub(super) fn running(
     let obstacle = next.and_then(|next| Obstacle::to(next, findings));
     if let (Some(next), None) = (next, &obstacle) {
         let relieved = Some(lead.named.number);
-        let Led { mut status, facts, .. } = led(previous, next, &findings.of_next(), false);
+        let Led { mut status, facts, .. } = led(previous, next, &findings.of_next());
         status.revisions = entries(previous, history, &status.revisions, relieved, now);
         return (status, facts);
     }
@@ -81,7 +102,7 @@ pub(super) fn running(
         mut status,
         mut facts,
         progress,
-    } = led(previous, lead, findings, next.is_some());
+    } = led(previous, lead, findings);
     let mut told = status.revisions;
     let progress = match next.zip(obstacle) {
         None => progress,
@@ -100,26 +121,6 @@ pub(super) fn running(
     };
     facts.extend(progress);
     status.revisions = entries(previous, history, &told, None, now);
-    (status, facts)
-}
-
-/// The status of a plugin of which nothing new can be made: of what was there before. `is_relieved` says whether the object wants another
-/// revision in its place.
-pub(super) fn going_on(
-    previous: &KitePluginStatus,
-    look: &Look<'_>,
-    is_relieved: bool,
-    history: &History,
-    findings: &Findings,
-    now: Timestamp,
-) -> (KitePluginStatus, Vec<Fact>) {
-    let Led {
-        mut status,
-        mut facts,
-        progress,
-    } = led(previous, look, findings, is_relieved);
-    facts.extend(progress);
-    status.revisions = entries(previous, history, &status.revisions, None, now);
     (status, facts)
 }
 
@@ -204,7 +205,7 @@ struct Led {
     progress: Option<Fact>,
 }
 
-fn led(previous: &KitePluginStatus, look: &Look<'_>, findings: &Findings, is_relieved: bool) -> Led {
+fn led(previous: &KitePluginStatus, look: &Look<'_>, findings: &Findings) -> Led {
     let Look { workload, verdict, .. } = look;
     let available = available(workload, findings);
     let serves = previous.active_revision == Some(look.named.number);
@@ -219,7 +220,7 @@ fn led(previous: &KitePluginStatus, look: &Look<'_>, findings: &Findings, is_rel
     let ready = ready(&facts, findings);
     let is_ready = ready.truth == Truth::True;
     // What the object needs now the revision that is to take over may need, and the one that serves not: that one goes on.
-    let is_fatal = findings.standing.is_fatal() && !(is_relieved && serves);
+    let is_fatal = findings.standing.is_fatal() && !(look.is_relieved && serves);
     let outlook = outlook(&facts, workload, verdict, findings, is_fatal);
     let progress = progress(workload, &ready, outlook);
 
