@@ -19,13 +19,16 @@ fn render(arguments: &[&str]) -> Result<String, String> {
     }
 }
 
+/// The objects among the rendered documents.
+fn objects(rendered: &str) -> impl Iterator<Item = serde_json::Value> {
+    let documents = rendered.split("\n---\n");
+    documents.filter_map(|document| serde_saphyr::from_str(document).ok())
+}
+
 /// One line for each right that a rendered document hands out.
 fn rights(rendered: &str) -> String {
     let mut lines = Vec::new();
-    for document in rendered.split("\n---\n") {
-        let Ok(object) = serde_saphyr::from_str::<serde_json::Value>(document) else {
-            continue;
-        };
+    for object in objects(rendered) {
         let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or("*");
         for rule in object["rules"].as_array().into_iter().flatten() {
@@ -75,9 +78,7 @@ fn the_rights_of_operator_gateway_and_people_are_these_and_no_more() {
 
 /// The policies and bindings among the rendered documents, without the chart's labels.
 fn policies(rendered: &str) -> Vec<serde_json::Value> {
-    let documents = rendered.split("\n---\n");
-    let objects = documents.filter_map(|document| serde_saphyr::from_str::<serde_json::Value>(document).ok());
-    let mut policies: Vec<_> = objects
+    let mut policies: Vec<_> = objects(rendered)
         .filter(|object| {
             let kind = object["kind"].as_str().unwrap_or_default();
             kind.starts_with("ValidatingAdmissionPolicy")
@@ -114,10 +115,7 @@ fn the_policies_are_those_of_the_rules_with_the_names_of_the_namespaces() {
 #[test]
 fn the_operator_is_measured_in_the_environment_that_the_chart_gives_it() {
     let rendered = render(&["--namespace=default"]).unwrap();
-    let mut documents = rendered
-        .split("\n---\n")
-        .filter_map(|document| serde_saphyr::from_str::<serde_json::Value>(document).ok());
-    let deployment = documents
+    let deployment = objects(&rendered)
         .find(|it| it["kind"] == "Deployment" && it["metadata"]["name"] == "kite-operator")
         .unwrap();
     let given = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
