@@ -10,6 +10,7 @@ pub mod in_memory;
 mod offered;
 mod paced;
 mod places;
+mod read_first;
 
 use std::{
     collections::{HashMap, HashSet},

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{OfferedError, paced::Paced};
+use super::{OfferedError, paced::Paced, read_first::ReadFirst};
 use crate::tls::{self, TlsError};
 
 /// For TCP, TLS and HTTP/2 together: inside a cluster this takes milliseconds.
@@ -148,7 +148,7 @@ pub(super) async fn open(plugin: &PluginName, address: SocketAddr, client_dir: &
         let tcp = TcpStream::connect(address).await.map_err(EndpointError::Connect)?;
         tcp.set_nodelay(true).map_err(EndpointError::Connect)?;
         let tls = TlsConnector::from(config)
-            .connect(name, tcp)
+            .connect(name, ReadFirst::new(tcp))
             .await
             .map_err(EndpointError::Tls)?;
         over(Paced::new(tls), origin).await

@@ -1,25 +1,26 @@
 //! What stands between gateway and plugin and breaks one request as it is told to, frame by frame of HTTP/2 (RFC 9113, section 4.1).
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    thread,
+    time::Instant,
 };
 
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-};
+use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    runtime,
+    sync::{Notify, mpsc},
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::gateway::Certificates;
+use super::{LIMIT, gateway::Certificates, rogue::Rogue};
 
 const PREFACE: usize = 24;
 const FRAME_HEAD: usize = 9;
@@ -42,20 +43,35 @@ pub(crate) enum Fault {
     Reset,
     /// The plugin gets it, and the connection is cut before the answer.
     Cut,
+    /// Nothing: the connection is closed when that is told, after the word that nothing more is begun.
+    Leave,
 }
 
-/// Whether there was a request.
+/// Whether it was done.
 #[derive(Clone, Default)]
-pub(crate) struct Meddled(Arc<AtomicBool>);
+pub(crate) struct Meddled {
+    done: Arc<AtomicBool>,
+    leave: Arc<Notify>,
+}
 
 impl Meddled {
     pub(crate) fn is_done(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.done.load(Ordering::SeqCst)
     }
 
     /// Whether it is still to be done, which is asked once more by nobody.
     fn begin(&self) -> bool {
-        !self.0.swap(true, Ordering::SeqCst)
+        !self.done.swap(true, Ordering::SeqCst)
+    }
+
+    /// Has the connection closed, and waits until it is without a turn of this thread's runtime.
+    pub(crate) fn leave(&self) {
+        self.leave.notify_one();
+        let begun = Instant::now();
+        while !self.is_done() {
+            assert!(begun.elapsed() < LIMIT, "it does not leave");
+            thread::yield_now();
+        }
     }
 }
 
@@ -86,16 +102,26 @@ fn made(kind: u8, stream: u32, words: &[u32]) -> Vec<u8> {
 
 /// Stands before the plugin "rogue", which listens at `plain`, with its certificate.
 pub(crate) async fn start(certificates: &Certificates, plain: SocketAddr, fault: Fault) -> (Meddled, SocketAddr) {
-    let (certificate, key) = certificates.of_plugin("rogue");
-    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let mut config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    stand(certificates.server("rogue"), plain, fault).await
+}
+
+/// The same before one of its own, both on a thread that goes on while this one does not.
+pub(crate) fn start_elsewhere(certificates: &Certificates, fault: Fault) -> (Meddled, SocketAddr) {
+    let config = certificates.server("rogue");
+    let (told, tell) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (_rogue, plain) = Rogue::start_plain().await;
+            told.send(stand(config, plain, fault).await).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    tell.recv().unwrap()
+}
+
+async fn stand(config: Arc<ServerConfig>, plain: SocketAddr, fault: Fault) -> (Meddled, SocketAddr) {
+    let acceptor = TlsAcceptor::from(config);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let meddled = Meddled::default();
@@ -105,7 +131,10 @@ pub(crate) async fn start(certificates: &Certificates, plain: SocketAddr, fault:
             let (acceptor, doing) = (acceptor.clone(), doing.clone());
             tokio::spawn(async move {
                 let tls = acceptor.accept(tcp).await.unwrap();
-                between(tls, TcpStream::connect(plain).await.unwrap(), fault, doing).await;
+                between(tls, TcpStream::connect(plain).await.unwrap(), fault, &doing).await;
+                if fault == Fault::Leave {
+                    doing.begin();
+                }
             });
         }
     });
@@ -113,11 +142,12 @@ pub(crate) async fn start(certificates: &Certificates, plain: SocketAddr, fault:
 }
 
 /// Passes on what is said on one connection, until either side or the fault ends it.
-async fn between(tls: tokio_rustls::server::TlsStream<TcpStream>, plugin: TcpStream, fault: Fault, meddled: Meddled) {
+async fn between(tls: tokio_rustls::server::TlsStream<TcpStream>, plugin: TcpStream, fault: Fault, meddled: &Meddled) {
     let (mut from_gateway, mut to_gateway) = tokio::io::split(tls);
     let (mut from_plugin, mut to_plugin) = plugin.into_split();
     let (say, mut said) = mpsc::unbounded_channel::<Vec<u8>>();
     let answer = say.clone();
+    let last = AtomicU32::new(DESCRIBE);
     let asked = async {
         let mut preface = [0; PREFACE];
         from_gateway.read_exact(&mut preface).await.ok()?;
@@ -125,6 +155,7 @@ async fn between(tls: tokio_rustls::server::TlsStream<TcpStream>, plugin: TcpStr
         let mut swallowed = None;
         loop {
             let frame = frame(&mut from_gateway).await?;
+            last.fetch_max(frame.stream, Ordering::SeqCst);
             let is_first = frame.kind == HEADERS && frame.stream > DESCRIBE;
             if is_first && matches!(fault, Fault::Refuse | Fault::GoAway) && meddled.begin() {
                 swallowed = Some(frame.stream);
@@ -156,16 +187,31 @@ async fn between(tls: tokio_rustls::server::TlsStream<TcpStream>, plugin: TcpStr
             }
         }
     };
-    let written = async {
-        loop {
-            to_gateway.write_all(&said.recv().await?).await.ok()?;
-            to_gateway.flush().await.ok()?;
-        }
-    };
+    let written = write(&mut to_gateway, &mut said, &meddled.leave, &last);
     // Each of them ends the connection.
-    let _: Option<std::convert::Infallible> = tokio::select! {
+    let _: Option<Infallible> = tokio::select! {
         ended = asked => ended,
         ended = answered => ended,
         ended = written => ended,
     };
+}
+
+/// Writes what is said to the gateway, and at the end, once it is told, that no stream above the last is begun.
+async fn write(
+    to_gateway: &mut (impl AsyncWrite + Unpin),
+    said: &mut mpsc::UnboundedReceiver<Vec<u8>>,
+    leave: &Notify,
+    last: &AtomicU32,
+) -> Option<Infallible> {
+    loop {
+        let (bytes, is_end) = tokio::select! {
+            bytes = said.recv() => (bytes?, false),
+            () = leave.notified() => (made(GOAWAY, 0, &[last.load(Ordering::SeqCst), 0]), true),
+        };
+        to_gateway.write_all(&bytes).await.ok()?;
+        to_gateway.flush().await.ok()?;
+        if is_end {
+            return None;
+        }
+    }
 }

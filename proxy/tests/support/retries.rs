@@ -1,6 +1,9 @@
 //! What is tried once more, and what is not: each fault of a connection for each sort of request.
 
-use std::sync::atomic::Ordering;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+};
 
 use bytes::Bytes;
 use futures::stream;
@@ -153,4 +156,41 @@ async fn a_pod_that_is_the_only_one_is_tried_once_more() {
     assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
     assert!(meddled.is_done());
     assert_eq!(behind.described.load(Ordering::SeqCst), 2, "by a new connection");
+}
+
+/// Waits until whatever is to be done now is done, without a turn of what tells of connections.
+async fn whatever_is_ready() {
+    let mut left = 10;
+    std::future::poll_fn(|cx| {
+        left -= 1;
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_pod_said_before_it_went_is_heard_by_those_who_write_after_it() {
+    let scene = Arc::new(Scene::cold(PATIENT, false).await);
+    let (meddled, address) = meddler::start_elsewhere(&scene.certificates, Fault::Leave);
+    scene.directory.0.store(table("rogue", &[address], &DEFINITIONS).into());
+    assert_eq!(scene.get("rogue/seen").await.status, StatusCode::OK);
+    meddled.leave();
+    // The first is written to one who is gone, which is what breaks the writing of the next.
+    let posts = (0..3).map(|number| {
+        let scene = Arc::clone(&scene);
+        tokio::spawn(async move {
+            for _ in 0..number {
+                whatever_is_ready().await;
+            }
+            scene.whole(request(Method::POST, "rogue/echo", "once")).await.unwrap()
+        })
+    });
+    for answer in futures::future::join_all(posts).await {
+        let answer = answer.unwrap();
+        assert_eq!((answer.status, answer.body), (StatusCode::OK, Bytes::from("once")));
+    }
 }
