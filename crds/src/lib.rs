@@ -22,6 +22,7 @@ pub mod schema_rules;
 pub mod settings;
 pub mod status;
 pub mod tool_rules;
+pub mod understood;
 pub mod validator;
 
 pub use error_chain::error_chain;

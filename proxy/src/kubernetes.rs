@@ -5,6 +5,7 @@ mod authorizer;
 mod directory;
 mod revisions;
 mod sessions;
+mod understood;
 
 use std::time::Duration;
 

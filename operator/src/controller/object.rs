@@ -9,26 +9,14 @@ use kube::{
     runtime::watcher::Event,
 };
 
-use super::status;
-
 /// A `KitePlugin`, or what can be said of one that this operator does not understand. One broken object must not stop
 /// the watch that all others depend on.
 pub type Object = DeserializeGuard<KitePlugin>;
 
-/// What this operator understands of an object. A status is another matter than the rest: one with words that it does not know was
-/// written by another version of it, which is no reason not to look after the plugin. Those who depend on that go by the rest of it.
-pub fn understood(mut object: DynamicObject) -> Object {
-    let read = |object: &DynamicObject| serde_json::to_value(object).and_then(serde_json::from_value::<KitePlugin>);
-    let whole = read(&object);
-    let understood = whole.or_else(|_| {
-        let fields = object.data.as_object_mut();
-        let told = fields.and_then(|fields| fields.remove("status"));
-        read(&object).map(|mut plugin| {
-            plugin.status = told.as_ref().map(status::understood);
-            plugin
-        })
-    });
-    DeserializeGuard(understood.map_err(|error| InvalidObject {
+/// What this operator understands of an object: of a status in another version's words the rest.
+pub fn understood(object: DynamicObject) -> Object {
+    let plugin = serde_json::to_value(&object).and_then(|object| kite_api::understood::plugin(&object));
+    DeserializeGuard(plugin.map_err(|error| InvalidObject {
         error: error.to_string(),
         metadata: object.metadata,
     }))

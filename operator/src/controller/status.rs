@@ -4,7 +4,6 @@ pub mod condition;
 mod facts;
 mod revisions;
 mod running;
-mod words;
 pub mod workload;
 pub mod write;
 
@@ -32,7 +31,6 @@ use self::{
 pub use self::{
     facts::needed_by,
     revisions::{History, Named, on_record},
-    words::understood,
     write::{Recorded, StatusError, record, recorded, tell},
 };
 use super::{apply::Applied, describe::Verdict, findings::Findings};

@@ -8,10 +8,10 @@ use std::{
 use arc_swap::ArcSwapOption;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::{apps::v1::ControllerRevision, discovery::v1::EndpointSlice};
-use kite_api::{KitePlugin, PluginName, error_chain, labels};
+use kite_api::{PluginName, error_chain, labels};
 use kube::{
     Api, Client, ResourceExt as _,
-    core::DeserializeGuard,
+    core::error_boundary::InvalidObject,
     runtime::{
         WatchStreamExt as _,
         reflector::{self, Store, reflector},
@@ -21,11 +21,8 @@ use kube::{
 use moka::future::Cache;
 use tokio::time::timeout;
 
-use super::revisions::Recorded;
+use super::{revisions::Recorded, understood::Understood};
 use crate::directory::{Directory, Entry, Records, Source, Table, fold, fold_one};
-
-/// An object that may not be readable, so that one that is not does not stop the watch of all others.
-type Guarded = DeserializeGuard<KitePlugin>;
 
 /// How long what was read of a plugin holds: nobody makes the API server answer more often by asking for revisions that are not there.
 const READ_HOLDS: Duration = Duration::from_secs(1);
@@ -33,6 +30,15 @@ const READ_HOLDS: Duration = Duration::from_secs(1);
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most plugins of which it is kept what was read.
 const MOST_READ: u64 = 1024;
+
+/// Why a plugin that was asked for is not known.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("failed to ask the API server")]
+    Ask(#[source] kube::Error),
+    #[error("failed to understand the object")]
+    Understand(#[source] Box<InvalidObject>),
+}
 
 /// The table as it was after the last change that was seen.
 #[derive(Clone)]
@@ -92,11 +98,13 @@ impl Directory for Watched {
 }
 
 impl Sources {
-    async fn read(&self, plugin: &PluginName) -> kube::Result<Option<Entry>> {
-        let api: Api<KitePlugin> = Api::all(self.client.clone());
-        let Some(object) = api.get_opt(plugin.as_str()).await? else {
+    async fn read(&self, plugin: &PluginName) -> Result<Option<Entry>, ReadError> {
+        let api: Api<Understood> = Api::all(self.client.clone());
+        let found = api.get_opt(plugin.as_str()).await.map_err(ReadError::Ask)?;
+        let Some(Understood(object)) = found else {
             return Ok(None);
         };
+        let object = object.map_err(|error| ReadError::Understand(error.into()))?;
         let slices = self.slices.state();
         let records = self.recorded.known();
         let source = Source {
@@ -117,9 +125,9 @@ fn watching() -> watcher::Config {
 /// Keeps `watched` current and tells `changed` of each new table. It does not end by itself: trouble with the API
 /// server is logged and asked again, with growing pauses, and the last table stays.
 pub async fn watch(client: Client, namespace: &str, watched: Watched, changed: impl Fn(&Table)) {
-    let (plugins, plugin_writer) = reflector::store::<Guarded>();
+    let (plugins, plugin_writer) = reflector::store::<Understood>();
     let (slices, slice_writer) = reflector::store::<EndpointSlice>();
-    let plugin_events = watcher(Api::<Guarded>::all(client.clone()), watching())
+    let plugin_events = watcher(Api::<Understood>::all(client.clone()), watching())
         .modify(|plugin| plugin.managed_fields_mut().clear())
         .default_backoff();
     let slice_config = watching().labels(labels::PLUGIN);
@@ -206,7 +214,7 @@ fn settled<K>(events: impl Stream<Item = watcher::Result<Event<K>>>, kind: Kind)
     })
 }
 
-fn table(namespace: &str, plugins: &Store<Guarded>, slices: &Store<EndpointSlice>, records: &Records) -> Table {
+fn table(namespace: &str, plugins: &Store<Understood>, slices: &Store<EndpointSlice>, records: &Records) -> Table {
     let (plugins, slices) = (plugins.state(), slices.state());
     let readable = plugins.iter().filter_map(|plugin| match &plugin.0 {
         Ok(plugin) => Some(plugin),
@@ -228,12 +236,19 @@ fn table(namespace: &str, plugins: &Store<Guarded>, slices: &Store<EndpointSlice
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use kite_api::{KitePlugin, Phase};
+    use kube::client::Body;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::directory::DefinitionsHash;
 
-    fn store(objects: impl IntoIterator<Item = Value>) -> Store<Guarded> {
-        let (store, mut writer) = reflector::store::<Guarded>();
+    fn store(objects: impl IntoIterator<Item = Value>) -> Store<Understood> {
+        let (store, mut writer) = reflector::store::<Understood>();
         for object in objects {
             writer.apply_watcher_event(&Event::Apply(serde_json::from_value(object).unwrap()));
         }
@@ -254,9 +269,120 @@ mod tests {
         })
     }
 
+    /// One whose second revision serves, and whose first drains.
+    fn serving() -> Value {
+        let time = "2026-01-01T00:00:00Z";
+        let mut object = plugin("hello", &json!(2));
+        object["status"] = json!({
+            "phase": "Loaded",
+            "activeRevision": 2,
+            "revisions": [
+                {
+                    "number": 1, "version": "0.9.0", "definitionsHash": "sha256:old", "state": "Draining",
+                    "drainingSince": time,
+                },
+                {"number": 2, "version": "1.0.0", "definitionsHash": "sha256:new", "state": "Active"},
+            ],
+            "conditions": [{
+                "type": "Ready", "status": "True", "reason": "Loaded", "message": "", "lastTransitionTime": time,
+            }],
+        });
+        object
+    }
+
+    /// In places of that, words that a newer operator may write.
+    fn other_words() -> [(&'static str, Value); 4] {
+        [
+            ("/status/phase", json!("Evolving")),
+            ("/status/conditions/0", json!({"type": "Thriving"})),
+            ("/status/revisions/0/state", json!("Fading")),
+            ("/status/revisions/1/state", json!("Blooming")),
+        ]
+    }
+
+    /// What both revisions have recorded.
+    fn recorded() -> Recorded {
+        let recorded = Recorded::default();
+        for number in [1, 2] {
+            let object = json!({
+                "metadata": {"name": format!("kite-plugin-hello-{number}")},
+                "revision": number,
+                "data": {"spec": {"version": "1.0.0", "image": "a"}},
+            });
+            recorded.take_in(&Event::Apply(serde_json::from_value(object).unwrap()));
+        }
+        recorded
+    }
+
+    /// The entry of the object in the table.
+    fn entry(object: Value) -> Entry {
+        let (slices, _) = reflector::store::<EndpointSlice>();
+        let table = table("kite-plugins", &store([object]), &slices, &recorded().known());
+        table.into_values().next().unwrap()
+    }
+
+    /// What is read of the plugin at an API server that answers with this object.
+    async fn read(object: &Value) -> Option<Arc<Entry>> {
+        let object = object.to_string();
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let answer = Full::from(object.clone());
+            async move { Ok::<_, Infallible>(Response::new(answer)) }
+        });
+        let (slices, _) = reflector::store::<EndpointSlice>();
+        let sources = Sources {
+            client: Client::new(service, "default"),
+            namespace: "kite-plugins".to_owned(),
+            slices,
+            recorded: recorded(),
+        };
+        let watched = Watched::default();
+        assert!(watched.0.sources.set(sources).is_ok());
+        watched.read(&PluginName::parse("hello").unwrap()).await
+    }
+
+    #[test]
+    fn words_of_another_version_in_a_status_cost_a_plugin_no_traffic() {
+        let known = entry(serving());
+        let active = known.serving().unwrap();
+        assert_eq!(
+            (active.number, &active.hash),
+            (2, &DefinitionsHash::recorded("sha256:new"))
+        );
+        assert_eq!(known.draining.len(), 1);
+        // One by one, and all at once.
+        let mut every = serving();
+        for (place, word) in other_words() {
+            let mut one = serving();
+            for object in [&mut one, &mut every] {
+                *object.pointer_mut(place).unwrap() = word.clone();
+                assert!(serde_json::from_value::<KitePlugin>(object.clone()).is_err(), "{place}");
+                let found = entry(object.clone());
+                let expected = Entry {
+                    phase: found.phase,
+                    ..known.clone()
+                };
+                assert_eq!(found, expected, "{place}");
+            }
+        }
+        assert_eq!(entry(every).phase, Phase::Pending, "as one that says nothing of it");
+    }
+
+    #[tokio::test]
+    async fn one_that_is_asked_for_is_understood_by_the_same_rule() {
+        let mut object = serving();
+        for (place, word) in other_words() {
+            *object.pointer_mut(place).unwrap() = word;
+            assert_eq!(read(&object).await.as_deref(), Some(&entry(object.clone())), "{place}");
+        }
+        object["spec"]["replicas"] = json!("many");
+        assert_eq!(read(&object).await, None);
+    }
+
     #[test]
     fn an_object_that_cannot_be_read_costs_only_itself() {
-        let plugins = store([plugin("good", &json!(2)), plugin("broken", &json!("many"))]);
+        let mut both = plugin("both", &json!("many"));
+        both["status"] = json!({"phase": "Evolving", "activeRevision": 1});
+        let plugins = store([plugin("good", &json!(2)), plugin("broken", &json!("many")), both]);
         let (slices, _) = reflector::store::<EndpointSlice>();
         let table = table("kite-plugins", &plugins, &slices, &Records::new());
         assert_eq!(table.keys().map(PluginName::as_str).collect::<Vec<_>>(), ["good"]);

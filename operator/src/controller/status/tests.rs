@@ -303,6 +303,18 @@ fn what_is_recorded_stays_while_no_pod_offers_it_and_serves_again_when_one_does(
 }
 
 #[test]
+fn where_none_serves_pods_must_offer_what_is_recorded_unless_the_plugin_was_disabled() {
+    for (phase, hash) in [("Failed", Some(HASH)), ("Evolving", Some(HASH)), ("Disabled", None)] {
+        // In a word of another version.
+        let status = kite_api::understood::status(&json!({
+            "phase": phase,
+            "revisions": [{"number": 1, "version": "0.1.0", "definitionsHash": HASH, "state": "Withheld"}],
+        }));
+        assert_eq!(on_record(&status, 1).map(|it| it.hash), hash, "{phase}");
+    }
+}
+
+#[test]
 fn the_digest_on_record_stays_and_another_is_told() {
     let pod = |digit: char| {
         let digest = format!("registry.example/hello@sha256:{}", digit.to_string().repeat(64));

@@ -1,13 +1,12 @@
 //! The status as it stands at the API server: read before it is decided, written when it differs.
 
-use kite_api::{KitePlugin, KitePluginStatus, NamespaceStatus, labels};
+use kite_api::{KitePlugin, KitePluginStatus, NamespaceStatus, labels, understood};
 use kube::{
     Api, Client, Resource,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
-use super::words::understood;
 use crate::controller::object::{self, Object};
 
 /// Why a status could not be read or written.
@@ -65,7 +64,7 @@ fn absent() -> (KitePluginStatus, bool) {
 fn read(status: &Value) -> (KitePluginStatus, bool) {
     match serde_json::from_value(status.clone()) {
         Ok(whole) => (whole, true),
-        Err(_) => (understood(status), false),
+        Err(_) => (understood::status(status), false),
     }
 }
 

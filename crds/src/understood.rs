@@ -1,13 +1,28 @@
-//! What is understood of a status with words that this operator does not know: another version of it has written that.
+//! What is understood of a plugin whose status has words that this version does not know: an operator of another version has written that.
 
-use kite_api::{KitePluginStatus, Phase, RevisionState, RevisionStatus};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-/// What is understood: each field by itself, of a list each entry, and of the entry of a revision each of its fields. All else is as if
-/// nobody had said it. Forgotten with the rest, the revision that serves would be stopped as one that nobody needs, and what pods must
-/// offer taken anew from whatever answers.
-pub fn understood(status: &Value) -> KitePluginStatus {
+use crate::{KitePlugin, KitePluginStatus, Phase, RevisionState, RevisionStatus};
+
+/// What is understood of an object. All but the status must be, since it was asked for. A status with words that are not known is no reason
+/// not to look after the plugin, or not to serve it: those who depend on that go by the rest of it.
+pub fn plugin(object: &Value) -> Result<KitePlugin, serde_json::Error> {
+    KitePlugin::deserialize(object).or_else(|_| {
+        let mut rest = object.clone();
+        let told = rest.as_object_mut().and_then(|fields| fields.remove("status"));
+        let plugin: KitePlugin = serde_json::from_value(rest)?;
+        Ok(KitePlugin {
+            status: told.as_ref().map(status),
+            ..plugin
+        })
+    })
+}
+
+/// What is understood of a status: each field by itself, of a list each entry, and of the entry of a revision each of its fields. All else
+/// is as if nobody had said it. Forgotten with the rest, the revision that serves would get no traffic and be stopped as one that nobody
+/// needs, and what pods must offer taken anew from whatever answers.
+pub fn status(status: &Value) -> KitePluginStatus {
     let mut fields = json!({});
     for (name, value) in status.as_object().into_iter().flatten() {
         let is_read = |value: &Value| is_known::<KitePluginStatus>(&json!({}), name, value);
@@ -82,7 +97,6 @@ fn set(fields: &mut Value, name: &str, value: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::status::on_record;
 
     /// A status with something in every field: the first revision serves, the second is to take over.
     fn full() -> Value {
@@ -120,16 +134,48 @@ mod tests {
 
     /// What is understood of the full status once `value` stands at `place`, and what that was without.
     fn spoilt(place: &str, value: Value) -> (KitePluginStatus, KitePluginStatus) {
-        let mut status = full();
-        let before = serde_json::from_value(status.clone()).unwrap();
-        *status.pointer_mut(place).unwrap() = value;
-        assert!(serde_json::from_value::<KitePluginStatus>(status.clone()).is_err());
-        (understood(&status), before)
+        let mut told = full();
+        let before = serde_json::from_value(told.clone()).unwrap();
+        *told.pointer_mut(place).unwrap() = value;
+        assert!(serde_json::from_value::<KitePluginStatus>(told.clone()).is_err());
+        (status(&told), before)
+    }
+
+    fn object(spec: &Value, status: &Value) -> Value {
+        json!({
+            "apiVersion": "kite.dev/v1alpha1", "kind": "KitePlugin",
+            "metadata": {"name": "hello"}, "spec": spec, "status": status,
+        })
+    }
+
+    #[test]
+    fn an_object_whose_status_is_not_understood_as_a_whole_is_all_that_it_was_but_for_that() {
+        let spec = json!({"version": "1.0.0", "image": "a"});
+        let known = object(&spec, &full());
+        let whole: KitePlugin = serde_json::from_value(known.clone()).unwrap();
+        assert_eq!(plugin(&known).unwrap(), whole);
+        let (told, _) = spoilt("/phase", json!("Evolving"));
+        let mut other = full();
+        other["phase"] = json!("Evolving");
+        let expected = KitePlugin {
+            status: Some(told),
+            ..whole
+        };
+        assert_eq!(plugin(&object(&spec, &other)).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_object_that_asks_for_what_is_not_understood_is_not_understood_whatever_its_status_says() {
+        let spec = json!({"version": 7, "image": "a"});
+        for status in [json!(null), full(), json!({"phase": "Evolving"}), json!("Loaded")] {
+            let error = plugin(&object(&spec, &status)).unwrap_err().to_string();
+            assert!(error.contains("invalid type: integer `7`"), "{status}: {error}");
+        }
     }
 
     #[test]
     fn of_a_status_that_is_understood_everything_is() {
-        let status = understood(&full());
+        let status = status(&full());
         assert_eq!(serde_json::to_value(&status).unwrap(), full());
     }
 
@@ -185,36 +231,34 @@ mod tests {
             }
         }
         // Also where its entry has no state at all.
-        let mut status = full();
-        status["revisions"][0].as_object_mut().unwrap().remove("state");
-        assert_eq!(serde_json::to_value(understood(&status)).unwrap(), full());
+        let mut told = full();
+        told["revisions"][0].as_object_mut().unwrap().remove("state");
+        assert_eq!(serde_json::to_value(status(&told)).unwrap(), full());
     }
 
     #[test]
-    fn where_none_serves_pods_must_offer_what_is_recorded_unless_the_plugin_was_disabled() {
-        let told = |phase: &str| {
-            understood(&json!({
+    fn where_none_serves_a_revision_in_a_state_that_is_not_known_starts_unless_the_plugin_was_disabled() {
+        for (phase, state) in [
+            ("Failed", RevisionState::Starting),
+            ("Evolving", RevisionState::Starting),
+            ("Disabled", RevisionState::Stopped),
+        ] {
+            let status = status(&json!({
                 "phase": phase,
                 "revisions": [{"number": 1, "version": "0.1.0", "definitionsHash": "sha256:1", "state": "Withheld"}],
-            }))
-        };
-        for (phase, state, hash) in [
-            ("Failed", RevisionState::Starting, Some("sha256:1")),
-            ("Evolving", RevisionState::Starting, Some("sha256:1")),
-            ("Disabled", RevisionState::Stopped, None),
-        ] {
-            let status = told(phase);
-            assert_eq!(status.revisions[0].state, state, "{phase}");
-            assert_eq!(on_record(&status, 1).map(|it| it.hash), hash, "{phase}");
+            }));
+            let entry = &status.revisions[0];
+            let hash = entry.definitions_hash.as_deref();
+            assert_eq!((entry.state, hash), (state, Some("sha256:1")), "{phase}");
         }
     }
 
     #[test]
     fn what_is_no_object_says_nothing() {
-        for status in [json!(null), json!("Loaded"), json!(7), json!(["Loaded"])] {
-            assert_eq!(understood(&status), KitePluginStatus::default(), "{status}");
+        for told in [json!(null), json!("Loaded"), json!(7), json!(["Loaded"])] {
+            assert_eq!(status(&told), KitePluginStatus::default(), "{told}");
         }
-        let status = understood(&json!({"revisions": {"number": 1}, "conditions": 7}));
+        let status = status(&json!({"revisions": {"number": 1}, "conditions": 7}));
         assert_eq!(status, KitePluginStatus::default());
     }
 }
