@@ -104,7 +104,7 @@ pub struct Context {
     relations: Arc<Relations>,
     steady: Arc<Steady>,
     deletions: Arc<Deletions>,
-    turns: Turns,
+    turns: Arc<Turns>,
     versions: Versions,
     answers: Memory,
     replaced: Replaced,
@@ -142,7 +142,7 @@ pub async fn run(
         relations: minds.relations,
         steady: minds.steady,
         deletions: minds.deletions,
-        turns: Turns::default(),
+        turns: minds.turns,
         versions: Versions::default(),
         answers: Memory::new(waker.clone()),
         replaced: Replaced::default(),
@@ -191,7 +191,7 @@ async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action,
     if let Some(rest) = context.turns.rest(name, Instant::now()).filter(|_| !queue.waits(name)) {
         return Ok(rest.into());
     }
-    let Some(turn) = context.turns.take().await else {
+    let Some(turn) = context.turns.take(name, || context.plugins.get(&reference)).await else {
         return Ok(Action::await_change());
     };
     queue.begins(name);

@@ -1,9 +1,12 @@
-//! When a plugin is looked at: a few at a time, and once for all that has woken it before.
+//! When a plugin is looked at: a few at a time, what was changed before what was not, and once for all that has woken it before.
+
+mod line;
+mod urgency;
 
 use std::{
     collections::HashMap,
     pin::pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -12,6 +15,9 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
 };
+
+use self::{line::Line, urgency::Urgency};
+use super::object::{self, Object};
 
 /// How many plugins are read at once. Each asks for a dozen things together.
 const READ: usize = 8;
@@ -43,7 +49,7 @@ impl From<Next> for Action {
 #[derive(Debug)]
 pub struct Turns {
     reading: Semaphore,
-    changing: Semaphore,
+    changing: Line,
     /// From when on work takes long.
     long: Duration,
     /// When those are due whose last look went well; nothing: when they are woken.
@@ -54,7 +60,7 @@ impl Default for Turns {
     fn default() -> Self {
         Self {
             reading: Semaphore::new(READ),
-            changing: Semaphore::new(CHANGED),
+            changing: Line::new(CHANGED),
             long: LONG,
             due: Mutex::default(),
         }
@@ -62,16 +68,28 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Waits for a turn, in the order of asking. What happens meanwhile needs no other look. `None`: there are no more.
-    pub async fn take(&self) -> Option<Turn<'_>> {
+    /// Waits for a turn: the sooner the more urgent it is by the plugin's `object` as it is now, and among equals in the order of asking. When a
+    /// replica has come to lead, the runtime begins with all plugins at once and in no order: who comes first is decided here. What happens
+    /// meanwhile needs no other look. `None`: there are no more.
+    pub async fn take(&self, plugin: &str, object: impl FnOnce() -> Option<Arc<Object>>) -> Option<Turn<'_>> {
+        // Of one that is gone nothing is to be looked at.
+        let urgency = || object().as_deref().map_or(Urgency::Settled, Urgency::of);
         // The one that is kept comes first, so that nothing is read that is old when it may be changed.
-        let changing = self.changing.acquire().await.ok()?;
+        let changing = self.changing.take(plugin, urgency).await?;
+        // In the order of coming: before it are only some of the few that have the other.
         let reading = self.reading.acquire().await.ok()?;
         Some(Turn {
             reading: Some(reading),
             changing: Some(changing),
             long: self.long,
         })
+    }
+
+    /// The watch has brought the plugin's object. If it was changed while the plugin waits already, that one comes forward.
+    pub fn take_in(&self, object: &Object) {
+        if Urgency::of(object) == Urgency::Changed {
+            self.changing.call_forward(object::name(object));
+        }
     }
 
     /// Nobody gets a turn any more. Whoever has one comes to an end.
@@ -146,12 +164,35 @@ impl Turn<'_> {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
+    use futures::{FutureExt as _, future::LocalBoxFuture};
+    use serde_json::json;
     use tokio::sync::oneshot;
 
     use super::*;
 
     const WAIT: Duration = Duration::from_secs(10);
+
+    /// A turn for anybody.
+    async fn take(turns: &Turns) -> Option<Turn<'_>> {
+        turns.take("a", || None).await
+    }
+
+    /// A plugin of which all was told, or that was changed since.
+    fn plugin(name: &str, was_changed: bool) -> Object {
+        let object = json!({
+            "apiVersion": "kite.dev/v1alpha1", "kind": "KitePlugin",
+            "metadata": {"name": name, "generation": 1 + i64::from(was_changed)},
+            "spec": {"version": "1.0.0", "image": "a"},
+            "status": {"observedGeneration": 1},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    /// Waits for the turn of a plugin of which all was told when it asked.
+    fn waits<'a>(turns: &'a Turns, name: &'a str) -> LocalBoxFuture<'a, Option<Turn<'a>>> {
+        let object = move || Some(Arc::new(plugin(name, false)));
+        turns.take(name, object).boxed_local()
+    }
 
     #[test]
     fn who_was_looked_at_well_rests_until_due() {
@@ -175,13 +216,13 @@ mod tests {
         let turns = Turns::default();
         let mut taken = Vec::new();
         for _ in 0..READ {
-            taken.push(turns.take().await.unwrap());
+            taken.push(take(&turns).await.unwrap());
         }
-        assert!(turns.take().now_or_never().is_none());
+        assert!(take(&turns).now_or_never().is_none());
         drop(taken.pop());
-        assert!(turns.take().now_or_never().unwrap().is_some());
+        assert!(take(&turns).now_or_never().unwrap().is_some());
         turns.close();
-        assert!(turns.take().now_or_never().unwrap().is_none());
+        assert!(take(&turns).now_or_never().unwrap().is_none());
     }
 
     #[tokio::test]
@@ -189,35 +230,59 @@ mod tests {
         let turns = Turns::default();
         let mut changed = Vec::new();
         for _ in 0..CHANGED {
-            let mut turn = turns.take().await.unwrap();
+            let mut turn = take(&turns).await.unwrap();
             turn.was_read();
             changed.push(turn);
         }
         // The runtime lets a task ask for so much at a time and no more.
         tokio::task::yield_now().await;
-        assert!(turns.take().now_or_never().is_none());
+        assert!(take(&turns).now_or_never().is_none());
         changed[0].give_back();
-        assert!(turns.take().now_or_never().unwrap().is_some());
+        assert!(take(&turns).now_or_never().unwrap().is_some());
     }
 
     #[tokio::test]
     async fn what_takes_long_keeps_no_turn() {
         let turns = Turns {
-            changing: Semaphore::new(1),
+            changing: Line::new(1),
             long: Duration::from_millis(10),
             ..Turns::default()
         };
-        let mut turn = turns.take().await.unwrap();
+        let mut turn = take(&turns).await.unwrap();
         assert_eq!(turn.during(async { 7 }).await, 7);
-        assert!(turns.take().now_or_never().is_none());
+        assert!(take(&turns).now_or_never().is_none());
         let (end, ended) = oneshot::channel();
         let hangs = turn.during(ended);
         let another = async {
-            let another = turns.take().await.unwrap();
+            let another = take(&turns).await.unwrap();
             end.send(7).unwrap();
             drop(another);
         };
         let (outcome, ()) = tokio::join!(hangs, another);
         assert_eq!(outcome, Ok(7));
+    }
+
+    #[test]
+    fn a_plugin_that_is_changed_while_it_waits_is_looked_at_before_those_that_were_not() {
+        let turns = Turns {
+            changing: Line::new(1),
+            ..Turns::default()
+        };
+        let first = take(&turns).now_or_never().unwrap();
+        let (mut a, mut b, mut c) = (waits(&turns, "a"), waits(&turns, "b"), waits(&turns, "c"));
+        for waiting in [&mut a, &mut b, &mut c] {
+            assert!(waiting.now_or_never().is_none());
+        }
+        turns.take_in(&plugin("b", false));
+        turns.take_in(&plugin("c", true));
+        for waiting in [&mut a, &mut b, &mut c] {
+            assert!(waiting.now_or_never().is_none());
+        }
+        drop(first);
+        // The first stood in line already. Each gives its turn back at once.
+        assert!(a.now_or_never().unwrap().is_some());
+        assert!(b.as_mut().now_or_never().is_none());
+        assert!(c.now_or_never().unwrap().is_some());
+        assert!(b.now_or_never().unwrap().is_some());
     }
 }

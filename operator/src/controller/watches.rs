@@ -38,6 +38,7 @@ use super::{
     orphans::Orphans,
     relations::{Consequences, Relations},
     steady::Steady,
+    turns::Turns,
 };
 use crate::{Options, metrics::Queue};
 
@@ -86,6 +87,7 @@ pub struct Minds {
     pub steady: Arc<Steady>,
     pub deletions: Arc<Deletions>,
     pub orphans: Arc<Orphans>,
+    pub turns: Arc<Turns>,
 }
 
 /// The controller with all its watches. Of all objects but the plugins only metadata is kept, and only labelled ones are
@@ -277,7 +279,10 @@ fn all_plugins(
 ) {
     let (store, writer) = reflector::store();
     let Minds {
-        relations, deletions, ..
+        relations,
+        deletions,
+        turns,
+        ..
     } = minds;
     let client = client.clone();
     let (waker, own) = (waker.clone(), waker.queue.clone());
@@ -303,7 +308,10 @@ fn all_plugins(
             }
         })
         .applied_objects()
-        .inspect_ok(move |object| own.woken(object::name(object)));
+        .inspect_ok(move |object| {
+            own.woken(object::name(object));
+            turns.take_in(object);
+        });
     (store, objects)
 }
 
