@@ -81,6 +81,8 @@ struct Walks {
     seed: u64,
     /// How many specs there were after which all was as it should be.
     specs: u64,
+    /// Before how many of them the plugin had one that cannot be carried out.
+    refused: u64,
     /// In how many of them the operator ended.
     ended: u64,
     failed: u64,
@@ -149,9 +151,9 @@ fn figures(faults: &Faults, walks: &Walks) -> String {
     let last = walks.seed.saturating_add(walks.count.saturating_sub(1));
     let _ = writeln!(
         text,
-        "\n{} walks, with the seeds {} to {last}, in {:.0} s: after {} specs the plugin was what one is that is new, and in {} of them the operator had \
-         ended. Walks that came to something else: {}.",
-        walks.count, walks.seed, walks.seconds, walks.specs, walks.ended, walks.failed
+        "\n{} walks, with the seeds {} to {last}, in {:.0} s: after {} specs the plugin was what one is that is new, {} of them by way of one \
+         that cannot be carried out, and in {} of them the operator had ended. Walks that came to something else: {}.",
+        walks.count, walks.seed, walks.seconds, walks.specs, walks.refused, walks.ended, walks.failed
     );
     text
 }
@@ -170,7 +172,8 @@ mod tests {
         "changes": 9, "seconds": 61.4,
         "kinds": {"crash": {"well": 20, "missed": 0, "failed": 0}, "lost": {"well": 7, "missed": 2, "failed": 1}}
     }"#;
-    const WALKS: &str = r#"{"count": 5, "seed": 40, "specs": 299, "ended": 120, "failed": 1, "seconds": 99.6}"#;
+    const WALKS: &str =
+        r#"{"count": 5, "seed": 40, "specs": 299, "refused": 90, "ended": 120, "failed": 1, "seconds": 99.6}"#;
 
     #[test]
     fn the_page_says_what_the_tests_wrote() {
@@ -190,8 +193,8 @@ mod tests {
              9 changes of a plugin, each made again with one fault at a time, in 61 s.\n\n\
              | fault | the same came of it as without | something else did | it did not come about |\n|---|---|---|---|\n\
              | `crash` | 20 | 0 | 0 |\n| `lost` | 7 | 1 | 2 |\n| all | 27 | 1 | 2 |\n\n\
-             5 walks, with the seeds 40 to 44, in 100 s: after 299 specs the plugin was what one is that is new, and in 120 of them \
-             the operator had ended. Walks that came to something else: 1.\n"
+             5 walks, with the seeds 40 to 44, in 100 s: after 299 specs the plugin was what one is that is new, 90 of them by way \
+             of one that cannot be carried out, and in 120 of them the operator had ended. Walks that came to something else: 1.\n"
         );
         assert!(matches!(
             read::<Faults>(&write("faults.json", "{}")),

@@ -10,6 +10,11 @@ use serde_json::{Map, Value, json};
 /// Stands in a spec for a namespace that there is.
 pub(crate) const SHOP: &str = "SHOP";
 
+/// Stands in a spec for a Secret that is the plugin's own.
+pub(crate) const OWN: &str = "OWN-SECRET";
+/// A Secret that pulls every plugin's image.
+pub(crate) const PULL: &str = "pull";
+
 /// A spec. It has no empty map: where a server-side apply takes the last key out of one, the API server makes it null, and refuses that. With the same image a plugin always answers as the same version, which is the image's tag.
 pub(crate) fn spec() -> impl Strategy<Value = Map<String, Value>> {
     let required = (
@@ -96,7 +101,8 @@ fn what_runs() -> impl Strategy<Value = Vec<Field>> {
         json!({"limits": {"memory": "128Mi"}}),
         json!({"requests": {"cpu": "10m"}, "limits": {"cpu": 1, "memory": "1Gi"}}),
     ];
-    let env = vec![json!({"name": "A", "value": "1"}), json!({"name": "B"})];
+    let of_secret = json!({"name": "C", "valueFrom": {"secretKeyRef": {"name": OWN, "key": "word"}}});
+    let env = vec![json!({"name": "A", "value": "1"}), json!({"name": "B"}), of_secret];
     let volumes = vec![
         json!({"name": "scratch", "mountPath": "/scratch", "emptyDir": {"sizeLimit": "16Mi"}}),
         json!({"name": "data", "mountPath": "/data", "persistentVolumeClaim": {"claimName": "data"}}),
@@ -119,8 +125,9 @@ fn what_runs() -> impl Strategy<Value = Vec<Field>> {
         maybe("tolerations", some_of(tolerations)),
         maybe("env", some_of(env)),
         maybe("volumes", some_of(volumes)),
+        maybe("imagePullSecrets", one_of(vec![json!([{"name": PULL}])])),
     )
-        .prop_map(|(a, b, c, d, e, f, g)| vec![a, b, c, d, e, f, g])
+        .prop_map(|(a, b, c, d, e, f, g, h)| vec![a, b, c, d, e, f, g, h])
 }
 
 fn what_is_served() -> impl Strategy<Value = Vec<Field>> {
@@ -168,8 +175,21 @@ fn life() -> impl Strategy<Value = Vec<Field>> {
         prop_oneof![4 => Just(None), 1 => Just(Some(("enabled", json!(false))))],
         maybe("settings", one_of(vec![json!({"a": 1}), json!({"a": 2, "b": [true]})])),
         maybe("settingsSchema", one_of(vec![schema, json!({"type": "object"})])),
+        maybe("settingsSecretRef", one_of(vec![json!({"name": OWN})])),
         maybe("revisionHistoryLimit", one_of(vec![json!(0), json!(1), json!(3)])),
         maybe("drainSeconds", one_of(vec![json!(0), json!(2)])),
     )
-        .prop_map(|(a, b, c, d, e)| vec![a, b, c, d, e])
+        .prop_map(|(a, b, c, d, e, f)| vec![a, b, c, d, e, f])
+}
+
+/// What the API server admits in a spec and an operator cannot carry out: the fields that are so.
+pub(crate) fn refused() -> impl Strategy<Value = Value> {
+    select(vec![
+        json!({"dependencies": [{"name": "nobody", "version": "^1.0"}]}),
+        json!({"compatibility": {"kite": ">=99"}}),
+        json!({"imagePullSecrets": [{"name": "nowhere"}]}),
+        json!({"env": [{"name": "D", "valueFrom": {"secretKeyRef": {"name": "nowhere", "key": "a"}}}]}),
+        json!({"settingsSecretRef": {"name": "nowhere"}}),
+        json!({"settings": {"a": "no number"}, "settingsSchema": {"type": "object", "properties": {"a": {"type": "integer"}}}}),
+    ])
 }

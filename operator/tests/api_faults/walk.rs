@@ -3,13 +3,18 @@
 use std::{collections::BTreeSet, env};
 
 use futures::future::join_all;
+use k8s_openapi::api::core::v1::Secret;
 use kite_api::{KitePlugin, KitePluginStatus, Phase, RevisionState, labels};
-use kube::{ResourceExt, api::DynamicObject};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams},
+};
 use proptest::{
+    option,
     strategy::{Strategy, ValueTree},
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{
@@ -18,7 +23,7 @@ use super::{
     fault::Fault,
     record,
     snapshot::{Found, State, walk},
-    specs::{self, SHOP},
+    specs::{self, OWN, PULL, SHOP},
 };
 
 /// How many plugins walk at once.
@@ -60,10 +65,24 @@ impl Specs {
         }
     }
 
-    /// The next spec, and after how many writes the operator ends.
-    fn next(&mut self, cell: &Cell) -> (Value, usize) {
-        let both = (specs::spec(), 0..MOST_WRITES);
-        let (mut spec, writes) = both.new_tree(&mut self.runner).expect("a spec").current();
+    /// The next step: sometimes by way of a spec that cannot be carried out.
+    fn next(&mut self, cell: &Cell) -> Step {
+        let by_way = option::weighted(0.3, (specs::spec(), specs::refused()));
+        let all = (specs::spec(), by_way, 0..MOST_WRITES);
+        let (spec, by_way, writes) = all.new_tree(&mut self.runner).expect("a step").current();
+        let refused = by_way.map(|(mut spec, refused)| {
+            spec.extend(refused.as_object().cloned().unwrap_or_default());
+            self.fitted(spec, cell)
+        });
+        Step {
+            refused,
+            spec: self.fitted(spec, cell),
+            writes,
+        }
+    }
+
+    /// The spec with the fields that stay, as the cell has what it names.
+    fn fitted(&mut self, mut spec: Map<String, Value>, cell: &Cell) -> Value {
         for (field, least) in specs::least_rights() {
             if spec.contains_key(field) {
                 self.kept.insert(field);
@@ -78,8 +97,67 @@ impl Specs {
                 }
             });
         }
-        (Value::Object(spec), writes)
+        Value::Object(spec)
     }
+}
+
+/// From one spec to another.
+struct Step {
+    /// One that the plugin has before, and that the operator cannot carry out.
+    refused: Option<Value>,
+    spec: Value,
+    /// The operator that makes the step ends after so many writes, if it has so many to make, and another goes on.
+    writes: usize,
+}
+
+/// The spec with this plugin's own Secret in it.
+fn of(subject: &str, spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    walk(&mut spec, &mut |_, value| {
+        if value == OWN {
+            *value = json!(own(subject));
+        }
+    });
+    spec
+}
+
+/// What the Secret is called that is the plugin's own.
+fn own(subject: &str) -> String {
+    format!("own-of-{subject}")
+}
+
+/// Gives the plugin its Secret, and the cell the one that pulls images.
+async fn give_secrets(cell: &Cell, subject: &str) {
+    let secrets: Api<Secret> = Api::namespaced(cell.client.clone(), cell.plugins_namespace());
+    let all = [
+        (own(subject), labels::PLUGIN, subject),
+        (PULL.to_owned(), labels::PULL, "true"),
+    ];
+    for (name, label, value) in all {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": {label: value}},
+            "stringData": {"word": "secret"},
+        });
+        let given = secrets
+            .patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(secret))
+            .await;
+        given.expect("a Secret");
+    }
+}
+
+/// Takes away the plugin and its Secret.
+async fn end(scene: Scene<'_>) -> Result<(), String> {
+    let secrets: Api<Secret> = Api::namespaced(scene.cell.client.clone(), scene.cell.plugins_namespace());
+    let deleted = secrets.delete(&own(&scene.subject), &DeleteParams::default()).await;
+    deleted.map_err(|error| error.to_string())?;
+    scene.end().await
+}
+
+/// A plugin that is to walk, with its Secret.
+async fn begin(cell: &Cell) -> Scene<'_> {
+    let scene = Scene::set(cell).await;
+    give_secrets(cell, &scene.subject).await;
+    scene
 }
 
 /// What there is of a plugin as it is, without what it was.
@@ -193,27 +271,42 @@ fn has_settled(plugin: &KitePlugin) -> bool {
         && revisions.all(|entry| entry.state != RevisionState::Starting)
 }
 
-/// A step: the spec over the last one, and beside it one that has nothing before it. The operator that makes it ends after so many writes, if it
-/// has so many to make, and another goes on; whether it did.
-async fn step(walked: &mut Scene<'_>, spec: &Value, writes: usize) -> Result<bool, String> {
-    let fresh = Scene::set(walked.cell).await;
-    walked.arm(&Fault::Crash { after: writes });
+/// A step: the spec over the last one, and beside it one that has nothing before it. Whether the operator has ended in it.
+async fn make(walked: &mut Scene<'_>, step: &Step) -> Result<bool, String> {
+    let fresh = begin(walked.cell).await;
+    walked.arm(&Fault::Crash { after: step.writes });
+    let all_of_it = async {
+        if let Some(refused) = &step.refused {
+            be_refused(walked, refused).await?;
+        }
+        come_alike([walked, &fresh], &step.spec).await
+    };
     let outcome = tokio::select! {
         () = walked.operator.line.is_cut() => None,
-        outcome = come_alike([walked, &fresh], spec) => Some(outcome),
+        outcome = all_of_it => Some(outcome),
     };
     let has_ended = outcome.is_none();
     let outcome = if let Some(outcome) = outcome {
         outcome
     } else {
         walked.restart(None).await;
-        come_alike([walked, &fresh], spec).await
+        come_alike([walked, &fresh], &step.spec).await
     };
-    outcome.and(fresh.end().await).map(|()| has_ended)
+    outcome.and(end(fresh).await).map(|()| has_ended)
+}
+
+/// Applies a spec that cannot be carried out, and waits until that is told.
+async fn be_refused(walked: &Scene<'_>, refused: &Value) -> Result<(), String> {
+    let applied = walked.cell.apply(&walked.subject, &of(&walked.subject, refused)).await;
+    let is_told = |plugin: &KitePlugin| {
+        let observed = plugin.status.as_ref().and_then(|status| status.observed_generation);
+        observed >= applied.metadata.generation && !has_settled(plugin)
+    };
+    walked.cell.seen(&walked.subject, is_told).await.map(drop)
 }
 
 async fn come_alike(both: [&Scene<'_>; 2], spec: &Value) -> Result<(), String> {
-    join_all(both.map(|scene| scene.cell.apply(&scene.subject, spec))).await;
+    join_all(both.map(async |scene| scene.cell.apply(&scene.subject, &of(&scene.subject, spec)).await)).await;
     for outcome in join_all(both.map(|scene| scene.cell.seen(&scene.subject, has_settled))).await {
         outcome?;
     }
@@ -243,6 +336,8 @@ async fn come_alike(both: [&Scene<'_>; 2], spec: &Value) -> Result<(), String> {
 struct Walked {
     /// After how many specs it was what one is that is new.
     specs: u64,
+    /// Before how many of them it had one that cannot be carried out.
+    refused: u64,
     /// In how many of them the operator has ended.
     ended: u64,
     outcome: Result<(), String>,
@@ -250,29 +345,34 @@ struct Walked {
 
 async fn go(cell: &Cell, seed: u64, steps: u64) -> Walked {
     let mut specs = Specs::of(seed);
-    let mut scene = Scene::set(cell).await;
+    let mut scene = begin(cell).await;
     let mut walked = Walked {
         specs: 0,
+        refused: 0,
         ended: 0,
         outcome: Ok(()),
     };
     for number in 1..=steps {
-        let (spec, writes) = specs.next(cell);
-        match step(&mut scene, &spec, writes).await {
+        let step = specs.next(cell);
+        match make(&mut scene, &step).await {
             Ok(has_ended) => {
                 walked.specs += 1;
+                walked.refused += u64::from(step.refused.is_some());
                 walked.ended += u64::from(has_ended);
             }
             Err(error) => {
                 walked.outcome = Err(format!(
-                    "{SEED}={seed} {STEPS}={}, step {number}: not what one is that is new:\n  {error}\nits spec: {spec}\nthe operator was to end after {writes} writes",
-                    steps * WALKERS
+                    "{SEED}={seed} {STEPS}={}, step {number}: not what one is that is new:\n  {error}\nby way of: {refused}\nits spec: {spec}\nthe operator was to end after {writes} writes",
+                    steps * WALKERS,
+                    refused = step.refused.unwrap_or_default(),
+                    spec = step.spec,
+                    writes = step.writes,
                 ));
                 break;
             }
         }
     }
-    let removed = scene.end().await;
+    let removed = end(scene).await;
     walked.outcome = walked.outcome.and(removed);
     walked
 }
@@ -293,12 +393,13 @@ async fn faults_a_walk_through_specs_leaves_nothing_behind() {
     let seconds = began.elapsed().as_secs_f64();
     println!("after {seconds:.1} s");
     let specs: u64 = walked.iter().map(|walk| walk.specs).sum();
+    let refused: u64 = walked.iter().map(|walk| walk.refused).sum();
     let ended: u64 = walked.iter().map(|walk| walk.ended).sum();
     let failed: Vec<String> = walked.into_iter().filter_map(|walk| walk.outcome.err()).collect();
     record::leave(
         "walks.json",
         &json!({
-            "count": WALKERS, "seed": seed, "specs": specs, "ended": ended, "failed": failed.len(), "seconds": seconds,
+            "count": WALKERS, "seed": seed, "specs": specs, "refused": refused, "ended": ended, "failed": failed.len(), "seconds": seconds,
         }),
     );
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
