@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import signal
+import time
 
 import grpc
 from kite.plugin.v1 import plugin_pb2 as kite
@@ -23,6 +24,8 @@ SCHEMA = {
 TOOL = kite.Tool(name="greet", description="Greets somebody", input_schema=json.dumps(SCHEMA).encode(), read_only=True)
 # Serialized once, since its exact bytes are what pins the revision.
 DEFINITIONS = kite.Definitions(tools=[TOOL]).SerializeToString(deterministic=True)
+# How long renewed certificates wait for connections that begin with those of before.
+SETTLE_SECONDS = 0.1
 
 
 def answer(status, body=b"", kind=b"application/json"):
@@ -87,16 +90,33 @@ class Plugin(plugin_pb2_grpc.PluginServicer):
 
 
 def credentials(folder):
-    """Mutual TLS with what is in the folder, read anew for each connection."""
+    """Mutual TLS with what is in the folder, which each new connection has read anew."""
 
     def read():
         # All of one time: they are renewed by a switch of this link, where the kubelet mounts them.
         data = folder / "..data"
         now = data.resolve() if data.exists() else folder
-        key, certificate, clients = ((now / name).read_bytes() for name in ("tls.key", "tls.crt", "clients-ca.crt"))
+        return [(now / name).read_bytes() for name in ("tls.key", "tls.crt", "clients-ca.crt")]
+
+    def configuration(files):
+        key, certificate, clients = files
         return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=clients)
 
-    return grpc.dynamic_ssl_server_credentials(read(), read, require_client_authentication=True)
+    used = read()
+
+    def renewed():
+        nonlocal used
+        files = read()
+        if files == used:
+            # For a configuration gRPC frees the one before, also under a connection that begins at the same time, which
+            # is refused by that or ends the process (https://github.com/grpc/grpc/issues/36693).
+            return None
+        # No connection gets further than to here while this runs, and those before it are soon past the danger.
+        time.sleep(SETTLE_SECONDS)
+        used = files
+        return configuration(files)
+
+    return grpc.dynamic_ssl_server_credentials(configuration(used), renewed, require_client_authentication=True)
 
 
 def health(state):

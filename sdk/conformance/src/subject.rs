@@ -5,7 +5,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     process::{ExitStatus, Stdio},
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,16 +25,21 @@ use tempfile::TempDir;
 use tokio::{
     net::TcpStream,
     process::{Child, Command},
-    time::{interval, timeout},
+    time::{Instant, interval, timeout},
 };
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-use crate::{Authorities, Certified, Host, IdentityError, Known, Limits, Process, Suite, Target};
+use crate::{
+    Authorities, Certified, Host, IdentityError, Known, Limits, Process, Suite, Target, WireError,
+    wire::{Shown, Wire},
+};
 
-/// How long a plugin may take to listen, and to end.
+/// How long a plugin may take to be reached, and to end.
 const LIMIT: Duration = Duration::from_secs(30);
-/// How often it is asked whether it listens.
+/// How often it is tried to reach it.
 const TURN: Duration = Duration::from_millis(50);
+/// How long one attempt may take: another may be answered where this one was forgotten.
+const ATTEMPT: Duration = Duration::from_secs(5);
 /// The ports are fixed by the protocol, so each plugin has an address of the loopback network.
 static NEXT: AtomicU8 = AtomicU8::new(1);
 
@@ -46,8 +54,13 @@ pub enum SubjectError {
     Folder(#[source] io::Error),
     #[error("failed to start the plugin")]
     Start(#[source] io::Error),
-    #[error("failed to find the plugin listening on {address} within {} s", LIMIT.as_secs())]
-    Silent { address: SocketAddr },
+    #[error("failed to reach the plugin on {address} within {} s", limit.as_secs())]
+    Silent {
+        address: SocketAddr,
+        limit: Duration,
+        /// What the last attempt ended with.
+        source: Box<WireError>,
+    },
     #[error("the plugin ended before it listened: {0}")]
     Ended(ExitStatus),
     #[error("failed to connect to the plugin")]
@@ -70,8 +83,17 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Starts what `command` makes of a folder and an address to listen on, and waits until it listens on both ports.
+    /// Starts what `command` makes of a folder and an address to listen on, and waits until it agrees on TLS on its port, and listens on
+    /// that of its health.
     pub async fn start(name: &str, command: impl FnOnce(&Path, IpAddr) -> Command) -> Result<Self, SubjectError> {
+        Self::start_within(LIMIT, name, command).await
+    }
+
+    async fn start_within(
+        limit: Duration,
+        name: &str,
+        command: impl FnOnce(&Path, IpAddr) -> Command,
+    ) -> Result<Self, SubjectError> {
         let authorities = Authorities::new()?;
         let folder = tempfile::tempdir().map_err(SubjectError::Folder)?;
         write(folder.path(), &authorities, &authorities.servers.server(name)?)?;
@@ -97,28 +119,37 @@ impl Subject {
             folder,
             child,
         };
-        for port in [PORT, HEALTH_PORT] {
-            subject.listens(SocketAddr::new(address, port)).await?;
-        }
+        let host = Host::of(&subject.authorities)?;
+        // That a port is listened on says only that the kernel takes connections: who would speak TLS there may not have begun.
+        let [port, health] = [PORT, HEALTH_PORT].map(|port| SocketAddr::new(address, port));
+        subject.reached(port, Some(&host), limit).await?;
+        subject.reached(health, None, limit).await?;
         Ok(subject)
     }
 
-    async fn listens(&mut self, address: SocketAddr) -> Result<(), SubjectError> {
+    /// Waits until this host, or whoever connects where none is given, reaches the plugin.
+    async fn reached(&mut self, address: SocketAddr, host: Option<&Host>, limit: Duration) -> Result<(), SubjectError> {
+        let until = Instant::now() + limit;
         let mut turns = interval(TURN);
-        let listens = async {
-            loop {
-                turns.tick().await;
-                if let Some(status) = self.child.try_wait().map_err(SubjectError::Wait)? {
-                    return Err(SubjectError::Ended(status));
-                }
-                if TcpStream::connect(address).await.is_ok() {
-                    return Ok(());
-                }
+        loop {
+            turns.tick().await;
+            if let Some(status) = self.child.try_wait().map_err(SubjectError::Wait)? {
+                return Err(SubjectError::Ended(status));
             }
-        };
-        timeout(LIMIT, listens)
-            .await
-            .unwrap_or(Err(SubjectError::Silent { address }))
+            let attempt = timeout(ATTEMPT, reach(address, &self.name, host)).await;
+            let reached = attempt.unwrap_or_else(|_| {
+                let source = io::ErrorKind::TimedOut.into();
+                Err(WireError::Connect { address, source })
+            });
+            match reached {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() >= until => {
+                    let source = Box::new(error);
+                    return Err(SubjectError::Silent { address, limit, source });
+                }
+                Err(_) => {}
+            }
+        }
     }
 
     /// Who believes whom.
@@ -216,6 +247,21 @@ impl Process for Subject {
     }
 }
 
+/// Connects, and with a host agrees on TLS too. The plugin's certificate is taken whatever it is: that is for a rule to judge.
+async fn reach(address: SocketAddr, name: &str, host: Option<&Host>) -> Result<(), WireError> {
+    let Some(host) = host else {
+        let connected = TcpStream::connect(address).await;
+        return connected
+            .map(drop)
+            .map_err(|source| WireError::Connect { address, source });
+    };
+    let log = Arc::default();
+    // What TLS needs is large, and would be part of whatever starts a plugin.
+    Box::pin(Wire::connect(address, name, host, Shown::Own, &log))
+        .await
+        .map(drop)
+}
+
 /// Writes each file whole, as the kubelet does: a plugin may read at any time.
 fn write(folder: &Path, authorities: &Authorities, certified: &Certified) -> Result<(), SubjectError> {
     for (file, text) in [
@@ -229,4 +275,88 @@ fn write(folder: &Path, authorities: &Authorities, certified: &Certified) -> Res
             .map_err(SubjectError::Folder)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, sync::atomic::AtomicUsize};
+
+    use kite_api::error_chain;
+    use rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    };
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    /// A process that runs until it is ended.
+    fn idle() -> Command {
+        let mut command = Command::new("sleep");
+        command.arg("infinity");
+        command
+    }
+
+    fn listen(address: IpAddr, port: u16) -> tokio::net::TcpListener {
+        let listener = TcpListener::bind((address, port)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        tokio::net::TcpListener::from_std(listener).unwrap()
+    }
+
+    fn acceptor(folder: &Path) -> TlsAcceptor {
+        let [certificate, key] = [CERTIFICATE_FILE, KEY_FILE].map(|file| fs::read(folder.join(file)).unwrap());
+        let chain = vec![CertificateDer::from_pem_slice(&certificate).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(&key).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    /// A plugin that hangs up on its first connections, `most` of them, and counts all. It speaks TLS on the others.
+    fn plugin(folder: &Path, address: IpAddr, most: usize, count: Arc<AtomicUsize>) -> Command {
+        // Nobody takes connections on the port of health: that it is listened on is enough.
+        let (server, health) = (listen(address, PORT), listen(address, HEALTH_PORT));
+        let acceptor = acceptor(folder);
+        tokio::spawn(async move {
+            let mut kept = Vec::new();
+            while let Ok((stream, _)) = server.accept().await {
+                if count.fetch_add(1, Ordering::Relaxed) >= most {
+                    kept.push(acceptor.accept(stream).await.ok());
+                }
+            }
+            drop(health);
+        });
+        idle()
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_hangs_up_at_first_is_waited_for() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let command = |folder: &Path, address: IpAddr| plugin(folder, address, 3, Arc::clone(&count));
+        Subject::start("hello", command).await.unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), 4);
+    }
+
+    #[tokio::test]
+    async fn of_a_plugin_that_always_hangs_up_the_last_failure_is_told() {
+        let command = |folder: &Path, address: IpAddr| plugin(folder, address, usize::MAX, Arc::default());
+        let started = Subject::start_within(TURN * 2, "hello", command).await;
+        let error = started.err().expect("it is not reached");
+        assert!(
+            matches!(&error, SubjectError::Silent { source, .. } if matches!(**source, WireError::Handshake(_))),
+            "{}",
+            error_chain(&error)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_ends_is_not_waited_for() {
+        let ended = Subject::start("hello", |_, _| Command::new("false")).await;
+        assert!(matches!(ended.err(), Some(SubjectError::Ended(_))));
+    }
 }

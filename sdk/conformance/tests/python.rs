@@ -1,10 +1,13 @@
 //! The plugin in Python, which has nothing but the protocol's file and grpcio, does what the protocol says.
 #![cfg(test)]
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use futures::stream;
-use kite_conformance::{Authorities, Authority, Subject, python::Python};
+use kite_conformance::{Authorities, Authority, Subject, folder, python::Python};
 use kite_proto::{
     CallContext, CallToolRequest, Definitions, DescribeRequest, HttpRequest, HttpRequestHead, HttpResponse, MAX_CHUNK,
     User, call_tool_response::Part, definitions_hash,
@@ -17,27 +20,11 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 async fn plugin() -> Subject {
     // Fails only if there is a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/plugin.py");
-    let plugin = Python::ready().unwrap().start("snake", &program).await.unwrap();
-    // It listens before it takes connections.
-    let serves = async {
-        let mut turns = tokio::time::interval(Duration::from_millis(20));
-        loop {
-            turns.tick().await;
-            let Ok(channel) = plugin.health().await else { continue };
-            if HealthClient::new(channel)
-                .check(HealthCheckRequest::default())
-                .await
-                .is_ok()
-            {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), serves)
-        .await
-        .expect("it answers in time");
-    plugin
+    Python::ready().unwrap().start("snake", &program()).await.unwrap()
+}
+
+fn program() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("python/plugin.py")
 }
 
 fn context() -> CallContext {
@@ -233,6 +220,45 @@ async fn it_uses_new_certificates_for_new_connections() {
     plugin.renew(Authorities::new().unwrap()).unwrap();
     let mut client = plugin.client().await.unwrap();
     client.describe(DescribeRequest::default()).await.unwrap();
+}
+
+/// Says whether the plugin, and the one that a project begins with, have another configuration for gRPC: at first, after another
+/// certificate has come, and after that.
+const CONFIGURATIONS: &str = r#"
+import importlib, pathlib, sys, types
+import grpc
+
+*paths, folder = sys.argv[1:]
+sys.path[:0] = paths
+folder = pathlib.Path(folder)
+# What a project reads its plugin.yaml by, which is not looked at here.
+sys.modules["yaml"] = types.ModuleType("yaml")
+grpc.dynamic_ssl_server_credentials = lambda first, renewed, **_: renewed
+for name in ("plugin", "kite_plugin.server"):
+    renewed = importlib.import_module(name).credentials(folder)
+    said = [renewed()]
+    (folder / "tls.crt").write_text(name)
+    said += [renewed(), renewed()]
+    print(name, *(configuration is not None for configuration in said))
+"#;
+
+/// For each configuration gRPC frees the one before, also under a connection that begins at the same time.
+#[tokio::test]
+async fn grpc_is_given_a_configuration_only_when_the_certificates_are_others() {
+    let (python, folder) = (Python::ready().unwrap(), tempfile::tempdir().unwrap());
+    folder::write(folder.path(), &Authorities::new().unwrap(), "snake").unwrap();
+    let script = folder.path().join("configurations.py");
+    fs::write(&script, CONFIGURATIONS).unwrap();
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let paths = [
+        sources.join("python"),
+        sources.join("../cli/templates/python"),
+        python.modules().to_owned(),
+        folder.path().to_owned(),
+    ];
+    let paths = paths.each_ref().map(|path| path.to_str().unwrap());
+    let said = python.run(&script, &paths).await.unwrap();
+    assert_eq!(said, "plugin False True False\nkite_plugin.server False True False\n");
 }
 
 #[tokio::test]

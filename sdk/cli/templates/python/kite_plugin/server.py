@@ -5,6 +5,7 @@ import asyncio
 import os
 import pathlib
 import signal
+import time
 
 import grpc
 from kite.plugin.v1 import plugin_pb2_grpc
@@ -12,6 +13,8 @@ from kite.plugin.v1 import plugin_pb2_grpc
 from .service import Service
 
 LIMITS = [("grpc.max_receive_message_length", 1280 * 1024), ("grpc.max_metadata_size", 16 * 1024)]
+# How long renewed certificates wait for connections that begin with those of before.
+SETTLE_SECONDS = 0.1
 
 
 async def serve(plugin):
@@ -40,16 +43,33 @@ async def serve(plugin):
 
 
 def credentials(folder):
-    """Mutual TLS with what is in the folder, read anew for each connection."""
+    """Mutual TLS with what is in the folder, which each new connection has read anew."""
 
     def read():
         # All of one time: they are renewed by a switch of this link, where the kubelet mounts them.
         data = folder / "..data"
         now = data.resolve() if data.exists() else folder
-        key, certificate, clients = ((now / name).read_bytes() for name in ("tls.key", "tls.crt", "clients-ca.crt"))
+        return [(now / name).read_bytes() for name in ("tls.key", "tls.crt", "clients-ca.crt")]
+
+    def configuration(files):
+        key, certificate, clients = files
         return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=clients)
 
-    return grpc.dynamic_ssl_server_credentials(read(), read, require_client_authentication=True)
+    used = read()
+
+    def renewed():
+        nonlocal used
+        files = read()
+        if files == used:
+            # For a configuration gRPC frees the one before, also under a connection that begins at the same time, which
+            # is refused by that or ends the process (https://github.com/grpc/grpc/issues/36693).
+            return None
+        # No connection gets further than to here while this runs, and those before it are soon past the danger.
+        time.sleep(SETTLE_SECONDS)
+        used = files
+        return configuration(files)
+
+    return grpc.dynamic_ssl_server_credentials(configuration(used), renewed, require_client_authentication=True)
 
 
 def health(state):
