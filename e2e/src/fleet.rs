@@ -8,7 +8,11 @@ mod life;
 mod operator;
 mod page;
 mod part;
+mod promise;
+mod push;
 mod scene;
+mod takeover;
+mod told;
 
 use std::{
     fs,
@@ -22,9 +26,10 @@ use tokio::runtime::Runtime;
 
 use self::{
     bare::Objects,
-    operator::Operator,
+    operator::{Operator, Replica},
     page::{Bare, Measured},
     scene::Scene,
+    takeover::Takeover,
 };
 pub use self::{
     error::FleetError,
@@ -53,6 +58,12 @@ pub struct Measurement {
     /// For how many seconds nothing happens
     #[arg(long, default_value_t = 300)]
     seconds: u64,
+    /// How often settings are changed, and how many of the plugins when the operator is killed
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    changes: u16,
+    /// How many times as long as is promised anything may take: of a build that is not optimised, on a machine that may be busy, times say little
+    #[arg(long, default_value_t = 1)]
+    patience: u32,
     /// Compare it with nothing
     #[arg(long)]
     alone: bool,
@@ -77,7 +88,7 @@ pub fn run(layout: &Layout, measurement: &Measurement, runtime: &Runtime) -> Res
         write_page(measurement, &load, &measured)?;
     }
     say(&measured.tables());
-    let broken = measured.broken();
+    let broken = measured.broken(measurement.patience);
     for bound in &broken {
         say(&format!("NOT KEPT: {bound}\n"));
     }
@@ -90,38 +101,52 @@ pub fn run(layout: &Layout, measurement: &Measurement, runtime: &Runtime) -> Res
 
 async fn measure(layout: &Layout, measurement: &Measurement) -> Result<Measured, FleetError> {
     let progress = Progress::start();
-    let Measurement { plugins, program, .. } = measurement;
     let scene = Scene::start(layout).await?;
-    let operator = Operator::start(&scene, program)?;
-    operator.is_done(0, life::limit(0)).await?;
-    progress.say("the operator leads");
-    let made = life::made(&scene, &operator, *plugins).await?;
-    progress.say(&format!(
-        "{plugins} plugins are Loaded after {:.1} s",
-        made.time.as_secs_f64()
-    ));
-    let steady = life::steady(&scene, &operator, Duration::from_secs(measurement.seconds)).await?;
-    progress.say(&format!("{} writes in {} s", steady.writes, measurement.seconds));
-    let objects = Objects::of(&scene).await?;
-    let (changed, others) = life::changed(&scene, &operator).await?;
-    progress.say(&format!("one was changed in {:.1} s", changed.time.as_secs_f64()));
-    let (operator, restarted, rewritten) = life::restarted(&scene, operator, program, *plugins).await?;
-    progress.say(&format!("{} objects were written after a restart", rewritten.len()));
-    let foreign = foreign::make(&scene, *plugins).await?;
-    progress.say(&format!("{foreign} other objects are there"));
-    let (operator, beside, _) = life::restarted(&scene, operator, program, *plugins).await?;
-    progress.say("the operator was restarted beside them");
-    drop((operator, scene));
-    let bare = if measurement.alone {
-        None
-    } else {
+    let (mut measured, objects) = Box::pin(of_operator(&scene, measurement, &progress)).await?;
+    drop(scene);
+    if !measurement.alone {
         let scene = Scene::start(layout).await?;
         let count = objects.count();
         let time = objects.create(&scene).await?;
         progress.say(&format!("a bare client took {:.1} s", time.as_secs_f64()));
-        Some(Bare { time, objects: count })
-    };
-    Ok(Measured {
+        measured.bare = Some(Bare { time, objects: count });
+    }
+    Ok(measured)
+}
+
+/// All but what the operator is compared with, which is given the objects that there are once the plugins are made.
+async fn of_operator(
+    scene: &Scene,
+    measurement: &Measurement,
+    progress: &Progress,
+) -> Result<(Measured, Objects), FleetError> {
+    let Measurement { plugins, program, .. } = measurement;
+    let operator = Operator::start(scene, program, Replica::First)?;
+    operator.is_done(0, life::limit(0)).await?;
+    progress.say("the operator leads");
+    let made = life::made(scene, &operator, *plugins).await?;
+    progress.say(&format!(
+        "{plugins} plugins are Loaded after {:.1} s",
+        made.time.as_secs_f64()
+    ));
+    let steady = life::steady(scene, &operator, Duration::from_secs(measurement.seconds)).await?;
+    progress.say(&format!("{} writes in {} s", steady.writes, measurement.seconds));
+    let objects = Objects::of(scene).await?;
+    let (changed, others) = life::changed(scene, &operator).await?;
+    progress.say(&format!("one was changed in {:.1} s", changed.time.as_secs_f64()));
+    let (operator, restarted, rewritten) = life::restarted(scene, operator, program, *plugins).await?;
+    progress.say(&format!("{} objects were written after a restart", rewritten.len()));
+    let foreign = foreign::make(scene, *plugins).await?;
+    progress.say(&format!("{foreign} other objects are there"));
+    let (operator, beside, _) = life::restarted(scene, operator, program, *plugins).await?;
+    progress.say("the operator was restarted beside them");
+    let told = push::pushed(scene, &operator, measurement.changes).await?;
+    progress.say(&told.in_words());
+    // The last of all: what is told above is told of one operator alone.
+    let Takeover { led, acted } =
+        takeover::taken_over(scene, operator, program, (*plugins, measurement.changes)).await?;
+    progress.say(&acted.in_words());
+    let measured = Measured {
         plugins: *plugins,
         made,
         steady,
@@ -131,8 +156,11 @@ async fn measure(layout: &Layout, measurement: &Measurement) -> Result<Measured,
         rewritten,
         beside,
         foreign,
-        bare,
-    })
+        promises: vec![told, acted],
+        led,
+        bare: None,
+    };
+    Ok((measured, objects))
 }
 
 /// What else the machine had to do: tasks that ran or waited, in the last minute.

@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod lengths;
 pub mod load;
 mod process;
+mod spread;
 pub mod stages;
 pub mod target;
 pub mod testing;

@@ -9,7 +9,6 @@ mod page;
 mod part;
 mod scene;
 mod side;
-mod spread;
 mod task;
 mod throughput;
 

@@ -1,5 +1,5 @@
 //! While nothing happens nothing is written: by the cluster's operator, with real plugins in every state that lasts, and by one that has a hundred,
-//! most of them by a fake kubelet. What `make bench` measures of the operator is run in small by the way.
+//! most of them by a fake kubelet. What `make bench` measures of the operator is run in small by the way, as are the promises that it holds there.
 #![cfg(test)]
 #![expect(clippy::print_stdout, reason = "the harness keeps a test's standard output")]
 
@@ -25,6 +25,10 @@ const FLEET: &str = "94";
 /// For how many seconds nothing happens to them, if the variable does not say.
 const WINDOW: &str = "20";
 const VARIABLE: &str = "KITE_STEADY_SECONDS";
+/// How often settings are changed, and how many plugins when the operator is killed.
+const CHANGES: &str = "3";
+/// How many times as long as is promised that may take: `make bench` has it in time.
+const STRETCH: &str = "3";
 /// When nothing was written for so long, what a test has made has settled.
 const SETTLED: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -94,6 +98,10 @@ fn measure() -> Output {
         FLEET,
         "--seconds",
         &window,
+        "--changes",
+        CHANGES,
+        "--patience",
+        STRETCH,
         "--program",
     ]);
     measure.arg(e2e.with_file_name("kite-operator")).output().unwrap()

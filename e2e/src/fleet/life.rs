@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     FleetError,
     bare::versions,
-    operator::{Operator, Took},
+    operator::{Operator, Replica, Took},
     scene::Scene,
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(super) fn limit(count: usize) -> Duration {
     PATIENCE + Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn name(number: usize) -> String {
+pub(super) fn name(number: usize) -> String {
     format!("fleet-{number:04}")
 }
 
@@ -132,7 +132,7 @@ pub(super) async fn restarted(
 ) -> Result<(Operator, Took, Vec<String>), FleetError> {
     let before = versions(scene).await?;
     operator.end();
-    let operator = Operator::start(scene, program)?;
+    let operator = Operator::start(scene, program, Replica::First)?;
     let meter = operator.meter()?;
     operator
         .is_done(u64::try_from(count).unwrap_or(u64::MAX), limit(count))

@@ -12,18 +12,43 @@ use k8s_openapi::jiff::Timestamp;
 use super::{FleetError, scene::Scene};
 use crate::{audit, process::Process};
 
-/// Where it tells of itself. Not where it does by default: the plugins listen on all addresses.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8079);
 /// How often it is asked.
 const TURN: Duration = Duration::from_millis(100);
 
 /// What the chart has the operator's program find in its environment, beside the filter of its log.
 pub const ENVIRONMENT: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
 
+/// Of two that run beside each other, which one it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Replica {
+    First,
+    Second,
+}
+
+impl Replica {
+    /// What it is called in the Lease.
+    fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Second => "second",
+        }
+    }
+
+    /// Where it tells of itself. Not where it does by default: the plugins listen on all addresses, and two operators share this one.
+    fn listens(self) -> SocketAddr {
+        let port: u16 = match self {
+            Self::First => 8079,
+            Self::Second => 8078,
+        };
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    }
+}
+
 /// An operator that runs.
 pub(super) struct Operator {
     process: Process,
     client: reqwest::Client,
+    listens: SocketAddr,
 }
 
 /// Of what was written, so much is told.
@@ -50,50 +75,78 @@ pub(super) struct Meter {
 }
 
 impl Operator {
-    pub(super) fn start(scene: &Scene, program: &Path) -> Result<Self, FleetError> {
+    pub(super) fn start(scene: &Scene, program: &Path, replica: Replica) -> Result<Self, FleetError> {
+        let (name, listens) = (replica.name(), replica.listens());
         let mut command = Command::new(program);
         command
-            .args(["--listen", &LISTEN.to_string()])
+            .args(["--listen", &listens.to_string(), "--replica-name", name])
             .env("KUBECONFIG", scene.kubeconfig())
             .envs(ENVIRONMENT);
+        let log = scene.folder().join(format!("operator-{name}.log"));
         Ok(Self {
-            process: Process::start(&command, &scene.folder().join("operator.log"))?,
+            process: Process::start(&command, &log)?,
             client: reqwest::Client::new(),
+            listens,
         })
     }
 
     /// Waits until it leads, and has looked at so many plugins and has none left to look at.
     pub(super) async fn is_done(&self, plugins: u64, limit: Duration) -> Result<(), FleetError> {
+        let what = format!("the operator done with {plugins} plugins");
+        let is_done = |readiness: &str, metrics: &str| {
+            let looked_at = metric(metrics, "kite_operator_reconciles_total");
+            // One that does not lead yet tells nothing of this.
+            let left = metric(metrics, "kite_operator_queue_depth");
+            is_ready(readiness) && looked_at.is_some_and(|count| count >= plugins) && left == Some(0)
+        };
+        self.says(&what, limit, is_done).await
+    }
+
+    /// Waits until it could lead, while another one does.
+    pub(super) async fn stands_by(&self, limit: Duration) -> Result<(), FleetError> {
+        let stands_by = |readiness: &str, metrics: &str| is_ready(readiness) && !is_leader(metrics);
+        self.says("the operator able to lead", limit, stands_by).await
+    }
+
+    /// Waits until it leads, whatever it has done by then.
+    pub(super) async fn leads(&self, limit: Duration) -> Result<(), FleetError> {
+        self.says("the operator lead", limit, |_, metrics| is_leader(metrics))
+            .await
+    }
+
+    /// Waits until this holds of what it says of its readiness and in its metrics.
+    async fn says(&self, what: &str, limit: Duration, holds: impl Fn(&str, &str) -> bool) -> Result<(), FleetError> {
         let mut turns = tokio::time::interval(TURN);
         let mut last = String::new();
-        let done = async {
+        let said = async {
             loop {
                 turns.tick().await;
                 // It does not listen yet.
-                let Ok(told) = self.tell("/readyz").await else { continue };
+                let Ok(readiness) = self.tell("/readyz").await else {
+                    continue;
+                };
                 let metrics = self.tell("/metrics").await?;
-                last = told;
-                let looked_at = metric(&metrics, "kite_operator_reconciles_total");
-                // One that does not lead yet tells nothing of this.
-                let left = metric(&metrics, "kite_operator_queue_depth");
-                let is_done = looked_at.is_some_and(|count| count >= plugins) && left == Some(0);
-                if last.starts_with("ok\n") && is_done {
+                last = readiness;
+                if holds(&last, &metrics) {
                     return Ok(());
                 }
             }
         };
-        let in_time = tokio::time::timeout(limit, done).await;
-        in_time.unwrap_or_else(|_| {
-            Err(FleetError::TooLate {
-                what: format!("the operator done with {plugins} plugins; it says {last:?}"),
-                limit,
-                log: self.process.last_words(),
-            })
-        })
+        let in_time = tokio::time::timeout(limit, said).await;
+        in_time.unwrap_or_else(|_| Err(self.too_late(format!("{what}; it says {last:?}"), limit)))
+    }
+
+    /// That something was not seen in time, with the last of what it has written.
+    pub(super) fn too_late(&self, what: String, limit: Duration) -> FleetError {
+        FleetError::TooLate {
+            what,
+            limit,
+            log: self.process.last_words(),
+        }
     }
 
     async fn tell(&self, path: &str) -> Result<String, FleetError> {
-        let answer = self.client.get(format!("http://{LISTEN}{path}")).send().await;
+        let answer = self.client.get(format!("http://{}{path}", self.listens)).send().await;
         let answer = answer.map_err(FleetError::Operator)?;
         answer.text().await.map_err(FleetError::Operator)
     }
@@ -130,6 +183,12 @@ impl Operator {
     pub(super) fn end(self) {
         self.process.end();
     }
+
+    /// Kills it, so that it has no time to give its Lease up.
+    pub(super) fn kill(self) {
+        // A process that is dropped is killed.
+        drop(self.process);
+    }
 }
 
 impl Scene {
@@ -137,6 +196,14 @@ impl Scene {
     pub(super) fn requests(&self, since: Timestamp) -> Result<Vec<audit::Request>, FleetError> {
         audit::requests(&self.audit_logs()?, &Self::user(), since).map_err(FleetError::Audit)
     }
+}
+
+fn is_ready(readiness: &str) -> bool {
+    readiness.starts_with("ok\n")
+}
+
+fn is_leader(metrics: &str) -> bool {
+    metric(metrics, "kite_operator_leader") == Some(1)
 }
 
 /// A number without labels, in the text of metrics.

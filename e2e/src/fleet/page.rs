@@ -2,7 +2,10 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use super::operator::Took;
+use super::{
+    operator::Took,
+    promise::{self, Promise},
+};
 
 const MB: u64 = 1_000_000;
 /// How many times as long as the bare client the operator may take, and how many bytes.
@@ -31,12 +34,15 @@ pub(super) struct Measured {
     /// A restart beside so many objects of others.
     pub(super) beside: Took,
     pub(super) foreign: usize,
+    pub(super) promises: Vec<Promise>,
+    /// How soon after the leader's end another operator led.
+    pub(super) led: Duration,
     pub(super) bare: Option<Bare>,
 }
 
 impl Measured {
-    /// The bounds that were not kept, in words. Aims are not bounds.
-    pub(super) fn broken(&self) -> Vec<String> {
+    /// The bounds that were not kept, in words; those of times are stretched by `patience`. Aims are not bounds.
+    pub(super) fn broken(&self, patience: u32) -> Vec<String> {
         let mut broken = Vec::new();
         if self.steady.writes > 0 {
             let first = self.steady.written.join("; ");
@@ -54,13 +60,22 @@ impl Measured {
                 self.others.join(", ")
             ));
         }
+        broken.extend(self.promises.iter().filter_map(|promise| promise.broken(patience)));
         broken
     }
 
     /// All tables. Writing to a String does not fail, so that what it says is not looked at.
     pub(super) fn tables(&self) -> String {
+        let mut page = String::new();
+        self.tell_costs(&mut page);
+        self.tell_promises(&mut page);
+        self.tell_aims(&mut page);
+        page
+    }
+
+    fn tell_costs(&self, page: &mut String) {
         let count = self.plugins;
-        let mut page = String::from(
+        page.push_str(
             "\n| what happens | s | CPU s | most MB | reads | asked to write | requests per plugin |\n|---|---|---|---|---|---|---|\n",
         );
         for (what, took) in [
@@ -95,6 +110,19 @@ impl Measured {
             "\nA server-side apply that changes nothing is counted as asked. After the restart {} objects differed.",
             self.rewritten.len()
         );
+    }
+
+    fn tell_promises(&self, page: &mut String) {
+        let _ = write!(page, "\n{}", promise::HEAD);
+        page.extend(self.promises.iter().map(Promise::row));
+        let _ = writeln!(
+            page,
+            "\nThe other operator led {:.1} s after the first was killed.",
+            self.led.as_secs_f64()
+        );
+    }
+
+    fn tell_aims(&self, page: &mut String) {
         let all = [&self.made, &self.steady, &self.changed, &self.restarted, &self.beside];
         let peak = all.map(|took| took.peak);
         let peak = peak.into_iter().max().unwrap_or_default();
@@ -117,7 +145,6 @@ impl Measured {
                 bare.time.as_secs_f64()
             );
         }
-        page
     }
 }
 
@@ -133,6 +160,14 @@ fn per(requests: usize, plugins: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn promise(what: &str, within: u64, milliseconds: &[u64]) -> Promise {
+        Promise {
+            what: what.to_owned(),
+            within: Duration::from_secs(within),
+            times: milliseconds.iter().copied().map(Duration::from_millis).collect(),
+        }
+    }
 
     fn measured() -> Measured {
         let took = |time, writes| Took {
@@ -153,6 +188,11 @@ mod tests {
             rewritten: Vec::new(),
             beside: took(2, 700),
             foreign: 900,
+            promises: vec![
+                promise("settings change, until they are told", 2, &[120, 80, 310]),
+                promise("the leader is killed, until another one acts", 20, &[13_400]),
+            ],
+            led: Duration::from_millis(12_900),
             bare: Some(Bare {
                 time: Duration::from_secs(10),
                 objects: 800,
@@ -173,19 +213,20 @@ mod tests {
 
     #[test]
     fn each_bound_that_is_broken_is_told() {
-        assert_eq!(measured().broken(), [""; 0]);
+        assert_eq!(measured().broken(1), [""; 0]);
         let mut broken = measured();
         broken.steady.writes = 2;
         broken.steady.written = vec![String::from("patch")];
         broken.rewritten = vec![String::from("Role a")];
         broken.others = vec![String::from("fleet-0007")];
-        assert_eq!(
-            broken.broken(),
-            [
-                "2 writes while nothing happened, the first: patch",
-                "after a restart was written: Role a",
-                "one plugin was changed, and written was also: fleet-0007"
-            ]
-        );
+        broken.promises = vec![promise("settings change, until they are told", 2, &[120, 2500])];
+        let first = [
+            "2 writes while nothing happened, the first: patch",
+            "after a restart was written: Role a",
+            "one plugin was changed, and written was also: fleet-0007",
+        ];
+        let late = "settings change, until they are told: that took 2.50 s, and may take 2 s";
+        assert_eq!(broken.broken(1), [first.as_slice(), &[late]].concat());
+        assert_eq!(broken.broken(3), first);
     }
 }

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -12,9 +12,10 @@ use std::{
 
 use clap::Args;
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kite_proto::{
-    CERTIFICATE_FILE, CLIENTS_CA_FILE, Definitions, DescribeRequest, DescribeResponse, KEY_FILE, PORT, PROTOCOL, Tool,
+    ApplySettingsRequest, ApplySettingsResponse, CERTIFICATE_FILE, CLIENTS_CA_FILE, Definitions, DescribeRequest,
+    DescribeResponse, KEY_FILE, PORT, PROTOCOL, Supports, Tool,
     plugin_server::{Plugin, PluginServer},
     server_name,
 };
@@ -32,7 +33,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::LazyConfigAcceptor;
 use tonic::{Request, Response, Status, transport::Server};
 
-use super::VERSION;
+use super::{
+    VERSION,
+    told::{self, Told},
+};
 use crate::{
     target::{TargetError, client_of},
     testing::PLUGINS,
@@ -124,6 +128,7 @@ impl Part {
 
 /// Serves one connection. Whoever fails to connect tries again.
 async fn serve(stream: TcpStream, plugins: Plugins) {
+    let Ok(dialled) = stream.local_addr() else { return };
     let Ok(begun) = LazyConfigAcceptor::new(Acceptor::default(), stream).await else {
         return;
     };
@@ -134,7 +139,8 @@ async fn serve(stream: TcpStream, plugins: Plugins) {
         return;
     };
     let incoming = stream::once(async move { Ok::<_, io::Error>(stream) });
-    let served = Server::builder().add_service(PluginServer::new(Answers { name }));
+    let pod = dialled.ip();
+    let served = Server::builder().add_service(PluginServer::new(Answers { name, pod }));
     let _ = served.serve_with_incoming(incoming).await;
 }
 
@@ -162,8 +168,11 @@ fn config(secret: &Secret) -> Result<ServerConfig, SecretError> {
     Ok(config)
 }
 
+/// What one pod of a plugin answers.
 struct Answers {
     name: String,
+    /// Its address.
+    pod: IpAddr,
 }
 
 #[tonic::async_trait]
@@ -177,6 +186,10 @@ impl Plugin for Answers {
         };
         let definitions = Definitions {
             tools: vec![tool],
+            supports: (self.name == told::PLUGIN).then(|| Supports {
+                settings: true,
+                ..Supports::default()
+            }),
             ..Definitions::default()
         };
         Ok(Response::new(DescribeResponse {
@@ -184,6 +197,24 @@ impl Plugin for Answers {
             version: VERSION.to_owned(),
             protocol: PROTOCOL,
             definitions: definitions.encode_to_vec().into(),
+        }))
+    }
+
+    async fn apply_settings(
+        &self,
+        request: Request<ApplySettingsRequest>,
+    ) -> Result<Response<ApplySettingsResponse>, Status> {
+        let at = Timestamp::now();
+        let settings = serde_json::from_slice(&request.into_inner().settings);
+        let told = Told {
+            at,
+            pod: self.pod,
+            settings: settings.map_err(|error| Status::invalid_argument(error.to_string()))?,
+        };
+        told.note().map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(ApplySettingsResponse {
+            accepted: true,
+            reason: String::new(),
         }))
     }
 }

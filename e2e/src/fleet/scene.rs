@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Debug,
     fs,
     path::{Path, PathBuf},
     pin::pin,
@@ -43,6 +44,8 @@ const CONTROLLERS: &str =
 /// So that nobody waits for the patience of a client.
 const UNBOUND: [&str; 2] = ["--kube-api-qps=2000", "--kube-api-burst=4000"];
 const NODE: &str = "fleet";
+/// The program that is every plugin, as its log is called.
+const EVERY_PLUGIN: &str = "plugins";
 /// How long the node may take to be ready.
 const START: Duration = Duration::from_mins(2);
 
@@ -78,6 +81,12 @@ impl Scene {
     /// A folder for logs.
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// What the plugins have written, notes of what they were told among it.
+    pub(super) fn said_by_plugins(&self) -> Result<String, FleetError> {
+        let path = log(self.folder(), EVERY_PLUGIN);
+        fs::read_to_string(&path).map_err(|source| FleetError::Read { path, source })
     }
 
     /// The operator's kubeconfig.
@@ -140,13 +149,40 @@ impl Scene {
         limit: Duration,
     ) -> Result<(), FleetError>
     where
-        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        let everything = (api, watcher::Config::default());
+        self.some(what, everything, count, holds, limit).await
+    }
+
+    /// Waits until this holds of one of the objects that are watched.
+    pub(super) async fn one<K>(
+        &self,
+        what: &str,
+        watched: (Api<K>, watcher::Config),
+        holds: impl Fn(&K) -> bool,
+        limit: Duration,
+    ) -> Result<(), FleetError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        self.some(what, watched, 1, holds, limit).await
+    }
+
+    async fn some<K>(
+        &self,
+        what: &str,
+        (api, of_it): (Api<K>, watcher::Config),
+        count: usize,
+        holds: impl Fn(&K) -> bool,
+        limit: Duration,
+    ) -> Result<(), FleetError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
         let mut good = BTreeSet::new();
         let watched = async {
-            let changes = watcher(api, watcher::Config::default())
-                .default_backoff()
-                .applied_objects();
+            let changes = watcher(api, of_it).default_backoff().applied_objects();
             let mut changes = pin!(changes);
             while good.len() < count {
                 // A broken watch is begun again by the watcher.
@@ -199,12 +235,17 @@ fn programs(layout: &Layout, world: &World, folder: &Path) -> Result<Vec<Process
         ("controllers", controllers),
         ("scheduler", of_kube("kube-scheduler")),
         ("kwok", kwok),
-        ("plugins", plugins),
+        (EVERY_PLUGIN, plugins),
     ];
     let started = all
         .iter()
-        .map(|(name, command)| Process::start(command, &folder.join(name).with_extension("log")));
+        .map(|(name, command)| Process::start(command, &log(folder, name)));
     Ok(started.collect::<Result<_, _>>()?)
+}
+
+/// Where a program's log is.
+fn log(folder: &Path, name: &str) -> PathBuf {
+    folder.join(name).with_extension("log")
 }
 
 /// Makes the operator's account, which may do everything, and gives its kubeconfig.

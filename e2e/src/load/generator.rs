@@ -9,10 +9,11 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{LoadError, side::Side, spread::percentile, task::Task};
+use super::{LoadError, side::Side, task::Task};
 use crate::{
     cluster::{Debian, run},
     process::empty,
+    spread::percentile,
 };
 
 /// Requests under way at once on the one connection of HTTP/2.

@@ -19,10 +19,13 @@ use super::{
     part::{BETWEEN_REQUESTS, Offence},
     scene::Scene,
     side::{Kind, Side},
-    spread::{Spread, percentile},
     task::Task,
 };
-use crate::{cluster::Progress, process::Process};
+use crate::{
+    cluster::Progress,
+    process::Process,
+    spread::{Spread, percentile},
+};
 
 /// What the others' p99 may be beside an offender, as a multiple of what it is while the same offence goes through another gateway.
 pub(super) const MOST: f64 = 1.5;

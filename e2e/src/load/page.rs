@@ -6,10 +6,10 @@ use super::{
     memory::{self, MIB, Streams, Transfer},
     others::{self, Offended, Round},
     side::Kind,
-    spread::Spread,
     task::Task,
     throughput::{Cell, Row, Sample},
 };
+use crate::spread::Spread;
 
 /// How many times as many small requests as nginx a gateway should answer, and how much of nginx's p99 that may take.
 const RATE_AIM: f64 = 1.2;

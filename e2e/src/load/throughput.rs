@@ -7,10 +7,9 @@ use super::{
     generator::{Clients, Generator, Sent},
     scene::Scene,
     side::{Kind, Side},
-    spread::Spread,
     task::Task,
 };
-use crate::cluster::Progress;
+use crate::{cluster::Progress, spread::Spread};
 
 /// How long and how often.
 #[derive(Clone, Debug)]

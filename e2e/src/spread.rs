@@ -4,15 +4,15 @@ use std::{fmt, time::Duration};
 
 /// The median of several rounds, and the least and the most of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Spread {
-    pub(super) median: f64,
-    pub(super) least: f64,
-    pub(super) most: f64,
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
 }
 
 impl Spread {
     /// Of nothing there is none.
-    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
@@ -42,7 +42,7 @@ impl fmt::Display for Spread {
 }
 
 /// The time below which this part of all times lies; the slowest of none is none.
-pub(super) fn percentile(times: &mut [Duration], part: f64) -> Option<Duration> {
+pub(crate) fn percentile(times: &mut [Duration], part: f64) -> Option<Duration> {
     times.sort_unstable();
     #[expect(
         clippy::cast_possible_truncation,
