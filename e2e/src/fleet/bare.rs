@@ -16,6 +16,7 @@ use kite_api::{KitePlugin, labels};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{ApiResource, DynamicObject, ListParams, ObjectMeta, PostParams},
+    runtime::watcher,
 };
 
 use super::{
@@ -85,9 +86,9 @@ impl Objects {
             status.and_then(|status| status.available_replicas) >= Some(1)
         };
         scene
-            .all(
+            .some(
                 "the Deployments available",
-                deployments,
+                (deployments, watcher::Config::default()),
                 count,
                 is_available,
                 limit(count),

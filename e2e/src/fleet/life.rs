@@ -8,6 +8,7 @@ use kite_api::{KitePlugin, Phase};
 use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams, PostParams},
+    runtime::watcher,
 };
 use serde_json::{Value, json};
 
@@ -70,7 +71,13 @@ pub(super) async fn made(scene: &Scene, operator: &Operator, count: usize) -> Re
     all.try_collect::<()>().await?;
     let all: Api<KitePlugin> = Api::all(scene.admin());
     scene
-        .all("the plugins Loaded", all, count, is_loaded, limit(count))
+        .some(
+            "the plugins Loaded",
+            (all, watcher::Config::default()),
+            count,
+            is_loaded,
+            limit(count),
+        )
         .await?;
     let took = operator.took(scene, &meter)?;
     settled(scene).await?;
@@ -114,7 +121,8 @@ pub(super) async fn changed(scene: &Scene, operator: &Operator) -> Result<(Took,
     let all: Api<KitePlugin> = Api::all(scene.admin());
     all.patch(&name, &PatchParams::default(), &patch).await?;
     let serves = |plugin: &KitePlugin| plugin.status.as_ref().and_then(|status| status.active_revision) == Some(2);
-    scene.all("the new revision", all, 1, serves, limit(1)).await?;
+    let all = (all, watcher::Config::default());
+    scene.some("the new revision", all, 1, serves, limit(1)).await?;
     let took = operator.took(scene, &meter)?;
     settled(scene).await?;
     let writes = scene.requests(since)?.into_iter().filter(Request::is_write);

@@ -99,7 +99,7 @@ async fn accepted(scene: &Scene) -> Result<(), FleetError> {
     let all: Api<KitePlugin> = Api::all(scene.admin());
     let it = watcher::Config::default().fields(&format!("metadata.name={PLUGIN}"));
     scene
-        .one("the settings accepted", (all, it), has_accepted, limit(1))
+        .some("the settings accepted", (all, it), 1, has_accepted, limit(1))
         .await
 }
 

@@ -136,40 +136,12 @@ impl Scene {
             let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
             conditions.any(|it| it.type_ == "Ready" && it.status == "True")
         };
-        self.all("the node is ready", nodes, 1, is_usable, START).await
+        let nodes = (nodes, watcher::Config::default());
+        self.some("the node is ready", nodes, 1, is_usable, START).await
     }
 
-    /// Waits until this holds of so many objects.
-    pub(super) async fn all<K>(
-        &self,
-        what: &str,
-        api: Api<K>,
-        count: usize,
-        holds: impl Fn(&K) -> bool,
-        limit: Duration,
-    ) -> Result<(), FleetError>
-    where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-    {
-        let everything = (api, watcher::Config::default());
-        self.some(what, everything, count, holds, limit).await
-    }
-
-    /// Waits until this holds of one of the objects that are watched.
-    pub(super) async fn one<K>(
-        &self,
-        what: &str,
-        watched: (Api<K>, watcher::Config),
-        holds: impl Fn(&K) -> bool,
-        limit: Duration,
-    ) -> Result<(), FleetError>
-    where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-    {
-        self.some(what, watched, 1, holds, limit).await
-    }
-
-    async fn some<K>(
+    /// Waits until this holds of so many of the objects that are watched.
+    pub(super) async fn some<K>(
         &self,
         what: &str,
         (api, of_it): (Api<K>, watcher::Config),

@@ -39,8 +39,8 @@ pub(super) struct Takeover {
     pub(super) acted: Promise,
 }
 
-/// Starts a second operator, kills the first, and changes so many of the plugins right after. The operator that starts looks at all plugins, in no
-/// order that anybody could rely on: the time of a single one would be a matter of luck.
+/// Starts a second operator, kills the first, and changes so many of the plugins right after. Several, because one could be lucky
+/// with its turn.
 pub(super) async fn taken_over(
     scene: &Scene,
     first: Operator,
@@ -91,7 +91,7 @@ async fn is_changed(scene: &Scene, name: &str, limit: Duration) -> Result<(), Fl
     let deployments: Api<Deployment> = Api::namespaced(scene.admin(), PLUGINS);
     let its = watcher::Config::default().labels(&format!("{}={name}", labels::PLUGIN));
     scene
-        .one(&format!("{name} changed"), (deployments, its), has_memory, limit)
+        .some(&format!("{name} changed"), (deployments, its), 1, has_memory, limit)
         .await
 }
 
