@@ -300,7 +300,8 @@ async fn be_refused(walked: &Scene<'_>, refused: &Value) -> Result<(), String> {
     let applied = walked.cell.apply(&walked.subject, &of(&walked.subject, refused)).await;
     let is_told = |plugin: &KitePlugin| {
         let observed = plugin.status.as_ref().and_then(|status| status.observed_generation);
-        observed >= applied.metadata.generation && !has_settled(plugin)
+        // One that is not to run is at rest with any spec.
+        observed >= applied.metadata.generation && (!plugin.spec.is_enabled() || !has_settled(plugin))
     };
     walked.cell.seen(&walked.subject, is_told).await.map(drop)
 }
