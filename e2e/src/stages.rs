@@ -1,5 +1,7 @@
 //! The stages of `make test`: each is run, timed and counted, whatever became of those before it.
 
+mod failures;
+
 use std::{
     ffi::OsString,
     io::{self, BufRead, BufReader, Write},
@@ -10,6 +12,7 @@ use std::{
 
 use clap::Args;
 
+use self::failures::Failures;
 use crate::{
     cluster::{self, Layout, Lock, Progress, remove_dir},
     deploy::{self, Exports},
@@ -66,12 +69,13 @@ impl Selection {
 }
 
 /// How many tests passed and failed; a stage that has no tests of its own counts as one.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Debug, Default, Eq, PartialEq)]
 struct Count {
     passed: u64,
     failed: u64,
     /// How many of both were tests, and not whole stages.
     tests: u64,
+    failures: Failures,
 }
 
 impl Count {
@@ -79,7 +83,7 @@ impl Count {
         Self {
             passed: u64::from(passed),
             failed: u64::from(!passed),
-            tests: 0,
+            ..Self::default()
         }
     }
 
@@ -87,6 +91,7 @@ impl Count {
         self.passed += other.passed;
         self.failed += other.failed;
         self.tests += other.tests;
+        self.failures.add(other.failures);
     }
 
     /// Reads one of the summary lines that Rust's test harness prints.
@@ -101,6 +106,7 @@ impl Count {
             passed,
             failed,
             tests: passed + failed,
+            ..Self::default()
         })
     }
 }
@@ -113,12 +119,11 @@ struct Report {
 }
 
 impl Report {
-    fn stage(&mut self, name: &'static str, run: impl FnOnce() -> Count) -> Count {
+    fn stage(&mut self, name: &'static str, run: impl FnOnce() -> Count) {
         say(&format!("\n=== {name}"));
         let began = Instant::now();
         let count = run();
         self.stages.push((name, began.elapsed(), count));
-        count
     }
 
     fn finish(self) -> ExitCode {
@@ -132,13 +137,17 @@ impl Report {
                 count.passed,
                 count.failed
             ));
-            all.add(count);
             matched += count.tests;
+            all.add(count);
         }
         // Nobody may take a run of nothing for a success.
         if let Some(filter) = self.filter.filter(|_| matched == 0) {
             say(&format!("no test's name contains {filter:?}"));
             all.failed += 1;
+        }
+        // What stands far above is said again, where it is found.
+        for line in all.failures.told() {
+            say(&line);
         }
         let failed = all.failed > 0 || all.passed == 0;
         say(&format!("{} passed, {} failed", all.passed, all.failed));
@@ -307,6 +316,7 @@ fn command(command: &mut Command, mut say: impl FnMut(&str)) -> (bool, Count) {
             let line = line?;
             say(&line);
             count.add(Count::of_line(&line).unwrap_or_default());
+            count.failures.read(&line);
         }
         child.wait().map(|status| status.success())
     };
@@ -361,7 +371,8 @@ mod tests {
             Some(Count {
                 passed: 12,
                 failed: 3,
-                tests: 15
+                tests: 15,
+                ..Count::default()
             })
         );
     }

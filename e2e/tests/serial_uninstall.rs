@@ -26,7 +26,10 @@ use kite_e2e::{
     target::Target,
     testing::{PLUGINS, SYSTEM, Scope, eventually, scope, succeeded},
 };
-use kube::{Api, Resource, ResourceExt, api::ListParams};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, ListParams},
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -143,6 +146,22 @@ fn delete(kind: &str, name: &str) {
     assert!(output.status.success(), "{kind} {name}: {said}");
 }
 
+/// Waits until the garbage collector sees plugins. It does so again only up to a minute after their CRD was deleted and installed anew, and would
+/// never hear of what is deleted with the CRD before: the rights that the test waits for to go would stay. A plugin that is deleted in the
+/// foreground stays until the collector has seen that.
+async fn collector_sees(scope: &Scope) {
+    let canary = scope.make_plugin("-canary", |spec| spec.enabled = Some(false)).await;
+    let deleted = scope.plugins().delete(&canary, &DeleteParams::foreground()).await;
+    deleted.expect("deleting it begins");
+    eventually("the garbage collector has seen a plugin", LIMIT, async || {
+        match scope.plugins().get_opt(&canary).await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn definition_and_namespaces_go_while_the_operator_runs_and_the_chart_last() {
     scope("reversed", async |scope| {
@@ -177,6 +196,7 @@ async fn namespaces_go_first_and_then_the_definition_with_all_plugins_and_the_ch
         let _restore = Restore;
         let namespace = scope.namespace("-ns").await;
         let plugin = far_reaching(&scope, "", &namespace).await;
+        collector_sees(&scope).await;
         // The operator runs, and would make again what goes.
         delete("namespace", PLUGINS);
         delete("namespace", SYSTEM);
@@ -196,6 +216,7 @@ async fn the_chart_goes_first_then_a_plugin_and_then_the_definition_with_the_oth
         let namespace = scope.namespace("-ns").await;
         let first = far_reaching(&scope, "-1", &namespace).await;
         let second = far_reaching(&scope, "-2", &namespace).await;
+        collector_sees(&scope).await;
 
         e2e(&["release", "uninstall"]);
         let namespaces: Api<Namespace> = Api::all(scope.client.clone());

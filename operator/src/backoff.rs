@@ -7,6 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use backon::ExponentialBuilder;
+use kube::runtime::{utils::Backoff, watcher::ExponentialBackoff};
+
 use crate::controller::object::Version;
 
 /// Wait after the first failure.
@@ -19,6 +22,19 @@ pub fn delay(failures: u32) -> Duration {
     FIRST
         .saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)))
         .min(LONGEST)
+}
+
+/// How long a watch that failed waits before it asks again: 0.8 s at first, twice as long each time, 5 s at the longest, and up to as much again by
+/// chance. Where the API server was away, or the kind was not installed, nobody notices for so long that it is back. A watch that has brought
+/// something begins anew.
+pub fn of_watches() -> impl Backoff + use<> {
+    let waits = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(800))
+        .with_max_delay(Duration::from_secs(5))
+        .with_factor(2.0)
+        .without_max_times()
+        .with_jitter();
+    ExponentialBackoff::from(waits)
 }
 
 /// Something that failed, and stands as it was first told until it is due to be tried again. It may be tried before,

@@ -39,7 +39,7 @@ use tokio::{sync::watch::Receiver, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Options,
+    Options, backoff,
     controller::events::{self, Notice},
     first_of,
     health::Health,
@@ -221,7 +221,7 @@ where
 {
     let (store, writer) = reflector::store();
     let events = watcher(api, options.watching())
-        .default_backoff()
+        .backoff(backoff::of_watches())
         .try_filter_map(move |event| ready(Ok(only(event, &keep))))
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)

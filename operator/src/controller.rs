@@ -178,7 +178,7 @@ pub async fn run(
             () = clusters::watch::keep(client, options, &health.metrics, &told_clusters) => {}
         }
     };
-    let sweep = stop.run_until_cancelled(Box::pin(minds.orphans.keep(client, &plugins)));
+    let sweep = stop.run_until_cancelled(Box::pin(minds.orphans.keep(client, &plugins, &context.steady)));
     tokio::join!(work, synced, clusters, sweep, closing);
 }
 

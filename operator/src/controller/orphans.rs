@@ -1,5 +1,7 @@
-//! What is left of a plugin that was deleted without it (`kubectl delete --cascade=orphan`): nobody owns it, so that the garbage collector passes
-//! it over, and it would keep its rights, its pods and its certificate for ever.
+//! What is left of a plugin that is gone, and would keep its rights, its pods and its certificate for ever: what nobody owns, because the plugin
+//! was deleted without it (`kubectl delete --cascade=orphan`), and what the garbage collector has left.
+
+mod uncollected;
 
 use std::{
     borrow::Cow,
@@ -8,6 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use k8s_openapi::{
+    api::{
+        apps::v1::{ControllerRevision, Deployment},
+        core::v1::{Secret, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kite_api::{KitePlugin, PluginName, error_chain, labels, object_names};
 use kube::{
     Api, Client, Resource,
@@ -18,9 +30,10 @@ use kube::{
     },
 };
 
+use self::uncollected::Uncollected;
 use super::{
     object::Object,
-    steady::{Key, key},
+    steady::{Key, Steady, key},
 };
 use crate::backoff::Failure;
 
@@ -29,24 +42,27 @@ const EVERY: Duration = Duration::from_secs(2);
 
 /// The kinds of what is made for a plugin, in the order in which it goes: rights before all else, and with the account the tokens of what still
 /// runs; then what runs; the record last, so that nothing is left of which nobody knows.
-const ORDER: [&str; 11] = [
-    "ClusterRoleBinding",
-    "RoleBinding",
-    "ClusterRole",
-    "Role",
-    "ServiceAccount",
-    "Deployment",
-    "Service",
-    "PodDisruptionBudget",
-    "NetworkPolicy",
-    "Secret",
-    "ControllerRevision",
-];
+fn order() -> [ApiResource; 11] {
+    [
+        ApiResource::erase::<ClusterRoleBinding>(&()),
+        ApiResource::erase::<RoleBinding>(&()),
+        ApiResource::erase::<ClusterRole>(&()),
+        ApiResource::erase::<Role>(&()),
+        ApiResource::erase::<ServiceAccount>(&()),
+        ApiResource::erase::<Deployment>(&()),
+        ApiResource::erase::<Service>(&()),
+        ApiResource::erase::<PodDisruptionBudget>(&()),
+        ApiResource::erase::<NetworkPolicy>(&()),
+        ApiResource::erase::<Secret>(&()),
+        ApiResource::erase::<ControllerRevision>(&()),
+    ]
+}
 
 /// An object's kind, and where it is.
 type Place = (Cow<'static, str>, Key);
 
-/// What nobody owns of all that was made for plugins, as the watches have brought it last. Usually that is nothing.
+/// What is to go of all that was made for plugins, if they are gone: what nobody owns, as the watches have brought it last, and what the garbage
+/// collector has left. Usually that is nothing.
 #[derive(Debug, Default)]
 pub struct Orphans(Mutex<HashMap<Place, Orphan>>);
 
@@ -74,13 +90,7 @@ impl Orphans {
                 let orphan = Orphan::of::<K>(&object.metadata);
                 let place = (kind, key(&object.metadata));
                 match orphan {
-                    Some(mut orphan) => {
-                        // One that changes all the time is not tried more often for that.
-                        let known = found.get(&place);
-                        let known = known.filter(|known| known.as_seen.uid == orphan.as_seen.uid);
-                        orphan.failure = known.and_then(|known| known.failure.clone());
-                        found.insert(place, orphan);
-                    }
+                    Some(orphan) => put(&mut found, place, orphan),
                     None => _ = found.remove(&place),
                 }
             }
@@ -89,13 +99,51 @@ impl Orphans {
     }
 
     /// Deletes those whose plugin does not exist, for as long as it is let.
-    pub async fn keep(&self, client: &Client, plugins: &Store<Object>) {
+    pub async fn keep(&self, client: &Client, plugins: &Store<Object>, steady: &Steady) {
         if plugins.wait_until_ready().await.is_err() {
             return;
         }
+        let mut uncollected = Uncollected::default();
         loop {
             tokio::time::sleep(EVERY).await;
+            let now = Instant::now();
+            if uncollected.is_due(now) {
+                let there = steady.of_none(|plugin| plugins.get(&ObjectRef::new(plugin)).is_some());
+                let ours = there.into_iter().filter(|(kind, (_, name), plugin)| {
+                    PluginName::parse(plugin).is_ok_and(|plugin| is_called(kind, name, &plugin))
+                });
+                let places = ours.map(|(kind, key, _)| (kind, key)).collect();
+                for place in uncollected.of(places, now) {
+                    self.take_up(place, client).await;
+                }
+            }
             self.sweep(client, plugins).await;
+        }
+    }
+
+    /// Takes in what the garbage collector has left, as it is now.
+    async fn take_up(&self, place: Place, client: &Client) {
+        let (kind, (namespace, name)) = &place;
+        let Some(resource) = order().into_iter().find(|resource| resource.kind == *kind) else {
+            return;
+        };
+        match api(client, &resource, namespace.as_deref())
+            .get_metadata_opt(name)
+            .await
+        {
+            Ok(object) => {
+                let orphan = object.and_then(|object| Orphan::uncollected(resource, &object.metadata));
+                if let Some(orphan) = orphan {
+                    put(&mut self.lock(), place, orphan);
+                }
+            }
+            Err(error) => tracing::warn!(
+                kind = kind.as_ref(),
+                namespace,
+                name,
+                error = error_chain(&error),
+                "its plugin is gone, and it could not be read"
+            ),
         }
     }
 
@@ -108,7 +156,7 @@ impl Orphans {
             Err(error) => {
                 tracing::warn!(
                     error = error_chain(&error),
-                    "it is not known whether the plugins of objects that nobody owns exist"
+                    "it is not known whether the plugins exist for which objects were made that are left"
                 );
                 let now = Instant::now();
                 for (place, orphan) in &orphans {
@@ -133,7 +181,7 @@ impl Orphans {
             .filter(|(_, orphan)| !exists(orphan.plugin.as_str()))
             .map(|(place, orphan)| (place.clone(), orphan.clone()))
             .collect();
-        of_none.sort_by_key(|(place, _)| rank(&place.0));
+        of_none.sort_by_cached_key(|(place, _)| rank(&place.0));
         of_none
     }
 
@@ -142,10 +190,7 @@ impl Orphans {
         let (kind, (namespace, name)) = place;
         let kind: &str = kind;
         let namespace = namespace.as_deref();
-        let api: Api<DynamicObject> = match namespace {
-            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &orphan.resource),
-            None => Api::all_with(client.clone(), &orphan.resource),
-        };
+        let api = api(client, &orphan.resource, namespace);
         let params = DeleteParams {
             preconditions: Some(orphan.as_seen.clone()),
             ..DeleteParams::background()
@@ -156,7 +201,7 @@ impl Orphans {
                 namespace,
                 name,
                 plugin = orphan.plugin.as_str(),
-                "deleted: its plugin is gone, and nobody owns it"
+                "deleted: its plugin is gone"
             ),
             // It has gone by itself.
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
@@ -201,29 +246,65 @@ impl Orphan {
     /// The object as one that nobody owns, if it is that.
     fn of<K: Resource<DynamicType = ()>>(meta: &ObjectMeta) -> Option<Self> {
         let plugin = bereft_of(&K::kind(&()), meta)?;
-        Some(Self {
-            resource: ApiResource::erase::<K>(&()),
+        Some(Self::for_plugin(plugin, ApiResource::erase::<K>(&()), meta))
+    }
+
+    /// The object as one of which its owner is all there was, if it is that.
+    fn uncollected(resource: ApiResource, meta: &ObjectMeta) -> Option<Self> {
+        let plugin = made_for(&resource.kind, meta)?;
+        let is_of_it_alone =
+            owners(meta).all(|owner| owner.kind == KitePlugin::kind(&()) && owner.name == plugin.as_str());
+        is_of_it_alone.then(|| Self::for_plugin(plugin, resource, meta))
+    }
+
+    fn for_plugin(plugin: PluginName, resource: ApiResource, meta: &ObjectMeta) -> Self {
+        Self {
+            resource,
             plugin,
             as_seen: Preconditions {
                 resource_version: meta.resource_version.clone(),
                 uid: meta.uid.clone(),
             },
             failure: None,
-        })
+        }
+    }
+}
+
+/// Puts it in its place. One that changes all the time is not tried more often for that.
+fn put(found: &mut HashMap<Place, Orphan>, place: Place, mut orphan: Orphan) {
+    let known = found.get(&place);
+    let known = known.filter(|known| known.as_seen.uid == orphan.as_seen.uid);
+    orphan.failure = known.and_then(|known| known.failure.clone());
+    found.insert(place, orphan);
+}
+
+fn api(client: &Client, resource: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
     }
 }
 
 /// The plugin for which the operator made the object, if no plugin owns it and it is not on its way out already.
 fn bereft_of(kind: &str, meta: &ObjectMeta) -> Option<PluginName> {
+    let plugin = made_for(kind, meta)?;
+    // That of a plugin which is gone is the garbage collector's at first.
+    let is_owned = owners(meta).any(|owner| owner.kind == KitePlugin::kind(&()));
+    (!is_owned).then_some(plugin)
+}
+
+/// The plugin for which the operator made the object, if it is not on its way out already.
+fn made_for(kind: &str, meta: &ObjectMeta) -> Option<PluginName> {
     let labels = meta.labels.as_ref()?;
     let plugin = PluginName::parse(labels.get(labels::PLUGIN)?).ok()?;
     let is_labelled = labels.get(labels::MANAGED_BY).is_some_and(|by| by == labels::OPERATOR);
     // Somebody else's object that was given the labels is not ours to delete.
     let is_ours = is_labelled && is_called(kind, meta.name.as_deref()?, &plugin);
-    let mut owners = meta.owner_references.iter().flatten();
-    // That of a plugin which is gone is the garbage collector's.
-    let is_owned = owners.any(|owner| owner.kind == KitePlugin::kind(&()));
-    (is_ours && !is_owned && meta.deletion_timestamp.is_none()).then_some(plugin)
+    (is_ours && meta.deletion_timestamp.is_none()).then_some(plugin)
+}
+
+fn owners(meta: &ObjectMeta) -> impl Iterator<Item = &OwnerReference> {
+    meta.owner_references.iter().flatten()
 }
 
 /// Whether the operator calls objects of this kind so that it makes for the plugin.
@@ -243,7 +324,9 @@ fn is_called(kind: &str, name: &str, plugin: &PluginName) -> bool {
 
 /// When objects of this kind go.
 fn rank(kind: &str) -> usize {
-    ORDER.iter().position(|one| *one == kind).unwrap_or(ORDER.len())
+    let order = order();
+    let place = order.iter().position(|resource| resource.kind == kind);
+    place.unwrap_or(order.len())
 }
 
 /// Those of the `plugins` that do not exist: what the watch says may be of a moment ago.
@@ -260,11 +343,6 @@ async fn gone(client: &Client, plugins: BTreeSet<PluginName>) -> Result<BTreeSet
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::{
-        apps::v1::{ControllerRevision, Deployment},
-        core::v1::Secret,
-        rbac::v1::{Role, RoleBinding},
-    };
     use serde_json::{Value, json};
 
     use super::*;
@@ -299,7 +377,8 @@ mod tests {
     #[test]
     fn each_kind_is_known_by_the_name_that_the_operator_gives() {
         let hello = Some(String::from("hello"));
-        for kind in ORDER {
+        for resource in order() {
+            let kind = resource.kind.as_str();
             let (right, wrong) = match kind {
                 "Secret" => ("kite-plugin-hello-tls", "kite-plugin-hello"),
                 "Deployment" | "Service" | "PodDisruptionBudget" | "ControllerRevision" => {
@@ -337,6 +416,27 @@ mod tests {
         let mut of_another = metadata("kite-plugin-hello-tls");
         of_another["ownerReferences"] = owner("ConfigMap");
         assert!(plugin_of("Secret", of_another).is_some());
+    }
+
+    #[test]
+    fn the_collector_has_left_what_only_the_plugin_owns() {
+        let left = |metadata: &Value| {
+            let meta: ObjectMeta = serde_json::from_value(metadata.clone()).unwrap();
+            let orphan = Orphan::uncollected(ApiResource::erase::<Secret>(&()), &meta);
+            orphan.map(|orphan| (orphan.plugin.as_str().to_owned(), orphan.as_seen.uid))
+        };
+        let owner =
+            |kind: &str, name: &str| json!({"apiVersion": "kite.dev/v1alpha1", "kind": kind, "name": name, "uid": "v"});
+        let mut metadata = metadata("kite-plugin-hello-tls");
+        metadata["ownerReferences"] = json!([owner("KitePlugin", "hello")]);
+        assert_eq!(left(&metadata), Some((String::from("hello"), Some(String::from("u")))));
+        for other in [owner("KitePlugin", "other"), owner("ConfigMap", "hello")] {
+            metadata["ownerReferences"] = json!([owner("KitePlugin", "hello"), other]);
+            assert_eq!(left(&metadata), None, "{other}");
+        }
+        metadata["ownerReferences"] = json!([owner("KitePlugin", "hello")]);
+        metadata["deletionTimestamp"] = "2025-01-01T00:00:00Z".into();
+        assert_eq!(left(&metadata), None);
     }
 
     #[test]

@@ -124,6 +124,21 @@ impl Steady {
         Some(found.map(|(key, _)| key.clone()).collect())
     }
 
+    /// Kind and place of every object that the watches have brought and that carries the label of a plugin of which none `exists`, with that label.
+    pub fn of_none(&self, exists: impl Fn(&str) -> bool) -> Vec<(Cow<'static, str>, Key, String)> {
+        let kinds = self.lock();
+        let mut found = Vec::new();
+        for (name, kind) in kinds.iter() {
+            let there = kind.objects.iter().filter(|(_, entry)| entry.seen.is_some());
+            let of_none = there.filter_map(|(key, entry)| {
+                let plugin = entry.plugin.as_deref().filter(|plugin| !exists(plugin))?;
+                Some((name.clone(), key.clone(), plugin.to_owned()))
+            });
+            found.extend(of_none);
+        }
+        found
+    }
+
     /// Remembers that every `K` of the plugin was listed by itself, and which were `found`.
     pub fn listed<K: Resource<DynamicType = ()>>(&self, plugin: &str, found: &[ObjectMeta], now: Instant) {
         let mut kinds = self.lock();

@@ -40,7 +40,7 @@ use super::{
     steady::Steady,
     turns::Turns,
 };
-use crate::{Options, metrics::Queue};
+use crate::{Options, backoff, metrics::Queue};
 
 /// Wakes plugins for a reason that no watch brings.
 #[derive(Clone, Debug)]
@@ -217,7 +217,7 @@ where
     N: FnMut(&Event<PartialObjectMeta<K>>) + Send,
 {
     watcher(api, watching)
-        .default_backoff()
+        .backoff(backoff::of_watches())
         .inspect_ok(note)
         .inspect_ok(everyone.woken_by_lists())
         .touched_objects()
@@ -288,7 +288,7 @@ fn all_plugins(
     let (waker, own) = (waker.clone(), waker.queue.clone());
     let kind = ApiResource::erase::<KitePlugin>(&());
     let objects = watcher(Api::<DynamicObject>::all_with(client.clone(), &kind), watching)
-        .default_backoff()
+        .backoff(backoff::of_watches())
         .map_ok(object::understood_in)
         // Nobody asks who wrote what, and it is as long as all the rest.
         .modify(|object| object.managed_fields_mut().clear())

@@ -297,8 +297,8 @@ fn changes(client: &Client, system: &str, watching: Config) -> impl Stream<Item 
     let ours = format!("{}={}", labels::MANAGED_BY, labels::OPERATOR);
     let secret = watcher(secret, watching.labels(&ours));
     // A watch that fails is begun again; what it missed is in its new list.
-    let service = service.default_backoff().touched_objects().map_ok(drop);
-    let secret = secret.default_backoff().touched_objects().map_ok(drop);
+    let service = service.backoff(backoff::of_watches()).touched_objects().map_ok(drop);
+    let secret = secret.backoff(backoff::of_watches()).touched_objects().map_ok(drop);
     stream::select(service, secret).filter_map(async |result| {
         result
             .inspect_err(|error| {

@@ -96,10 +96,16 @@ impl Cell {
         let seen = Box::pin(await_condition(self.objects(), subject, condition));
         match tokio::time::timeout(LIMIT, seen).await {
             Ok(Ok(Some(plugin))) => Ok(plugin),
-            other => Err(format!(
-                "{subject} did not come to be so: {other:?}; last seen: {:#?}",
-                self.objects().get_opt(subject).await
-            )),
+            other => {
+                let mut last = self.objects().get_opt(subject).await;
+                if let Ok(Some(plugin)) = &mut last {
+                    plugin.metadata.managed_fields = None;
+                }
+                let last = last.map(|plugin| json!(plugin).to_string());
+                Err(format!(
+                    "{subject} did not come to be so: {other:?}; last seen: {last:?}"
+                ))
+            }
         }
     }
 }

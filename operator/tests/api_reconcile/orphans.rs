@@ -27,54 +27,101 @@ where
     w.merge(api, name, json!({"metadata": {"ownerReferences": null}})).await;
 }
 
+/// What the objects of a plugin are called.
+struct Names {
+    plugin: &'static str,
+    /// What is made for it.
+    base: String,
+    revision: String,
+    certificate: String,
+    /// A Secret for it that is its user's.
+    theirs: String,
+}
+
+impl Names {
+    fn of(plugin: &'static str) -> Self {
+        Self {
+            plugin,
+            base: format!("kite-plugin-{plugin}"),
+            revision: format!("kite-plugin-{plugin}-1"),
+            certificate: format!("kite-plugin-{plugin}-tls"),
+            theirs: format!("{plugin}-settings"),
+        }
+    }
+}
+
+/// Makes a plugin with every kind of object, and its user's Secret.
+async fn make(w: &World, names: &Names) {
+    let permissions = json!([
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"], "namespaces": ["*"]},
+    ]);
+    let theirs = json!({"metadata": {"name": names.theirs, "labels": {"kite.dev/plugin": names.plugin}}});
+    let theirs = serde_json::from_value(theirs).unwrap();
+    w.plugins::<Secret>()
+        .create(&PostParams::default(), &theirs)
+        .await
+        .unwrap();
+    w.apply(names.plugin, json!({"permissions": permissions, "replicas": 2}))
+        .await;
+    w.observed(names.plugin, 1).await;
+    w.get::<PodDisruptionBudget>(&names.revision).await;
+}
+
+/// All that was made goes, and what is the user's stays.
+async fn all_goes(w: &World, names: &Names) {
+    w.gone(&w.everywhere::<ClusterRoleBinding>(), &names.base).await;
+    w.gone(&w.everywhere::<ClusterRole>(), &names.base).await;
+    w.gone(&w.plugins::<RoleBinding>(), &names.base).await;
+    w.gone(&w.plugins::<Role>(), &names.base).await;
+    w.gone(&w.plugins::<ServiceAccount>(), &names.base).await;
+    w.gone(&w.plugins::<NetworkPolicy>(), &names.base).await;
+    w.gone(&w.plugins::<Deployment>(), &names.revision).await;
+    w.gone(&w.plugins::<Service>(), &names.revision).await;
+    w.gone(&w.plugins::<PodDisruptionBudget>(), &names.revision).await;
+    w.gone(&w.plugins::<ControllerRevision>(), &names.revision).await;
+    w.gone(&w.plugins::<Secret>(), &names.certificate).await;
+    w.get::<Secret>(&names.theirs).await;
+}
+
 #[test]
 fn what_nobody_owns_of_a_plugin_that_is_gone_is_deleted_and_what_is_the_users_stays() {
     world().run(async |w: &World| {
-        let permissions = json!([
-            {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
-            {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"], "namespaces": ["*"]},
-        ]);
-        let theirs = json!({"metadata": {"name": "bereft-settings", "labels": {"kite.dev/plugin": "bereft"}}});
-        let theirs = serde_json::from_value(theirs).unwrap();
-        let secrets = w.plugins::<Secret>();
-        secrets.create(&PostParams::default(), &theirs).await.unwrap();
-        w.apply("bereft", json!({"permissions": permissions, "replicas": 2}))
-            .await;
-        w.observed("bereft", 1).await;
-
+        let names = Names::of("bereft");
+        make(w, &names).await;
         let plugins = w.everywhere::<KitePlugin>();
-        plugins.delete("bereft", &DeleteParams::orphan()).await.unwrap();
+        plugins.delete(names.plugin, &DeleteParams::orphan()).await.unwrap();
         // No look is under way then that could put back what is taken from them.
-        w.seen(&plugins, "bereft", |plugin| {
+        w.seen(&plugins, names.plugin, |plugin| {
             plugin.status.as_ref().and_then(|status| status.phase) == Some(Phase::Stopped)
         })
         .await;
-        let (name, revision, certificate) = ("kite-plugin-bereft", "kite-plugin-bereft-1", "kite-plugin-bereft-tls");
-        disown(w, &w.everywhere::<ClusterRoleBinding>(), name).await;
-        disown(w, &w.everywhere::<ClusterRole>(), name).await;
-        disown(w, &w.plugins::<RoleBinding>(), name).await;
-        disown(w, &w.plugins::<Role>(), name).await;
-        disown(w, &w.plugins::<ServiceAccount>(), name).await;
-        disown(w, &w.plugins::<NetworkPolicy>(), name).await;
-        disown(w, &w.plugins::<Deployment>(), revision).await;
-        disown(w, &w.plugins::<Service>(), revision).await;
-        disown(w, &w.plugins::<PodDisruptionBudget>(), revision).await;
-        disown(w, &w.plugins::<ControllerRevision>(), revision).await;
-        disown(w, &secrets, certificate).await;
-        w.merge(&plugins, "bereft", json!({"metadata": {"finalizers": null}}))
+        disown(w, &w.everywhere::<ClusterRoleBinding>(), &names.base).await;
+        disown(w, &w.everywhere::<ClusterRole>(), &names.base).await;
+        disown(w, &w.plugins::<RoleBinding>(), &names.base).await;
+        disown(w, &w.plugins::<Role>(), &names.base).await;
+        disown(w, &w.plugins::<ServiceAccount>(), &names.base).await;
+        disown(w, &w.plugins::<NetworkPolicy>(), &names.base).await;
+        disown(w, &w.plugins::<Deployment>(), &names.revision).await;
+        disown(w, &w.plugins::<Service>(), &names.revision).await;
+        disown(w, &w.plugins::<PodDisruptionBudget>(), &names.revision).await;
+        disown(w, &w.plugins::<ControllerRevision>(), &names.revision).await;
+        disown(w, &w.plugins::<Secret>(), &names.certificate).await;
+        w.merge(&plugins, names.plugin, json!({"metadata": {"finalizers": null}}))
             .await;
 
-        w.gone(&w.everywhere::<ClusterRoleBinding>(), name).await;
-        w.gone(&w.everywhere::<ClusterRole>(), name).await;
-        w.gone(&w.plugins::<RoleBinding>(), name).await;
-        w.gone(&w.plugins::<Role>(), name).await;
-        w.gone(&w.plugins::<ServiceAccount>(), name).await;
-        w.gone(&w.plugins::<NetworkPolicy>(), name).await;
-        w.gone(&w.plugins::<Deployment>(), revision).await;
-        w.gone(&w.plugins::<Service>(), revision).await;
-        w.gone(&w.plugins::<PodDisruptionBudget>(), revision).await;
-        w.gone(&w.plugins::<ControllerRevision>(), revision).await;
-        w.gone(&secrets, certificate).await;
-        w.get::<Secret>("bereft-settings").await;
+        all_goes(w, &names).await;
+    });
+}
+
+/// Nobody collects garbage where these tests run.
+#[test]
+fn what_the_garbage_collector_leaves_of_a_plugin_that_is_gone_is_deleted() {
+    world().run(async |w: &World| {
+        let names = Names::of("uncollected");
+        make(w, &names).await;
+        let plugins = w.everywhere::<KitePlugin>();
+        plugins.delete(names.plugin, &DeleteParams::background()).await.unwrap();
+        all_goes(w, &names).await;
     });
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use backon::ExponentialBuilder;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::{apps::v1::ControllerRevision, discovery::v1::EndpointSlice};
 use kite_api::{PluginName, error_chain, labels};
@@ -15,7 +16,8 @@ use kube::{
     runtime::{
         WatchStreamExt as _,
         reflector::{self, Store, reflector},
-        watcher::{self, Event, watcher},
+        utils::Backoff,
+        watcher::{self, Event, ExponentialBackoff, watcher},
     },
 };
 use moka::future::Cache;
@@ -122,6 +124,18 @@ fn watching() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
+/// How long a watch that failed waits before it asks again: up to 5 s, and up to as much again by chance. Where the API server was away, or the kind
+/// was not installed, plugins are not known for so long that are back.
+fn waits() -> impl Backoff + use<> {
+    let waits = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(800))
+        .with_max_delay(Duration::from_secs(5))
+        .with_factor(2.0)
+        .without_max_times()
+        .with_jitter();
+    ExponentialBackoff::from(waits)
+}
+
 /// Keeps `watched` current and tells `changed` of each new table. It does not end by itself: trouble with the API
 /// server is logged and asked again, with growing pauses, and the last table stays.
 pub async fn watch(client: Client, namespace: &str, watched: Watched, changed: impl Fn(&Table)) {
@@ -129,14 +143,14 @@ pub async fn watch(client: Client, namespace: &str, watched: Watched, changed: i
     let (slices, slice_writer) = reflector::store::<EndpointSlice>();
     let plugin_events = watcher(Api::<Understood>::all(client.clone()), watching())
         .modify(|plugin| plugin.managed_fields_mut().clear())
-        .default_backoff();
+        .backoff(waits());
     let slice_config = watching().labels(labels::PLUGIN);
     let slice_events = watcher(
         Api::<EndpointSlice>::namespaced(client.clone(), namespace),
         slice_config,
     )
     .modify(|slice| slice.managed_fields_mut().clear())
-    .default_backoff();
+    .backoff(waits());
     let recorded = Recorded::default();
     let record_config = watching().labels(labels::PLUGIN);
     let taken_in = recorded.clone();
@@ -144,7 +158,7 @@ pub async fn watch(client: Client, namespace: &str, watched: Watched, changed: i
         Api::<ControllerRevision>::namespaced(client.clone(), namespace),
         record_config,
     )
-    .default_backoff()
+    .backoff(waits())
     .inspect_ok(move |event| taken_in.take_in(event));
     let sources = Sources {
         client,

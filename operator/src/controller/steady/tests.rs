@@ -76,6 +76,22 @@ fn what_somebody_has_touched_or_deleted_does_not_stand() {
     assert_eq!(case.verdict(), Verdict::Differs);
 }
 
+#[test]
+fn of_plugins_that_are_gone_is_told_what_the_watch_has_brought() {
+    let case = Case::new();
+    let mut labelled = seen(1);
+    labelled.metadata.labels = Some([(labels::PLUGIN.to_owned(), "hello".to_owned())].into());
+    case.take_in([Event::Apply(labelled.clone())]);
+    assert_eq!(case.steady.of_none(|plugin| plugin == "hello"), []);
+    let place = (Some(String::from("n")), String::from("a"));
+    let left = ("ServiceAccount".into(), place, String::from("hello"));
+    assert_eq!(case.steady.of_none(|_| false), [left]);
+    case.take_in([Event::Delete(labelled)]);
+    assert_eq!(case.steady.of_none(|_| false), []);
+    case.applied(1);
+    assert_eq!(case.steady.of_none(|_| false), [], "no watch has brought it");
+}
+
 /// The event of somebody's change may come before the answer to what was applied before it.
 #[test]
 fn what_is_answered_late_hides_no_change() {

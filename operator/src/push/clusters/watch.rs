@@ -27,7 +27,7 @@ use super::{
     kubeconfig::{self, KubeconfigError},
 };
 use crate::{
-    Options,
+    Options, backoff,
     controller::{
         causes::words,
         events::{self, Notice},
@@ -116,7 +116,7 @@ impl Watch<'_> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.options.namespaces.system);
         let label = format!("{}=true", labels::CLUSTER);
         let watching = self.options.watching().labels(&label);
-        let mut events = pin!(watcher(secrets, watching).default_backoff());
+        let mut events = pin!(watcher(secrets, watching).backoff(backoff::of_watches()));
         let mut turns = tokio::time::interval(EVERY);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut questions = FuturesUnordered::new();
