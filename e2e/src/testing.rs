@@ -7,6 +7,7 @@ pub mod judge;
 pub mod load;
 pub mod pod;
 mod scope;
+pub mod told;
 pub mod versions;
 mod wait;
 pub mod world;

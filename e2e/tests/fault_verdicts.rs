@@ -214,7 +214,7 @@ async fn who_judges_from_outside_sees_a_plugin_as_it_is() {
         watched
             .changed(json!({"enabled": false, "replicas": 1}), "Current")
             .await;
-        comes(kubectl_waits(&name, READY, Duration::from_secs(1))).await;
+        comes(kubectl_waits(&name, READY, START)).await;
 
         // Nothing of it comes up, and then it recovers.
         watched.changed(json!({"enabled": true, "image": bad}), "Failed").await;

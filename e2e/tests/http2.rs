@@ -47,7 +47,7 @@ async fn the_listener_passes_h2spec() {
     let tested = tokio::task::spawn_blocking(move || {
         let mut h2spec = Command::new(cluster::h2spec(&Layout::from_env().unwrap()).unwrap());
         let target = ["--host", "localhost", "--port", &port];
-        let how = ["--tls", "--insecure", "--strict", "--timeout", "2"];
+        let how = ["--tls", "--insecure", "--strict", "--timeout", "10"];
         h2spec.args(target).args(how).output().unwrap()
     });
     let output = tested.await.unwrap();

@@ -131,7 +131,7 @@ async fn a_plugin_that_hangs_has_as_long_as_its_object_says() {
         signal(process, "-STOP");
         let gateway = &scope.gateway;
         let path = format!("{plugin}/hello");
-        let hung = tokio::time::timeout(Duration::from_secs(3), gateway.get(gateway.admin(), &path)).await;
+        let hung = tokio::time::timeout(Duration::from_secs(20), gateway.get(gateway.admin(), &path)).await;
         signal(process, "-CONT");
         assert_eq!(problem(&hung.unwrap()), (504, "plugin-timeout".to_owned()));
     })

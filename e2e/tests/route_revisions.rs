@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// How long pages of an old revision go on here.
-const DRAIN: i32 = 20;
+const DRAIN: i32 = 60;
 
 /// What a replica answers to a request for this revision.
 async fn asked_for(replica: &Gateway, plugin: &str, revision: &str) -> Answer {

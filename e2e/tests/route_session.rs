@@ -17,7 +17,7 @@ const SESSION: &str = "/api/v1/session";
 const SECRET: &str = "kite-gateway-sessions";
 const KEY: &str = "sessions.json";
 /// Three times what is promised of a logout.
-const LOGOUT: Duration = Duration::from_secs(15);
+const LOGOUT: Duration = Duration::from_mins(1);
 
 /// A request as a page of the dashboard makes it.
 fn from_page(request: RequestBuilder) -> RequestBuilder {

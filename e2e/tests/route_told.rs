@@ -9,16 +9,16 @@ use k8s_openapi::api::{
     events::v1::Event,
 };
 use kite_api::{Phase, conditions::SETTINGS_ACCEPTED, labels};
-use kite_e2e::testing::{PLUGINS, SOON, START, SYSTEM, Scope, eventually, scope};
+use kite_e2e::testing::{
+    PLUGINS, SOON, START, SYSTEM, Scope, eventually, scope,
+    told::{kubeconfig_of, lines, told},
+};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, LogParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-
-/// Three times what a change of settings may take to reach every replica.
-const BOUND: Duration = Duration::from_secs(6);
 
 /// What a plugin is to greet by.
 async fn want(scope: &Scope, plugin: &str, settings: Value) {
@@ -29,13 +29,6 @@ async fn want(scope: &Scope, plugin: &str, settings: Value) {
 
 fn pods(scope: &Scope) -> Api<Pod> {
     Api::namespaced(scope.client.clone(), PLUGINS)
-}
-
-/// Lines that a pod of hello has written with these words.
-async fn lines(scope: &Scope, pod: &str, words: &str) -> Vec<Value> {
-    let log = pods(scope).logs(pod, &LogParams::default()).await.unwrap_or_default();
-    let lines = log.lines().filter(|line| line.contains(words));
-    lines.filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// Waits until each of that many pods greets so.
@@ -157,12 +150,12 @@ async fn settings_reach_every_replica_without_a_restart_and_a_refusal_is_told() 
         let before = processes(&scope.pods_of(&plugin).await);
 
         want(&scope, &plugin, json!({"greeting": "Moin"})).await;
-        greet(&scope, &plugin, 2, "Moin", "us", BOUND).await;
+        greet(&scope, &plugin, 2, "Moin", "us", SOON).await;
         accepted(&scope, &plugin, "True", "Accepted").await;
         let secrets: Api<Secret> = Api::namespaced(scope.client.clone(), PLUGINS);
         let other = Patch::Merge(json!({"stringData": {"from": "them"}}));
         secrets.patch(&secret, &PatchParams::default(), &other).await.unwrap();
-        greet(&scope, &plugin, 2, "Moin", "them", BOUND).await;
+        greet(&scope, &plugin, 2, "Moin", "them", SOON).await;
 
         want(&scope, &plugin, json!({"greeting": "Hi,"})).await;
         let message = accepted(&scope, &plugin, "False", "Refused").await;
@@ -178,7 +171,7 @@ async fn settings_reach_every_replica_without_a_restart_and_a_refusal_is_told() 
         pods(&scope).delete(pod, &DeleteParams::default()).await.unwrap();
         greet(&scope, &plugin, 2, "Moin", "them", START).await;
         want(&scope, &plugin, json!({"greeting": "Salut"})).await;
-        greet(&scope, &plugin, 2, "Salut", "them", BOUND).await;
+        greet(&scope, &plugin, 2, "Salut", "them", SOON).await;
         accepted(&scope, &plugin, "True", "Accepted").await;
 
         release(&scope, &plugin).await;
@@ -200,43 +193,22 @@ async fn an_old_revision_releases_what_it_holds_before_it_is_stopped() {
     .await;
 }
 
-/// A kubeconfig of a cluster at this address.
-fn kubeconfig(server: &str) -> String {
-    let config = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "a",
-        "clusters": [{"name": "a", "cluster": {"server": server}}],
-        "users": [{"name": "a", "user": {"token": "none"}}],
-        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-    });
-    config.to_string()
-}
-
-/// Waits until the pod was told just this of the cluster, in this order.
-async fn told(scope: &Scope, pod: &str, cluster: &str, changes: &[&str]) {
-    eventually(&format!("{cluster}: {changes:?}"), SOON, async || {
-        let lines = lines(scope, pod, "a cluster has changed").await;
-        let of_it = lines.iter().filter(|line| line["fields"]["cluster"] == cluster);
-        let seen: Vec<_> = of_it.filter_map(|line| line["fields"]["change"].as_str()).collect();
-        if seen == changes {
-            Ok(())
-        } else {
-            Err(format!("{seen:?}"))
-        }
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn a_plugin_is_told_of_clusters_in_their_order() {
     scope("told-clusters", async |scope| {
         let plugin = scope.loaded_plugin("", |_| {}).await;
         let pod = scope.pods_of(&plugin).await[0].name_any();
-        told(&scope, &pod, "home", &["Added"]).await;
+        told(&scope, &pod, "home", &["Added"], SOON).await;
         let label = (labels::CLUSTER, "true");
         let cluster = scope
-            .secret(SYSTEM, "", label, &[("kubeconfig", &kubeconfig("https://127.0.0.1:1"))])
+            .secret(
+                SYSTEM,
+                "",
+                label,
+                &[("kubeconfig", &kubeconfig_of("https://127.0.0.1:1"))],
+            )
             .await;
-        told(&scope, &pod, &cluster, &["Added"]).await;
+        told(&scope, &pod, &cluster, &["Added"], SOON).await;
         let events: Api<Event> = Api::namespaced(scope.client.clone(), SYSTEM);
         eventually("it is told that it cannot be reached", 3 * SOON, async || {
             let found = events
@@ -256,11 +228,11 @@ async fn a_plugin_is_told_of_clusters_in_their_order() {
         })
         .await;
         let secrets: Api<Secret> = Api::namespaced(scope.client.clone(), SYSTEM);
-        let other = Patch::Merge(json!({"stringData": {"kubeconfig": kubeconfig("https://127.0.0.1:2")}}));
+        let other = Patch::Merge(json!({"stringData": {"kubeconfig": kubeconfig_of("https://127.0.0.1:2")}}));
         secrets.patch(&cluster, &PatchParams::default(), &other).await.unwrap();
-        told(&scope, &pod, &cluster, &["Added", "Updated"]).await;
+        told(&scope, &pod, &cluster, &["Added", "Updated"], SOON).await;
         secrets.delete(&cluster, &DeleteParams::default()).await.unwrap();
-        told(&scope, &pod, &cluster, &["Added", "Updated", "Removed"]).await;
+        told(&scope, &pod, &cluster, &["Added", "Updated", "Removed"], SOON).await;
         // The event is about the Secret, and goes with the cluster.
         let of_it = ListParams::default().fields(&format!("regarding.name={cluster}"));
         events

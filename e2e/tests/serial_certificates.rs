@@ -35,9 +35,9 @@ const CAS: [&str; 3] = [SERVERS_CA_SECRET, CLIENTS_CA_SECRET, SERVING_CA_SECRET]
 /// The operator's Deployment, and what it is told so that a rotation does not take a week: as by the chart's values
 /// `operator.identity.caSpreadSeconds` and `servingCaNoticeHours`.
 const OPERATOR: &str = "kite-operator";
-const SHORT: [(&str, &str); 2] = [("--ca-spread-seconds=", "30"), ("--serving-ca-notice-hours=", "0")];
-/// How long a rotation may take that is given 30 s: to spread, to issue, and for each to be read.
-const ROTATED: Duration = Duration::from_mins(3);
+const SHORT: [(&str, &str); 2] = [("--ca-spread-seconds=", "60"), ("--serving-ca-notice-hours=", "0")];
+/// How long a rotation may take that is given 60 s: to spread, to issue, and for each to be read.
+const ROTATED: Duration = Duration::from_mins(5);
 
 /// What a Secret holds under a key.
 async fn text(scope: &Scope, namespace: &str, name: &str, key: &str) -> Option<String> {

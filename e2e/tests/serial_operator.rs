@@ -1,4 +1,5 @@
-//! The operator's replicas on a node: the one that leads is frozen and thawed, and killed, while plugins come, and while one is used.
+//! The operator's replicas on a node: the one that leads is frozen and thawed, and killed, while plugins come, while one is used, and
+//! while a cluster goes.
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
@@ -13,21 +14,28 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::{coordination::v1::Lease, core::v1::Pod},
+    api::{
+        coordination::v1::Lease,
+        core::v1::{Pod, Secret},
+    },
     jiff::Timestamp,
 };
-use kite_api::Phase;
+use kite_api::{Phase, labels};
 use kite_e2e::{
     cluster::{self, Layout},
     target::Target,
     testing::{
-        START, SYSTEM, Scope, eventually,
+        SOON, START, SYSTEM, Scope, eventually,
         load::{Greetings, Load, used},
         pod::is_ready,
         scope,
+        told::{kubeconfig_of, told},
     },
 };
-use kube::{Api, api::ListParams};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams},
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -49,12 +57,18 @@ async fn leader(scope: &Scope) -> Result<String, String> {
     Ok(pod.to_owned())
 }
 
-/// Waits until both replicas are ready.
-async fn two_are_ready(scope: &Scope) {
+/// The pods of all replicas.
+async fn operators(scope: &Scope) -> Result<Vec<Pod>, String> {
     let pods: Api<Pod> = Api::namespaced(scope.client.clone(), SYSTEM);
     let ours = ListParams::default().labels("app.kubernetes.io/name=kite-operator");
+    let pods = pods.list(&ours).await.map_err(|error| error.to_string())?;
+    Ok(pods.items)
+}
+
+/// Waits until both replicas are ready.
+async fn two_are_ready(scope: &Scope) {
     eventually("two replicas are ready", START, async || {
-        let pods = pods.list(&ours).await.map_err(|error| error.to_string())?.items;
+        let pods = operators(scope).await?;
         match pods.iter().filter(|pod| is_ready(pod)).count() {
             2 => Ok(()),
             count => Err(format!("{count} of {}", pods.len())),
@@ -187,6 +201,32 @@ async fn an_operator_that_is_killed_in_the_midst_of_an_update_loses_no_request()
         used(&load, 2).await;
         two_are_ready(&scope).await;
         load.end().await.is_whole();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_goes_while_nobody_leads_is_told_to_pods_that_knew_it() {
+    if !are_processes_here() {
+        return;
+    }
+    scope("forgotten", async |scope| {
+        two_are_ready(&scope).await;
+        let plugin = scope.loaded_plugin("", |_| {}).await;
+        let pod = scope.pods_of(&plugin).await[0].name_any();
+        let config = kubeconfig_of("https://127.0.0.1:1");
+        let label = (labels::CLUSTER, "true");
+        let cluster = scope.secret(SYSTEM, "", label, &[("kubeconfig", &config)]).await;
+        told(&scope, &pod, &cluster, &["Added"], SOON).await;
+
+        for operator in operators(&scope).await.unwrap() {
+            kill(process(&operator.name_any()), Signal::SIGKILL).unwrap();
+        }
+        // Whoever leads next finds nothing of it.
+        let secrets: Api<Secret> = Api::namespaced(scope.client.clone(), SYSTEM);
+        secrets.delete(&cluster, &DeleteParams::default()).await.unwrap();
+        told(&scope, &pod, &cluster, &["Added", "Removed"], TAKEOVER).await;
+        two_are_ready(&scope).await;
     })
     .await;
 }

@@ -26,7 +26,7 @@ pub fn delay(failures: u32) -> Duration {
 
 /// How long a watch that failed waits before it asks again: 0.8 s at first, twice as long each time, 5 s at the longest, and up to as much again by
 /// chance. Where the API server was away, or the kind was not installed, nobody notices for so long that it is back. A watch that has brought
-/// something begins anew.
+/// something, or begins to list, begins anew.
 pub fn of_watches() -> impl Backoff + use<> {
     let waits = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(800))

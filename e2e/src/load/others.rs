@@ -32,7 +32,7 @@ pub(super) const MOST: f64 = 1.5;
 /// Connections for these, of each version of HTTP.
 const CONNECTIONS: [(bool, usize); 2] = [(false, 20), (true, 2)];
 /// Within which a request has to be answered.
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(20);
 /// Between two looks at whether an offence is felt.
 const WAIT: Duration = Duration::from_millis(20);
 /// The time in which all callers have come: in the first half of it each begins.

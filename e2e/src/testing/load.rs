@@ -30,7 +30,7 @@ const RATE: u64 = 200;
 /// How many answers of a revision show that it serves.
 const ENOUGH: u64 = 200;
 /// What takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is expected of an answer: by its revision, the text that the body of a GET has.
 pub type Greetings = BTreeMap<i64, &'static str>;

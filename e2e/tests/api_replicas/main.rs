@@ -38,6 +38,9 @@ use self::{
     replica::{Replica, TAKEOVER, leads},
 };
 
+/// Sooner than the Lease of one that does not give way ends.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
 /// These tests are about time, and each has an API server: one after the other.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
@@ -130,7 +133,7 @@ async fn replicas_a_stopped_leader_gives_way_at_once() {
     let place = Place::make(&[]).await;
     let (mut a, b) = place.two().await;
     a.signal(Signal::SIGTERM);
-    leads(&place.world, &b, SOON).await;
+    leads(&place.world, &b, AT_ONCE).await;
     assert!(a.ends_well().await, "{}", a.log());
     place.given("after").await;
     place.settled("after", SOON).await;
@@ -160,7 +163,7 @@ async fn replicas_a_frozen_leader_that_thaws_writes_nothing() {
     let rounds = async {
         for (leader, other) in [(&a, &b), (&b, &a)] {
             let began = Timestamp::now();
-            eventually("the leader writes", SOON, async || {
+            eventually("the leader writes", TAKEOVER, async || {
                 let count = writes::after(&writes::of(&place.world, leader.name), began).len();
                 if count > 20 { Ok(()) } else { Err(count.to_string()) }
             })
@@ -175,7 +178,7 @@ async fn replicas_a_frozen_leader_that_thaws_writes_nothing() {
             let late = writes::of(&place.world, leader.name);
             let late = writes::after(&late, taken);
             assert!(late.is_empty(), "{} wrote after {taken}: {late:#?}", leader.name);
-            eventually("the other writes", SOON, async || {
+            eventually("the other writes", TAKEOVER, async || {
                 let count = writes::after(&writes::of(&place.world, other.name), taken).len();
                 if count > 20 { Ok(()) } else { Err(count.to_string()) }
             })

@@ -2,9 +2,10 @@
 
 use std::{
     fs::{self, File},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -44,7 +45,7 @@ impl Replica {
         }
         let path = folder.join(format!("{name}.kubeconfig"));
         fs::write(&path, serde_json::to_string(&kubeconfig).unwrap()).unwrap();
-        let health = free_address();
+        let health = own_address();
         let log = folder.join(format!("{name}.log"));
         // The kernel ends it with the test, however that ends.
         let process = Command::new("setpriv")
@@ -142,7 +143,11 @@ pub(crate) async fn leads(world: &World, replica: &Replica, limit: Duration) {
     .await;
 }
 
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+/// An address of the loopback network that no other process of these tests has, so that nobody takes its port meanwhile.
+fn own_address() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    assert_ne!(number, 0, "too many replicas");
+    SocketAddr::from(([127, 64 + high % 16, low, number], 8080))
 }

@@ -413,6 +413,7 @@ fn of_host() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         context: Some(context()),
         kind: 1,
         cluster: "edge".to_owned(),
+        present: vec!["edge".to_owned(), "home".to_owned()],
     };
     let intercept = InterceptRequest {
         context: Some(context()),

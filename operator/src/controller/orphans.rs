@@ -23,7 +23,7 @@ use k8s_openapi::{
 use kite_api::{KitePlugin, PluginName, error_chain, labels, object_names};
 use kube::{
     Api, Client, Resource,
-    api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, PartialObjectMeta, Preconditions},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, PartialObjectMeta, Preconditions},
     runtime::{
         reflector::{ObjectRef, Store},
         watcher::Event,
@@ -33,7 +33,7 @@ use kube::{
 use self::uncollected::Uncollected;
 use super::{
     object::Object,
-    steady::{Key, Steady, key},
+    steady::{Key, State, Steady, key},
 };
 use crate::backoff::Failure;
 
@@ -106,44 +106,50 @@ impl Orphans {
         let mut uncollected = Uncollected::default();
         loop {
             tokio::time::sleep(EVERY).await;
-            let now = Instant::now();
-            if uncollected.is_due(now) {
+            if uncollected.is_due(Instant::now()) {
                 let there = steady.of_none(|plugin| plugins.get(&ObjectRef::new(plugin)).is_some());
-                let ours = there.into_iter().filter(|(kind, (_, name), plugin)| {
-                    PluginName::parse(plugin).is_ok_and(|plugin| is_called(kind, name, &plugin))
+                let ours = there.into_iter().filter(|left| {
+                    PluginName::parse(&left.plugin).is_ok_and(|plugin| is_called(&left.kind, &left.key.1, &plugin))
                 });
-                let places = ours.map(|(kind, key, _)| (kind, key)).collect();
-                for place in uncollected.of(places, now) {
-                    self.take_up(place, client).await;
-                }
+                let places = ours.map(|left| ((left.kind, left.key), left.state)).collect();
+                self.take_up(uncollected.of(places), &mut uncollected, client).await;
+                uncollected.looked(Instant::now());
             }
             self.sweep(client, plugins).await;
         }
     }
 
-    /// Takes in what the garbage collector has left, as it is now.
-    async fn take_up(&self, place: Place, client: &Client) {
-        let (kind, (namespace, name)) = &place;
-        let Some(resource) = order().into_iter().find(|resource| resource.kind == *kind) else {
-            return;
-        };
-        match api(client, &resource, namespace.as_deref())
-            .get_metadata_opt(name)
-            .await
-        {
-            Ok(object) => {
-                let orphan = object.and_then(|object| Orphan::uncollected(resource, &object.metadata));
-                if let Some(orphan) = orphan {
-                    put(&mut self.lock(), place, orphan);
+    /// Takes in what the garbage collector has left, as it is now. Where that cannot be asked, the rest waits as well.
+    async fn take_up(&self, left: Vec<(Place, State)>, uncollected: &mut Uncollected, client: &Client) {
+        for (place, state) in left {
+            let (kind, (namespace, name)) = &place;
+            let Some(resource) = order().into_iter().find(|resource| resource.kind == *kind) else {
+                continue;
+            };
+            // As a list: of some kinds the operator may read no other way.
+            let it_alone = ListParams::default().fields(&format!("metadata.name={name}"));
+            match api(client, &resource, namespace.as_deref())
+                .list_metadata(&it_alone)
+                .await
+            {
+                Ok(list) => {
+                    let orphan = list.items.first();
+                    let orphan = orphan.and_then(|object| Orphan::uncollected(resource, &object.metadata));
+                    if let Some(orphan) = orphan {
+                        put(&mut self.lock(), place.clone(), orphan);
+                    }
+                    uncollected.is_known(place, state);
+                }
+                Err(error) => {
+                    return tracing::warn!(
+                        kind = kind.as_ref(),
+                        namespace,
+                        name,
+                        error = error_chain(&error),
+                        "its plugin is gone, and it could not be read"
+                    );
                 }
             }
-            Err(error) => tracing::warn!(
-                kind = kind.as_ref(),
-                namespace,
-                name,
-                error = error_chain(&error),
-                "its plugin is gone, and it could not be read"
-            ),
         }
     }
 
@@ -249,11 +255,11 @@ impl Orphan {
         Some(Self::for_plugin(plugin, ApiResource::erase::<K>(&()), meta))
     }
 
-    /// The object as one of which its owner is all there was, if it is that.
+    /// The object as one that a plugin owns and no other does, if it is that.
     fn uncollected(resource: ApiResource, meta: &ObjectMeta) -> Option<Self> {
         let plugin = made_for(&resource.kind, meta)?;
-        let is_of_it_alone =
-            owners(meta).all(|owner| owner.kind == KitePlugin::kind(&()) && owner.name == plugin.as_str());
+        let mut plugins = owners(meta).filter(|owner| owner.kind == KitePlugin::kind(&()));
+        let is_of_it_alone = plugins.all(|owner| owner.name == plugin.as_str());
         is_of_it_alone.then(|| Self::for_plugin(plugin, resource, meta))
     }
 
@@ -419,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn the_collector_has_left_what_only_the_plugin_owns() {
+    fn the_collector_has_left_what_no_other_plugin_owns() {
         let left = |metadata: &Value| {
             let meta: ObjectMeta = serde_json::from_value(metadata.clone()).unwrap();
             let orphan = Orphan::uncollected(ApiResource::erase::<Secret>(&()), &meta);
@@ -430,11 +436,11 @@ mod tests {
         let mut metadata = metadata("kite-plugin-hello-tls");
         metadata["ownerReferences"] = json!([owner("KitePlugin", "hello")]);
         assert_eq!(left(&metadata), Some((String::from("hello"), Some(String::from("u")))));
-        for other in [owner("KitePlugin", "other"), owner("ConfigMap", "hello")] {
-            metadata["ownerReferences"] = json!([owner("KitePlugin", "hello"), other]);
-            assert_eq!(left(&metadata), None, "{other}");
-        }
-        metadata["ownerReferences"] = json!([owner("KitePlugin", "hello")]);
+        metadata["ownerReferences"] = json!([owner("KitePlugin", "hello"), owner("KitePlugin", "other")]);
+        assert_eq!(left(&metadata), None);
+        // What somebody adds does not save it.
+        metadata["ownerReferences"] = json!([owner("KitePlugin", "hello"), owner("ConfigMap", "a")]);
+        assert!(left(&metadata).is_some());
         metadata["deletionTimestamp"] = "2025-01-01T00:00:00Z".into();
         assert_eq!(left(&metadata), None);
     }

@@ -58,8 +58,17 @@ struct Entry {
 /// some kinds whoever makes an object may give it any.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct State {
-    uid: Option<String>,
-    version: Option<String>,
+    pub(super) uid: Option<String>,
+    pub(super) version: Option<String>,
+}
+
+/// An object that carries a plugin's label.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Left {
+    pub kind: Cow<'static, str>,
+    pub key: Key,
+    pub plugin: String,
+    pub state: State,
 }
 
 #[derive(Clone, Debug)]
@@ -124,17 +133,21 @@ impl Steady {
         Some(found.map(|(key, _)| key.clone()).collect())
     }
 
-    /// Kind and place of every object that the watches have brought and that carries the label of a plugin of which none `exists`, with that label.
-    pub fn of_none(&self, exists: impl Fn(&str) -> bool) -> Vec<(Cow<'static, str>, Key, String)> {
+    /// Every object, as the watches have brought it last, that carries the label of a plugin of which none `exists`.
+    pub fn of_none(&self, exists: impl Fn(&str) -> bool) -> Vec<Left> {
         let kinds = self.lock();
         let mut found = Vec::new();
-        for (name, kind) in kinds.iter() {
-            let there = kind.objects.iter().filter(|(_, entry)| entry.seen.is_some());
-            let of_none = there.filter_map(|(key, entry)| {
-                let plugin = entry.plugin.as_deref().filter(|plugin| !exists(plugin))?;
-                Some((name.clone(), key.clone(), plugin.to_owned()))
+        for (kind, known) in kinds.iter() {
+            let left = known.objects.iter().filter_map(|(key, entry)| {
+                let (plugin, state) = entry.plugin.as_deref().zip(entry.seen.as_ref())?;
+                (!exists(plugin)).then(|| Left {
+                    kind: kind.clone(),
+                    key: key.clone(),
+                    plugin: plugin.to_owned(),
+                    state: state.clone(),
+                })
             });
-            found.extend(of_none);
+            found.extend(left);
         }
         found
     }

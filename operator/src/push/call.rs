@@ -108,6 +108,7 @@ async fn tell(mut client: Client, act: &Act, limit: Duration) -> Result<Answer, 
                 context,
                 kind: kind.into(),
                 cluster: event.cluster.as_str().to_owned(),
+                present: event.present.iter().map(|name| name.as_str().to_owned()).collect(),
             };
             client.on_cluster_event(request).await.map(|_| Answer::Taken)
         }

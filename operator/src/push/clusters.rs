@@ -23,13 +23,16 @@ pub enum Change {
 pub struct ClusterEvent {
     pub change: Change,
     pub cluster: ClusterName,
+    /// With the last of those that list what there is: all clusters. A plugin may know of others from an operator before this one.
+    pub present: Vec<ClusterName>,
 }
 
 impl ClusterEvent {
-    pub fn new(change: Change, cluster: &ClusterName) -> Self {
+    pub fn new(change: Change, cluster: ClusterName) -> Self {
         Self {
             change,
-            cluster: cluster.clone(),
+            cluster,
+            present: Vec::new(),
         }
     }
 }
@@ -70,7 +73,7 @@ impl Clusters {
             Some(before) if before != fingerprint => Change::Updated,
             Some(_) => return false,
         };
-        self.happened(ClusterEvent { change, cluster });
+        self.happened(ClusterEvent::new(change, cluster));
         true
     }
 
@@ -78,7 +81,7 @@ impl Clusters {
     pub fn remove(&mut self, cluster: &ClusterName) -> bool {
         let was_there = self.present.remove(cluster).is_some();
         if was_there {
-            self.happened(ClusterEvent::new(Change::Removed, cluster));
+            self.happened(ClusterEvent::new(Change::Removed, cluster.clone()));
         }
         was_there
     }

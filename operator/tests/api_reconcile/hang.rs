@@ -20,9 +20,9 @@ use super::{
 /// More plugins than the operator looks at at once, and more than the requests by which it reads at once, even while some wait to be asked again.
 const MUTE: usize = 40;
 /// So many that by eights they would take longer than seconds.
-const CLINGING: usize = 20;
-/// Three times what a change of settings may take to reach every replica.
-const TOLD: Duration = Duration::from_secs(6);
+const CLINGING: usize = 40;
+/// How long a pod has to say what it is.
+const QUESTION: Duration = Duration::from_secs(10);
 /// How many are begun at once, so that the tests beside this one have their share of the machine.
 const BEGUN: usize = 4;
 
@@ -108,14 +108,14 @@ fn a_pod_that_never_says_what_it_is_puts_off_nothing_that_is_to_happen_to_its_pl
         w.seen(&w.everywhere(), name, is_told).await;
         set(w, name, 2, json!({})).await;
         let took = heard.ends_with(r#"{"a":2}"#, 1).await;
-        assert!(took < TOLD, "the settings after {took:?}");
-        let is_once = || mute.times(ASKED) == 1 || began.elapsed() > WITHIN_SECONDS;
+        assert!(took < QUESTION, "the settings after {took:?}");
+        let is_once = || mute.times(ASKED) == 1 || began.elapsed() > QUESTION;
         assert!(is_once(), "one question at a time");
         set(w, name, 2, json!({"enabled": false})).await;
         heard.reaches("stop", 1).await;
         runs(w, name, 1, 0).await;
         let took = began.elapsed();
-        assert!(took < WITHIN_SECONDS, "within the time of its first question: {took:?}");
+        assert!(took < QUESTION, "within the time of its first question: {took:?}");
         assert!(is_once(), "nor is it asked when it is to go");
         remove(w, &[String::from(name)]).await;
     });

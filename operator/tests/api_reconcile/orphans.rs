@@ -17,7 +17,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::support::{World, world};
+use super::support::{LIMIT, World, world};
 
 /// Takes the owner from the object, as the garbage collector does then before the plugin goes.
 async fn disown<K>(w: &World, api: &Api<K>, name: &str)
@@ -68,19 +68,27 @@ async fn make(w: &World, names: &Names) {
     w.get::<PodDisruptionBudget>(&names.revision).await;
 }
 
-/// All that was made goes, and what is the user's stays.
+/// All that was made goes, and what is the user's stays. What other tests leave goes before or beside it, a hundred at a time.
 async fn all_goes(w: &World, names: &Names) {
-    w.gone(&w.everywhere::<ClusterRoleBinding>(), &names.base).await;
-    w.gone(&w.everywhere::<ClusterRole>(), &names.base).await;
-    w.gone(&w.plugins::<RoleBinding>(), &names.base).await;
-    w.gone(&w.plugins::<Role>(), &names.base).await;
-    w.gone(&w.plugins::<ServiceAccount>(), &names.base).await;
-    w.gone(&w.plugins::<NetworkPolicy>(), &names.base).await;
-    w.gone(&w.plugins::<Deployment>(), &names.revision).await;
-    w.gone(&w.plugins::<Service>(), &names.revision).await;
-    w.gone(&w.plugins::<PodDisruptionBudget>(), &names.revision).await;
-    w.gone(&w.plugins::<ControllerRevision>(), &names.revision).await;
-    w.gone(&w.plugins::<Secret>(), &names.certificate).await;
+    w.gone_within(4 * LIMIT, &w.everywhere::<ClusterRoleBinding>(), &names.base)
+        .await;
+    w.gone_within(4 * LIMIT, &w.everywhere::<ClusterRole>(), &names.base)
+        .await;
+    w.gone_within(4 * LIMIT, &w.plugins::<RoleBinding>(), &names.base).await;
+    w.gone_within(4 * LIMIT, &w.plugins::<Role>(), &names.base).await;
+    w.gone_within(4 * LIMIT, &w.plugins::<ServiceAccount>(), &names.base)
+        .await;
+    w.gone_within(4 * LIMIT, &w.plugins::<NetworkPolicy>(), &names.base)
+        .await;
+    w.gone_within(4 * LIMIT, &w.plugins::<Deployment>(), &names.revision)
+        .await;
+    w.gone_within(4 * LIMIT, &w.plugins::<Service>(), &names.revision).await;
+    w.gone_within(4 * LIMIT, &w.plugins::<PodDisruptionBudget>(), &names.revision)
+        .await;
+    w.gone_within(4 * LIMIT, &w.plugins::<ControllerRevision>(), &names.revision)
+        .await;
+    w.gone_within(4 * LIMIT, &w.plugins::<Secret>(), &names.certificate)
+        .await;
     w.get::<Secret>(&names.theirs).await;
 }
 

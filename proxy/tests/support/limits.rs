@@ -60,13 +60,13 @@ async fn starvation_no_more_requests_are_under_way_than_the_object_says() {
 #[tokio::test]
 async fn a_place_is_given_back_however_a_request_ends() {
     let scene = Scene::limited(Limits {
-        plugin: Duration::from_millis(500),
+        plugin: Duration::from_secs(2),
         ..PATIENT
     })
     .await;
     let mut only = table("rogue", &[scene.address], &DEFINITIONS);
     for entry in only.values_mut() {
-        (entry.limits.in_flight, entry.limits.timeout) = (1, Duration::from_millis(500));
+        (entry.limits.in_flight, entry.limits.timeout) = (1, Duration::from_secs(2));
     }
     scene.directory.0.store(only.into());
     for (path, status) in [

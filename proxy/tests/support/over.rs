@@ -141,7 +141,7 @@ async fn whoever_logs_out_has_nothing_open_any_more() {
 #[tokio::test]
 async fn a_token_that_has_ended_has_nothing_open_any_more() {
     let served = Served::new().await;
-    let until = Moment::now().after(Duration::from_secs(2));
+    let until = Moment::now().after(Duration::from_secs(6));
     let claims = format!(r#"{{"exp": {}}}"#, until.since(Moment::of(0)).as_secs());
     let token = format!("Bearer e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims));
     let open = served.scene.events(("authorization", &token)).await;

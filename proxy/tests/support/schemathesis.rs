@@ -114,6 +114,8 @@ impl Asked {
     /// Runs schemathesis with the document at `location`, as whom `credential` is of, on what `only` says of it.
     async fn run(&self, python: &Python, location: &str, credential: &str, only: &[&str], examples: usize) {
         let folder = self.folder.path();
+        // Few are the same each time; what is new is found by `make outside`.
+        let seed: &[&str] = if examples == FEW { &["--seed", "1"] } else { &[] };
         let output = Command::new(python.interpreter())
             .args(["-m", "schemathesis.cli", "--no-color", "--config-file"])
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/schemathesis.toml"))
@@ -130,6 +132,9 @@ impl Asked {
             .arg("--tls-verify")
             .arg(folder.join("tls.crt"))
             .args(["--max-examples", &examples.to_string(), "--generation-database", "none"])
+            .args(seed)
+            // A machine that is busy says nothing of the gateway.
+            .args(["--suppress-health-check", "all", "--request-timeout", "60"])
             .args(only)
             // What it writes is nobody's.
             .current_dir(folder)

@@ -187,10 +187,10 @@ impl Reference {
     /// Limits that are short enough for tests, and long enough for a busy machine.
     pub fn limits() -> Limits {
         Limits {
-            answer: Duration::from_secs(6),
-            silence: Duration::from_millis(300),
-            renewal: Duration::from_secs(6),
-            end: Duration::from_secs(6),
+            answer: Duration::from_secs(15),
+            silence: Duration::from_secs(1),
+            renewal: Duration::from_secs(15),
+            end: Duration::from_secs(15),
         }
     }
 }

@@ -2,20 +2,24 @@
 //! kind for up to a minute; and of what is deleted with a CRD meanwhile it never hears.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
-use super::Place;
+use super::{Place, State, rank};
 
 /// How often it is looked what there is of plugins that are gone. What is there at two looks in a row the collector has left.
 const EVERY: Duration = Duration::from_secs(10);
+/// How much is taken up at a look. The collector may be behind, and not blind.
+const MOST: usize = 100;
 
 /// What there was of plugins that are gone.
 #[derive(Debug, Default)]
 pub(super) struct Uncollected {
-    before: HashSet<Place>,
+    before: HashMap<Place, State>,
     looked: Option<Instant>,
+    /// What is known of some, as they were then.
+    known: HashMap<Place, State>,
 }
 
 impl Uncollected {
@@ -24,10 +28,27 @@ impl Uncollected {
         self.looked.is_none_or(|looked| now.duration_since(looked) >= EVERY)
     }
 
-    /// What was there at the look before, too.
-    pub(super) fn of(&mut self, there: HashSet<Place>, now: Instant) -> Vec<Place> {
-        let left = there.intersection(&self.before).cloned().collect();
-        (self.before, self.looked) = (there, Some(now));
+    /// It was looked, and what was found was taken up.
+    pub(super) fn looked(&mut self, now: Instant) {
+        self.looked = Some(now);
+    }
+
+    /// It is known what becomes of the object, as long as it stays as it is.
+    pub(super) fn is_known(&mut self, place: Place, state: State) {
+        self.known.insert(place, state);
+    }
+
+    /// What was there at the look before, too, and is not known: the first of it, in the order in which it goes.
+    pub(super) fn of(&mut self, there: HashMap<Place, State>) -> Vec<(Place, State)> {
+        self.known.retain(|place, _| there.contains_key(place));
+        let is_left = |(place, state): &(&Place, &State)| {
+            self.before.contains_key(*place) && self.known.get(*place) != Some(*state)
+        };
+        let left = there.iter().filter(is_left);
+        let mut left: Vec<(Place, State)> = left.map(|(place, state)| (place.clone(), state.clone())).collect();
+        left.sort_by_cached_key(|(place, _)| rank(&place.0));
+        left.truncate(MOST);
+        self.before = there;
         left
     }
 }
@@ -36,20 +57,61 @@ impl Uncollected {
 mod tests {
     use super::*;
 
-    fn place(name: &str) -> Place {
-        ("Role".into(), (None, name.to_owned()))
+    fn there(kind: &'static str, names: &[&str], version: &str) -> HashMap<Place, State> {
+        let place = |name: &&str| (kind.into(), (None, (*name).to_owned()));
+        let state = State {
+            uid: Some(String::from("u")),
+            version: Some(version.to_owned()),
+        };
+        names.iter().map(|name| (place(name), state.clone())).collect()
+    }
+
+    fn roles(names: &[&str]) -> HashMap<Place, State> {
+        there("Role", names, "1")
+    }
+
+    fn names(left: &[(Place, State)]) -> Vec<&str> {
+        left.iter().map(|(place, _)| place.1.1.as_str()).collect()
     }
 
     #[test]
     fn the_collector_has_its_time() {
         let (mut uncollected, began) = (Uncollected::default(), Instant::now());
         assert!(uncollected.is_due(began));
-        assert!(uncollected.of([place("a"), place("b")].into(), began).is_empty());
+        uncollected.looked(began);
         assert!(!uncollected.is_due(began + EVERY / 2));
         assert!(uncollected.is_due(began + EVERY));
-        assert_eq!(uncollected.of([place("b"), place("c")].into(), began), [place("b")]);
-        assert_eq!(uncollected.of([place("c")].into(), began), [place("c")]);
-        assert!(uncollected.of(HashSet::new(), began).is_empty());
-        assert!(uncollected.of([place("c")].into(), began).is_empty());
+        assert!(uncollected.of(roles(&["a", "b"])).is_empty());
+        assert_eq!(names(&uncollected.of(roles(&["b", "c"]))), ["b"]);
+        assert_eq!(names(&uncollected.of(roles(&["c"]))), ["c"]);
+        assert!(uncollected.of(HashMap::new()).is_empty());
+        assert!(uncollected.of(roles(&["c"])).is_empty());
+    }
+
+    #[test]
+    fn what_is_known_is_taken_up_again_when_it_changes() {
+        let mut uncollected = Uncollected::default();
+        uncollected.of(roles(&["a"]));
+        let (place, state) = uncollected.of(roles(&["a"])).remove(0);
+        assert_eq!(names(&uncollected.of(roles(&["a"]))), ["a"], "it could not be read");
+        uncollected.is_known(place, state);
+        assert!(uncollected.of(roles(&["a"])).is_empty());
+        assert_eq!(names(&uncollected.of(there("Role", &["a"], "2"))), ["a"]);
+    }
+
+    #[test]
+    fn of_much_the_rights_are_taken_up_first() {
+        let many: Vec<String> = (0..MOST).map(|number| number.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let all = || {
+            there("Service", &many, "1")
+                .into_iter()
+                .chain(roles(&["a"]))
+                .collect::<HashMap<_, _>>()
+        };
+        let mut uncollected = Uncollected::default();
+        uncollected.of(all());
+        let left = uncollected.of(all());
+        assert_eq!((left.len(), names(&left)[0]), (MOST, "a"));
     }
 }

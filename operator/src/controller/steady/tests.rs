@@ -84,7 +84,12 @@ fn of_plugins_that_are_gone_is_told_what_the_watch_has_brought() {
     case.take_in([Event::Apply(labelled.clone())]);
     assert_eq!(case.steady.of_none(|plugin| plugin == "hello"), []);
     let place = (Some(String::from("n")), String::from("a"));
-    let left = ("ServiceAccount".into(), place, String::from("hello"));
+    let left = Left {
+        kind: "ServiceAccount".into(),
+        key: place,
+        plugin: String::from("hello"),
+        state: state(&labelled.metadata),
+    };
     assert_eq!(case.steady.of_none(|_| false), [left]);
     case.take_in([Event::Delete(labelled)]);
     assert_eq!(case.steady.of_none(|_| false), []);

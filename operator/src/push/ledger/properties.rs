@@ -1,5 +1,6 @@
 //! Whatever happens in whatever order, each process is told in order, the new after the old, and everything in the end.
 
+use kite_api::name::ClusterName;
 use kite_proto::Supports;
 use proptest::prelude::*;
 
@@ -27,6 +28,8 @@ enum Step {
     /// Revision 2 drains, or it does not.
     Drains(bool),
     Cluster(u8, Option<u8>),
+    /// Another operator takes over, which does not know what was told. This cluster has gone before.
+    TakesOver(u8),
     /// One of the calls that are under way ends so.
     Ends(prop::sample::Index, Outcome),
     /// Time goes by.
@@ -55,6 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(pod, settings, events)| Step::Says(pod, settings, events)),
         1 => any::<bool>().prop_map(Step::Drains),
         2 => (0..3_u8, prop::option::of(0..3_u8)).prop_map(|(cluster, print)| Step::Cluster(cluster, print)),
+        1 => (0..3_u8).prop_map(Step::TakesOver),
         6 => (any::<prop::sample::Index>(), outcome()).prop_map(|(which, outcome)| Step::Ends(which, outcome)),
         2 => Just(Step::Waits),
     ]
@@ -157,6 +161,10 @@ impl World {
             Act::Settings(numbered) if !refuses => seen.current = Some(numbered.settings.clone()),
             Act::Event(event) => {
                 seen.events.push(event.clone());
+                // As the SDK does.
+                let present: BTreeSet<&str> = event.present.iter().map(ClusterName::as_str).collect();
+                seen.clusters
+                    .retain(|it| present.is_empty() || present.contains(it.as_str()));
                 let cluster = event.cluster.as_str().to_owned();
                 match event.change {
                     Change::Added | Change::Updated => seen.clusters.insert(cluster),
@@ -206,6 +214,7 @@ impl World {
                 };
                 self.ledger.learn_clusters(Arc::new(self.clusters.clone()));
             }
+            Step::TakesOver(gone) => self.is_taken_over(gone),
             Step::Ends(which, outcome) if !self.under_way.is_empty() => {
                 self.end(which.index(self.under_way.len()), outcome);
             }
@@ -214,6 +223,22 @@ impl World {
         }
         self.learn();
         self.begin();
+    }
+
+    /// What is under way ends with the operator.
+    fn is_taken_over(&mut self, gone: u8) {
+        self.under_way.clear();
+        self.clusters.remove(&name(&format!("c{gone}")));
+        let mut found = Clusters::default();
+        found.set(name("home"), "");
+        for cluster in self.clusters.present() {
+            found.set(cluster.clone(), "0");
+        }
+        (self.ledger, self.clusters) = (Ledger::default(), found);
+        self.ledger.learn_clusters(Arc::new(self.clusters.clone()));
+        for seen in self.seen.values_mut() {
+            seen.last = 0;
+        }
     }
 
     /// Nothing happens any more, and everybody takes what they are told.

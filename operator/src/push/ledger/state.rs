@@ -198,12 +198,19 @@ impl State {
     fn difference(&self, clusters: &Clusters) -> VecDeque<ClusterEvent> {
         let present: BTreeSet<&ClusterName> = clusters.present().collect();
         let gone = self.known.iter().filter(|cluster| !present.contains(cluster));
-        let gone = gone.map(|cluster| ClusterEvent::new(Change::Removed, cluster));
+        let gone = gone.map(|cluster| ClusterEvent::new(Change::Removed, cluster.clone()));
         let there = present.iter().map(|cluster| {
             let is_known = self.known.contains(*cluster);
-            ClusterEvent::new(if is_known { Change::Updated } else { Change::Added }, cluster)
+            ClusterEvent::new(
+                if is_known { Change::Updated } else { Change::Added },
+                (*cluster).clone(),
+            )
         });
-        gone.chain(there).collect()
+        let mut events: VecDeque<ClusterEvent> = gone.chain(there).collect();
+        if let Some(last) = events.back_mut() {
+            last.present = clusters.present().cloned().collect();
+        }
+        events
     }
 
     /// Begins to tell it that it is about to be stopped, once. From then on it is told nothing else.

@@ -90,6 +90,7 @@ pub(crate) async fn cluster_event(world: &World) -> Checked {
             context: Some(world.host_context()),
             kind: kind.into(),
             cluster: String::from("conformance"),
+            present: Vec::new(),
         };
         let answer: Answer<OnClusterEventResponse> = world.ask("OnClusterEvent", &request).await?;
         answer.one(&format!("OnClusterEvent {}", kind.as_str_name()))?;

@@ -700,6 +700,10 @@ pub struct OnClusterEventRequest {
     /// The cluster's name, as in CallContext.cluster; the home cluster has its own here.
     #[prost(string, tag = "3")]
     pub cluster: ::prost::alloc::string::String,
+    /// Where this is the last event of a list of what there is: the names of all clusters, this one among them. Whatever else the plugin was told of is
+    /// gone, and went while nobody could tell. Otherwise empty.
+    #[prost(string, repeated, tag = "4")]
+    pub present: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Nested message and enum types in `OnClusterEventRequest`.
 pub mod on_cluster_event_request {

@@ -32,7 +32,8 @@ pub enum ClusterChange {
 
 /// A plugin's hook for events of clusters.
 ///
-/// Events come one at a time, in their order. One that the hook fails on comes again, so that the same one may come twice.
+/// Events come one at a time, in their order. One that the hook fails on comes again, so that the same one may come twice. One that was removed
+/// while nobody could tell is told as [`Removed`](ClusterChange::Removed) when the host tells again what there is.
 #[derive(Clone)]
 pub struct ClusterEvents(Tell);
 

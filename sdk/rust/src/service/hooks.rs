@@ -1,6 +1,6 @@
 //! The host's own calls: settings, events of clusters, and that the plugin is about to stop.
 
-use std::{future::Future, panic::AssertUnwindSafe};
+use std::{collections::BTreeSet, future::Future, panic::AssertUnwindSafe};
 
 use futures::FutureExt as _;
 use kite_api::error_chain;
@@ -31,6 +31,8 @@ pub(crate) struct Hooks {
     pub(crate) shutdown: Option<Once>,
     /// Held while settings are applied: of two that come at once, the later one is current in the end.
     applying: Mutex<()>,
+    /// The clusters that the author's hook may take to be there. Held while it is told of one.
+    clusters: Mutex<BTreeSet<String>>,
 }
 
 impl Hooks {
@@ -41,7 +43,8 @@ impl Hooks {
             cluster_events: plugin.on_cluster_event(),
             middleware: plugin.middleware(),
             shutdown: plugin.shutdown().map(|hook| Once::new(hook, kite.clone())),
-            applying: Mutex::new(()),
+            applying: Mutex::default(),
+            clusters: Mutex::default(),
             kite,
         }
     }
@@ -85,8 +88,9 @@ impl Hooks {
         let hook = self.cluster_events.as_ref().ok_or_else(|| absent("cluster events"))?;
         let kind = request.kind();
         let context = accepted(request.context)?;
-        let cluster = request.cluster;
-        if cluster.is_empty() || cluster.len() > MAX_CLUSTER {
+        let (cluster, present) = (request.cluster, request.present);
+        let is_wrong = |name: &String| name.is_empty() || name.len() > MAX_CLUSTER;
+        if is_wrong(&cluster) || present.iter().any(is_wrong) {
             return Err(Status::invalid_argument("the cluster's name is empty or too long"));
         }
         let change = match kind {
@@ -99,14 +103,36 @@ impl Hooks {
                 return Ok(());
             }
         };
-        let running = hook.tell(self.kite.clone(), ClusterEvent { change, cluster });
-        guarded("cluster event", &context, running).await?.map_err(|error| {
-            error!(
-                error = error_chain(&*error),
-                "the plugin failed on an event of a cluster"
-            );
-            Status::internal("the plugin failed on the event")
-        })
+        let tell = async |change, cluster: &str| {
+            let event = ClusterEvent {
+                change,
+                cluster: cluster.to_owned(),
+            };
+            let running = hook.tell(self.kite.clone(), event);
+            guarded("cluster event", &context, running).await?.map_err(|error| {
+                error!(
+                    error = error_chain(&*error),
+                    "the plugin failed on an event of a cluster"
+                );
+                Status::internal("the plugin failed on the event")
+            })
+        };
+        let mut known = self.clusters.lock().await;
+        let is_gone = |name: &&String| !present.is_empty() && !present.contains(name);
+        let gone: Vec<String> = known.iter().filter(is_gone).cloned().collect();
+        for cluster in gone {
+            tell(ClusterChange::Removed, &cluster).await?;
+            known.remove(&cluster);
+        }
+        // One on which the hook fails it may have taken note of.
+        if change != ClusterChange::Removed {
+            known.insert(cluster.clone());
+        }
+        tell(change, &cluster).await?;
+        if change == ClusterChange::Removed {
+            known.remove(&cluster);
+        }
+        Ok(())
     }
 
     /// Releases what the plugin holds, within the call's time.

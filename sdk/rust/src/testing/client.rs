@@ -211,6 +211,7 @@ impl TestClient {
             context: Some(CallContext::default()),
             kind: kind.into(),
             cluster: cluster.to_owned(),
+            present: Vec::new(),
         };
         self.protocol.clone().on_cluster_event(request).await?;
         Ok(())

@@ -263,6 +263,7 @@ fn event(kind: Kind, cluster: &str) -> OnClusterEventRequest {
         context: Some(CallContext::default()),
         kind: kind.into(),
         cluster: cluster.to_owned(),
+        present: Vec::new(),
     }
 }
 
@@ -288,6 +289,45 @@ async fn events_of_clusters_are_told_and_an_error_brings_them_back() {
         assert_eq!(refused.code(), Code::InvalidArgument);
     }
     assert!(told.try_recv().is_err(), "nothing of these is an event");
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_not_in_a_list_of_all_is_told_as_removed() {
+    let (world, _, mut told) = listener().await;
+    let mut client = world.client().await;
+    let list = |cluster: &str, present: &[&str]| OnClusterEventRequest {
+        present: present.iter().map(|name| (*name).to_owned()).collect(),
+        ..event(Kind::Added, cluster)
+    };
+    for name in ["east", "home", "west"] {
+        client.on_cluster_event(event(Kind::Added, name)).await.unwrap();
+        assert_eq!(told.recv().await.unwrap(), format!("Added {name}"));
+    }
+    // Its hook fails on what is removed: the list comes again.
+    let failed = client
+        .on_cluster_event(list("home", &["east", "home"]))
+        .await
+        .unwrap_err();
+    assert_eq!(failed.code(), Code::Internal);
+    assert_eq!(told.recv().await.unwrap(), "Removed west");
+    client
+        .on_cluster_event(list("home", &["east", "home", "west"]))
+        .await
+        .unwrap();
+    assert_eq!(told.recv().await.unwrap(), "Added home", "it is there again");
+    for _ in 0..2 {
+        let failed = client
+            .on_cluster_event(list("home", &["east", "home"]))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (failed.code(), told.recv().await.unwrap()),
+            (Code::Internal, "Removed west".into())
+        );
+    }
+    let refused = client.on_cluster_event(list("home", &["home", ""])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(told.try_recv().is_err(), "nothing of that is an event");
 }
 
 fn shutdown() -> ShutdownRequest {
