@@ -193,11 +193,16 @@ fn builder() -> ClientBuilder {
 /// If there is no answer at all.
 #[expect(clippy::expect_used, reason = "no answer fails the test")]
 pub async fn send(request: RequestBuilder) -> Answer {
-    let response = request.send().await.expect("an answer of the gateway");
+    try_send(request).await.expect("an answer of the gateway")
+}
+
+/// The answer, where the gateway may not be there yet.
+///
+/// # Errors
+/// If none came.
+pub(super) async fn try_send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let response = request.send().await?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    Answer {
-        status,
-        headers,
-        body: response.text().await.expect("the body of the answer"),
-    }
+    let body = response.text().await?;
+    Ok(Answer { status, headers, body })
 }

@@ -21,9 +21,10 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, ListParams, LogParams, ObjectMeta, Patch, PatchParams, PostParams, PropagationPolicy},
 };
+use reqwest::Method;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Gateway, PLUGINS, SOON, START, SYSTEM, eventually, kubeconfig};
+use super::{Gateway, PLUGINS, SOON, START, SYSTEM, eventually, gateway::try_send, kubeconfig};
 use crate::target::client_of;
 
 /// On everything that a test makes: the test's name.
@@ -109,11 +110,10 @@ impl Scope {
     pub async fn wait_for_answer(&self, name: &str, status: u16) {
         for replica in self.gateway_replicas().await {
             eventually(&format!("{name} answers {status}"), SOON, async || {
-                let answer = replica.get(replica.admin(), &format!("{name}/hello")).await;
-                if answer.status == status {
-                    Ok(())
-                } else {
-                    Err(format!("{answer:?}"))
+                let hello = replica.request(Method::GET, &format!("{name}/hello"));
+                match try_send(hello.bearer_auth(replica.admin())).await {
+                    Ok(answer) if answer.status == status => Ok(()),
+                    other => Err(format!("{other:?}")),
                 }
             })
             .await;

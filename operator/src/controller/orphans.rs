@@ -33,7 +33,7 @@ use kube::{
 use self::uncollected::Uncollected;
 use super::{
     object::Object,
-    steady::{Key, State, Steady, key},
+    steady::{Key, Left, State, Steady, key},
 };
 use crate::backoff::Failure;
 
@@ -108,15 +108,22 @@ impl Orphans {
             tokio::time::sleep(EVERY).await;
             if uncollected.is_due(Instant::now()) {
                 let there = steady.of_none(|plugin| plugins.get(&ObjectRef::new(plugin)).is_some());
-                let ours = there.into_iter().filter(|left| {
-                    PluginName::parse(&left.plugin).is_ok_and(|plugin| is_called(&left.kind, &left.key.1, &plugin))
-                });
-                let places = ours.map(|left| ((left.kind, left.key), left.state)).collect();
+                let places = self.to_take_up(there);
                 self.take_up(uncollected.of(places), &mut uncollected, client).await;
                 uncollected.looked(Instant::now());
             }
             self.sweep(client, plugins).await;
         }
+    }
+
+    /// What the operator has made of that, and is not taken in already.
+    fn to_take_up(&self, there: Vec<Left>) -> HashMap<Place, State> {
+        let found = self.lock();
+        let ours = there.into_iter().filter(|left| {
+            PluginName::parse(&left.plugin).is_ok_and(|plugin| is_called(&left.kind, &left.key.1, &plugin))
+        });
+        let places = ours.map(|left| ((left.kind, left.key), left.state));
+        places.filter(|(place, _)| !found.contains_key(place)).collect()
     }
 
     /// Takes in what the garbage collector has left, as it is now. Where that cannot be asked, the rest waits as well.
@@ -133,12 +140,11 @@ impl Orphans {
                 .await
             {
                 Ok(list) => {
-                    let orphan = list.items.first();
-                    let orphan = orphan.and_then(|object| Orphan::uncollected(resource, &object.metadata));
-                    if let Some(orphan) = orphan {
-                        put(&mut self.lock(), place.clone(), orphan);
+                    let object = list.items.first();
+                    match object.and_then(|object| Orphan::uncollected(resource, &object.metadata)) {
+                        Some(orphan) => put(&mut self.lock(), place, orphan),
+                        None => uncollected.stays(place, state),
                     }
-                    uncollected.is_known(place, state);
                 }
                 Err(error) => {
                     return tracing::warn!(

@@ -21,7 +21,7 @@ use super::{
 /// Frames of a flood: none of the bounds allows so many.
 const MANY: u32 = 20_000;
 /// How long something has to be the case before it is cut off.
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_secs(1);
 
 fn headers(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS | END_STREAM, stream, &get(path))

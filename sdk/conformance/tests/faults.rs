@@ -9,7 +9,7 @@ use kite_conformance::{
 use strum::IntoEnumIterator as _;
 
 /// Plugins that are tried at once: what they do is mostly to wait.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 24;
 
 /// What is found of the plugin with this fault.
 async fn tried(fault: Option<Fault>) -> Vec<(Rule, Verdict)> {

@@ -18,8 +18,8 @@ const MOST: usize = 100;
 pub(super) struct Uncollected {
     before: HashMap<Place, State>,
     looked: Option<Instant>,
-    /// What is known of some, as they were then.
-    known: HashMap<Place, State>,
+    /// What is not to go, as it was then.
+    staying: HashMap<Place, State>,
 }
 
 impl Uncollected {
@@ -33,16 +33,16 @@ impl Uncollected {
         self.looked = Some(now);
     }
 
-    /// It is known what becomes of the object, as long as it stays as it is.
-    pub(super) fn is_known(&mut self, place: Place, state: State) {
-        self.known.insert(place, state);
+    /// The object is not to go, as long as it is as it is.
+    pub(super) fn stays(&mut self, place: Place, state: State) {
+        self.staying.insert(place, state);
     }
 
-    /// What was there at the look before, too, and is not known: the first of it, in the order in which it goes.
+    /// What was there at the look before, too, and may be to go: the first of it, in the order in which it goes.
     pub(super) fn of(&mut self, there: HashMap<Place, State>) -> Vec<(Place, State)> {
-        self.known.retain(|place, _| there.contains_key(place));
+        self.staying.retain(|place, _| there.contains_key(place));
         let is_left = |(place, state): &(&Place, &State)| {
-            self.before.contains_key(*place) && self.known.get(*place) != Some(*state)
+            self.before.contains_key(*place) && self.staying.get(*place) != Some(*state)
         };
         let left = there.iter().filter(is_left);
         let mut left: Vec<(Place, State)> = left.map(|(place, state)| (place.clone(), state.clone())).collect();
@@ -89,12 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_taken_up_again_when_it_changes() {
+    fn what_stays_is_taken_up_again_when_it_changes() {
         let mut uncollected = Uncollected::default();
         uncollected.of(roles(&["a"]));
         let (place, state) = uncollected.of(roles(&["a"])).remove(0);
         assert_eq!(names(&uncollected.of(roles(&["a"]))), ["a"], "it could not be read");
-        uncollected.is_known(place, state);
+        uncollected.stays(place, state);
         assert!(uncollected.of(roles(&["a"])).is_empty());
         assert_eq!(names(&uncollected.of(there("Role", &["a"], "2"))), ["a"]);
     }
