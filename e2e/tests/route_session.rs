@@ -16,7 +16,7 @@ use tokio::time::interval;
 const SESSION: &str = "/api/v1/session";
 const SECRET: &str = "kite-gateway-sessions";
 const KEY: &str = "sessions.json";
-/// Three times what is promised of a logout.
+/// What a logout may take to be seen everywhere: 5 s where the machine does nothing else.
 const LOGOUT: Duration = Duration::from_mins(1);
 
 /// A request as a page of the dashboard makes it.

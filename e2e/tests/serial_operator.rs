@@ -45,6 +45,9 @@ use serde_json::{Value, json};
 /// Three times what a replica may take to act in the place of one that was killed.
 const TAKEOVER: Duration = Duration::from_mins(1);
 
+/// How long it may take until one leads when all were killed: the kubelet waits longer before each start.
+const RESTARTED: Duration = Duration::from_mins(5);
+
 /// The pod that holds the Lease.
 async fn leader(scope: &Scope) -> Result<String, String> {
     let leases: Api<Lease> = Api::namespaced(scope.client.clone(), SYSTEM);
@@ -225,7 +228,7 @@ async fn a_cluster_that_goes_while_nobody_leads_is_told_to_pods_that_knew_it() {
         // Whoever leads next finds nothing of it.
         let secrets: Api<Secret> = Api::namespaced(scope.client.clone(), SYSTEM);
         secrets.delete(&cluster, &DeleteParams::default()).await.unwrap();
-        told(&scope, &pod, &cluster, &["Added", "Removed"], TAKEOVER).await;
+        told(&scope, &pod, &cluster, &["Added", "Removed"], RESTARTED).await;
         two_are_ready(&scope).await;
     })
     .await;

@@ -16,7 +16,7 @@ pub async fn lines(scope: &Scope, pod: &str, words: &str) -> Vec<Value> {
     lines.filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Waits until the pod was told just this of the cluster, in this order.
+/// Waits until the pod was told just this of the cluster, in this order. What comes twice in a row is told once.
 pub async fn told(scope: &Scope, pod: &str, cluster: &str, changes: &[&str], limit: Duration) {
     eventually(&format!("{cluster}: {changes:?}"), limit, async || {
         let lines = lines(scope, pod, "a cluster has changed").await;
@@ -24,7 +24,8 @@ pub async fn told(scope: &Scope, pod: &str, cluster: &str, changes: &[&str], lim
         let of_it = lines
             .iter()
             .filter(|line| field(line, "cluster").as_deref() == Some(cluster));
-        let seen: Vec<String> = of_it.filter_map(|line| field(line, "change")).collect();
+        let mut seen: Vec<String> = of_it.filter_map(|line| field(line, "change")).collect();
+        seen.dedup();
         if seen == changes {
             Ok(())
         } else {

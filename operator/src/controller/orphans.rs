@@ -71,6 +71,8 @@ struct Orphan {
     resource: ApiResource,
     /// The one for which it was made. It may exist.
     plugin: PluginName,
+    /// The uid of the plugin that owned it, where it is the garbage collector that has left it.
+    left_by: Option<String>,
     /// Only as it was seen is it deleted: by then it may be another, or have an owner again.
     as_seen: Preconditions,
     /// It could not be deleted.
@@ -84,11 +86,12 @@ impl Orphans {
         let mut found = self.lock();
         match event {
             // Those that are still there come anew.
-            Event::Init => found.retain(|place, _| place.0 != kind),
+            Event::Init => found.retain(|place, orphan| place.0 != kind || orphan.left_by.is_some()),
             Event::InitDone => {}
             Event::InitApply(object) | Event::Apply(object) => {
-                let orphan = Orphan::of::<K>(&object.metadata);
                 let place = (kind, key(&object.metadata));
+                let known = found.get(&place);
+                let orphan = Orphan::of::<K>(&object.metadata).or_else(|| known?.anew(&object.metadata));
                 match orphan {
                     Some(orphan) => put(&mut found, place, orphan),
                     None => _ = found.remove(&place),
@@ -258,21 +261,29 @@ impl Orphan {
     /// The object as one that nobody owns, if it is that.
     fn of<K: Resource<DynamicType = ()>>(meta: &ObjectMeta) -> Option<Self> {
         let plugin = bereft_of(&K::kind(&()), meta)?;
-        Some(Self::for_plugin(plugin, ApiResource::erase::<K>(&()), meta))
+        Some(Self::for_plugin(plugin, None, ApiResource::erase::<K>(&()), meta))
     }
 
     /// The object as one that a plugin owns and no other does, if it is that.
     fn uncollected(resource: ApiResource, meta: &ObjectMeta) -> Option<Self> {
         let plugin = made_for(&resource.kind, meta)?;
         let mut plugins = owners(meta).filter(|owner| owner.kind == KitePlugin::kind(&()));
-        let is_of_it_alone = plugins.all(|owner| owner.name == plugin.as_str());
-        is_of_it_alone.then(|| Self::for_plugin(plugin, resource, meta))
+        let owner = plugins.next().filter(|owner| owner.name == plugin.as_str())?;
+        let is_of_it_alone = plugins.all(|other| other.name == owner.name);
+        is_of_it_alone.then(|| Self::for_plugin(plugin, Some(owner.uid.clone()), resource, meta))
     }
 
-    fn for_plugin(plugin: PluginName, resource: ApiResource, meta: &ObjectMeta) -> Self {
+    /// The same, as it is now, if the collector has still left it.
+    fn anew(&self, meta: &ObjectMeta) -> Option<Self> {
+        let now = Self::uncollected(self.resource.clone(), meta)?;
+        (self.left_by.is_some() && now.left_by == self.left_by).then_some(now)
+    }
+
+    fn for_plugin(plugin: PluginName, left_by: Option<String>, resource: ApiResource, meta: &ObjectMeta) -> Self {
         Self {
             resource,
             plugin,
+            left_by,
             as_seen: Preconditions {
                 resource_version: meta.resource_version.clone(),
                 uid: meta.uid.clone(),
@@ -449,6 +460,32 @@ mod tests {
         assert!(left(&metadata).is_some());
         metadata["deletionTimestamp"] = "2025-01-01T00:00:00Z".into();
         assert_eq!(left(&metadata), None);
+    }
+
+    #[test]
+    fn what_the_collector_has_left_is_known_while_it_changes_and_not_when_another_owns_it() {
+        let orphans = Orphans::default();
+        let owned = |uid: &str, version: &str| {
+            let mut metadata = metadata("kite-plugin-hello-tls");
+            metadata["resourceVersion"] = version.into();
+            metadata["ownerReferences"] =
+                json!([{"apiVersion": "kite.dev/v1alpha1", "kind": "KitePlugin", "name": "hello", "uid": uid}]);
+            seen::<Secret>(metadata)
+        };
+        orphans.take_in(&Event::Apply(owned("v", "1")));
+        assert!(left(&orphans).is_empty(), "it is the collector's");
+        let orphan = Orphan::uncollected(ApiResource::erase::<Secret>(&()), &owned("v", "1").metadata).unwrap();
+        let place = ("Secret".into(), key(&owned("v", "1").metadata));
+        put(&mut orphans.lock(), place.clone(), orphan.clone());
+        let now = Instant::now();
+        orphans.failed(&place, &orphan, now);
+        orphans.take_in::<Secret>(&Event::Init);
+        orphans.take_in(&Event::Apply(owned("v", "2")));
+        assert!(orphans.of_none(|_| false, now).is_empty(), "it waits as long");
+        let later = orphans.of_none(|_| false, now + Duration::from_secs(1));
+        assert_eq!(later[0].1.as_seen.resource_version.as_deref(), Some("2"));
+        orphans.take_in(&Event::Apply(owned("w", "3")));
+        assert!(orphans.of_none(|_| false, now + Duration::from_secs(1)).is_empty());
     }
 
     #[test]

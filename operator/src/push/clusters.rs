@@ -3,7 +3,10 @@
 pub mod kubeconfig;
 pub mod watch;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
+};
 
 use kite_api::name::ClusterName;
 
@@ -40,6 +43,8 @@ impl ClusterEvent {
 /// The clusters that there are, with something of each that changes when it does, and what has happened to them.
 #[derive(Clone, Debug, Default)]
 pub struct Clusters {
+    /// Not all that there are have been found yet.
+    is_awaited: bool,
     present: BTreeMap<ClusterName, String>,
     /// The last events, the oldest first.
     log: VecDeque<ClusterEvent>,
@@ -48,6 +53,21 @@ pub struct Clusters {
 }
 
 impl Clusters {
+    /// The home cluster, and others that are still to be found.
+    pub fn awaited(home: ClusterName) -> Self {
+        let mut clusters = Self {
+            is_awaited: true,
+            ..Self::default()
+        };
+        clusters.set(home, "");
+        clusters
+    }
+
+    /// Whether others are still to be found. Until then nobody is told what there is: they would take the rest for gone.
+    pub fn is_awaited(&self) -> bool {
+        self.is_awaited
+    }
+
     /// Those that there are.
     pub fn present(&self) -> impl Iterator<Item = &ClusterName> {
         self.present.keys()
@@ -88,7 +108,7 @@ impl Clusters {
 
     /// These are all that there are. Returns whether that is news.
     pub fn replace(&mut self, all: BTreeMap<ClusterName, String>) -> bool {
-        let before = self.count;
+        let (before, was_awaited) = (self.count, mem::replace(&mut self.is_awaited, false));
         let gone: Vec<ClusterName> = self.present().filter(|name| !all.contains_key(name)).cloned().collect();
         for cluster in gone {
             self.remove(&cluster);
@@ -96,7 +116,7 @@ impl Clusters {
         for (cluster, fingerprint) in all {
             self.set(cluster, &fingerprint);
         }
-        self.count != before
+        was_awaited || self.count != before
     }
 
     fn happened(&mut self, event: ClusterEvent) {
@@ -156,6 +176,14 @@ pub(crate) mod tests {
             clusters.present().map(ClusterName::as_str).collect::<Vec<_>>(),
             ["a", "b", "d"]
         );
+    }
+
+    #[test]
+    fn the_first_list_is_news_though_it_changes_nothing() {
+        let mut clusters = Clusters::awaited(name("home"));
+        let all = || BTreeMap::from([(name("home"), String::new())]);
+        assert!(clusters.is_awaited() && clusters.replace(all()));
+        assert!(!clusters.is_awaited() && !clusters.replace(all()));
     }
 
     #[test]

@@ -48,7 +48,7 @@ use super::{boundary, server};
 /// Longer than anything here takes, however many tests run at once.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 /// What takes seconds, beside all other tests; one after the other, what is done here many times would take minutes.
-pub(crate) const WITHIN_SECONDS: Duration = Duration::from_secs(25);
+pub(crate) const WITHIN_SECONDS: Duration = Duration::from_secs(15);
 
 static WORLD: LazyLock<World> = LazyLock::new(World::make);
 

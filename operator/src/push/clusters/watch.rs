@@ -93,9 +93,7 @@ pub struct Watch<'a> {
 
 /// The clusters before any Secret was read: the home cluster alone.
 pub fn home(options: &Options) -> Clusters {
-    let mut clusters = Clusters::default();
-    clusters.set(options.home_cluster.clone(), "");
-    clusters
+    Clusters::awaited(options.home_cluster.clone())
 }
 
 /// Keeps `clusters` what the Secrets say, for as long as it is let.

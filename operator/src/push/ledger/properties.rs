@@ -1,5 +1,7 @@
 //! Whatever happens in whatever order, each process is told in order, the new after the old, and everything in the end.
 
+use std::mem;
+
 use kite_api::name::ClusterName;
 use kite_proto::Supports;
 use proptest::prelude::*;
@@ -140,9 +142,9 @@ impl World {
     fn begin(&mut self) {
         for call in self.ledger.due(self.now) {
             let seen = self.seen.entry(call.process.clone()).or_default();
-            let lane = std::mem::discriminant(&call.act);
+            let lane = mem::discriminant(&call.act);
             let mut others = self.under_way.iter();
-            let beside = others.any(|it| it.process == call.process && std::mem::discriminant(&it.act) == lane);
+            let beside = others.any(|it| it.process == call.process && mem::discriminant(&it.act) == lane);
             assert!(!beside, "two at a time: {call:?}");
             if let Act::Settings(numbered) = &call.act {
                 assert!(numbered.number >= seen.last, "the old after the new: {call:?}");
@@ -155,8 +157,18 @@ impl World {
 
     fn end(&mut self, which: usize, outcome: Outcome) {
         let call = self.under_way.remove(which);
+        self.takes_note(&call, matches!(outcome, Outcome::Refused));
+        let answer = match outcome {
+            Outcome::Taken => Ok(Answer::Taken),
+            Outcome::Refused if matches!(call.act, Act::Settings(_)) => Ok(Answer::Refused(String::from("no"))),
+            Outcome::Refused | Outcome::Lost => Err(String::from("no answer")),
+        };
+        self.ledger.ended(&call, answer, self.now);
+    }
+
+    /// What a process does with what it is told.
+    fn takes_note(&mut self, call: &Call, refuses: bool) {
         let seen = self.seen.get_mut(&call.process).unwrap();
-        let refuses = matches!(outcome, Outcome::Refused);
         match &call.act {
             Act::Settings(numbered) if !refuses => seen.current = Some(numbered.settings.clone()),
             Act::Event(event) => {
@@ -173,12 +185,6 @@ impl World {
             }
             Act::Settings(_) | Act::Stop => {}
         }
-        let answer = match outcome {
-            Outcome::Taken => Ok(Answer::Taken),
-            Outcome::Refused if matches!(call.act, Act::Settings(_)) => Ok(Answer::Refused(String::from("no"))),
-            Outcome::Refused | Outcome::Lost => Err(String::from("no answer")),
-        };
-        self.ledger.ended(&call, answer, self.now);
     }
 
     fn happens(&mut self, step: Step) {
@@ -227,18 +233,30 @@ impl World {
 
     /// What is under way ends with the operator.
     fn is_taken_over(&mut self, gone: u8) {
-        self.under_way.clear();
+        for call in mem::take(&mut self.under_way) {
+            // It may have taken note.
+            if self.restarts % 2 == 0 {
+                self.takes_note(&call, false);
+            }
+        }
         self.clusters.remove(&name(&format!("c{gone}")));
         let mut found = Clusters::default();
         found.set(name("home"), "");
         for cluster in self.clusters.present() {
             found.set(cluster.clone(), "0");
         }
-        (self.ledger, self.clusters) = (Ledger::default(), found);
-        self.ledger.learn_clusters(Arc::new(self.clusters.clone()));
+        self.ledger = Ledger::default();
         for seen in self.seen.values_mut() {
             seen.last = 0;
         }
+        // Before it has found them it tells nobody what there is.
+        self.ledger.learn_clusters(Arc::new(Clusters::awaited(name("home"))));
+        self.learn();
+        self.begin();
+        let is_event = |call: &Call| matches!(call.act, Act::Event(_));
+        assert!(!self.under_way.iter().any(is_event), "{:?}", self.under_way);
+        self.clusters = found;
+        self.ledger.learn_clusters(Arc::new(self.clusters.clone()));
     }
 
     /// Nothing happens any more, and everybody takes what they are told.

@@ -57,6 +57,8 @@ pub(super) struct State {
     count: Option<u64>,
     /// What it is to be told.
     pending: VecDeque<ClusterEvent>,
+    /// How many of these may wait: what was listed last, and so many events after it.
+    most: usize,
     /// What it may take to be there.
     known: BTreeSet<ClusterName>,
     is_stopping: bool,
@@ -74,6 +76,7 @@ impl State {
             events: Lane::default(),
             count: None,
             pending: VecDeque::new(),
+            most: KEPT,
             known: BTreeSet::new(),
             is_stopping: false,
             is_released: false,
@@ -156,7 +159,7 @@ impl State {
 
     /// Begins to tell it what has happened to a cluster, if that is due.
     pub(super) fn begin_event(&mut self, clusters: &Clusters, now: Instant) -> Option<Act> {
-        if !self.is_told_events() || self.events.is_busy {
+        if !self.is_told_events() || self.events.is_busy || clusters.is_awaited() {
             return None;
         }
         self.catch_up(clusters);
@@ -188,8 +191,9 @@ impl State {
             self.pending.extend(missed.cloned());
         }
         let is_behind = self.count.is_none_or(|count| clusters.since(count).is_none());
-        if is_behind || self.pending.len() > KEPT {
+        if is_behind || self.pending.len() > self.most {
             self.pending = self.difference(clusters);
+            self.most = self.pending.len() + KEPT;
         }
         self.count = Some(clusters.count());
     }
@@ -199,14 +203,16 @@ impl State {
         let present: BTreeSet<&ClusterName> = clusters.present().collect();
         let gone = self.known.iter().filter(|cluster| !present.contains(cluster));
         let gone = gone.map(|cluster| ClusterEvent::new(Change::Removed, cluster.clone()));
-        let there = present.iter().map(|cluster| {
-            let is_known = self.known.contains(*cluster);
-            ClusterEvent::new(
-                if is_known { Change::Updated } else { Change::Added },
-                (*cluster).clone(),
-            )
-        });
-        let mut events: VecDeque<ClusterEvent> = gone.chain(there).collect();
+        // New ones come first: of the others it knows something.
+        let (known, new): (Vec<&ClusterName>, Vec<&ClusterName>) =
+            clusters.present().partition(|cluster| self.known.contains(*cluster));
+        let new = new
+            .into_iter()
+            .map(|cluster| ClusterEvent::new(Change::Added, cluster.clone()));
+        let known = known
+            .into_iter()
+            .map(|cluster| ClusterEvent::new(Change::Updated, cluster.clone()));
+        let mut events: VecDeque<ClusterEvent> = gone.chain(new).chain(known).collect();
         if let Some(last) = events.back_mut() {
             last.present = clusters.present().cloned().collect();
         }

@@ -3,7 +3,10 @@ use kite_proto::Supports;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::push::{clusters::tests::name, news::Listener};
+use crate::push::{
+    clusters::{KEPT, tests::name},
+    news::Listener,
+};
 
 pub(crate) fn settings(value: u64) -> Settings {
     let Value::Object(fields) = json!({"value": value}) else {
@@ -222,9 +225,57 @@ fn a_process_is_told_what_clusters_there_are_and_then_what_happens() {
         clusters.set(name("home"), &n.to_string());
     }
     ledger.learn_clusters(Arc::new(clusters));
-    step(&mut ledger, "Updated home", Ok(Answer::Taken));
     step(&mut ledger, "Added near", Ok(Answer::Taken));
+    step(&mut ledger, "Updated home", Ok(Answer::Taken));
     assert_eq!(ledger.wait(now), None);
+}
+
+#[test]
+fn nobody_is_told_what_there_is_before_all_were_found() {
+    let (mut ledger, now) = (Ledger::default(), Instant::now());
+    let mut clusters = Clusters::awaited(name("home"));
+    ledger.learn_clusters(Arc::new(clusters.clone()));
+    ledger.learn(news(&[], vec![listener("a", 0, 1)]));
+    assert!(due(&mut ledger, now).0.is_empty() && ledger.wait(now).is_none());
+    let all = ["far", "home"].map(|it| (name(it), String::new()));
+    clusters.replace(all.clone().into());
+    ledger.learn_clusters(Arc::new(clusters));
+    let (words, calls) = due(&mut ledger, now);
+    assert_eq!(words, ["a0: Added far"]);
+    end(&mut ledger, &calls, &Ok(Answer::Taken), now);
+    let (words, calls) = due(&mut ledger, now);
+    assert_eq!(words, ["a0: Added home"]);
+    let Act::Event(last) = &calls[0].act else {
+        panic!("an event")
+    };
+    assert_eq!(last.present, all.map(|(name, _)| name), "the last has the names of all");
+}
+
+#[test]
+fn many_clusters_are_told_to_the_end_while_they_change() {
+    let (mut ledger, now) = (Ledger::default(), Instant::now());
+    let mut clusters = Clusters::default();
+    for n in 0..KEPT + 2 {
+        clusters.set(name(&format!("c{n}")), "");
+    }
+    ledger.learn_clusters(Arc::new(clusters.clone()));
+    ledger.learn(news(&[], vec![listener("a", 0, 1)]));
+    let mut lists = 0;
+    // All, and after them what has happened meanwhile.
+    for told in 0..2 * KEPT + 2 {
+        if (1..=KEPT).contains(&told) {
+            clusters.set(name("c0"), &told.to_string());
+            ledger.learn_clusters(Arc::new(clusters.clone()));
+        }
+        let (words, calls) = due(&mut ledger, now);
+        assert_eq!(words.len(), 1, "the {told}th");
+        let Act::Event(event) = &calls[0].act else {
+            panic!("an event")
+        };
+        lists += usize::from(!event.present.is_empty());
+        end(&mut ledger, &calls, &Ok(Answer::Taken), now);
+    }
+    assert_eq!((lists, due(&mut ledger, now).0), (1, Vec::new()));
 }
 
 #[test]
