@@ -21,8 +21,15 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
-    /// `None`: nothing. A patch of what stands already so changes nothing, which its version `before` tells.
-    pub(crate) fn of(method: &Method, status: StatusCode, before: Option<&str>, answer: &Value) -> Option<Self> {
+    /// `None`: nothing. A patch of what stands already so changes nothing, which the object as it was `before` tells: not by its version, as
+    /// somebody else may have written its status in between.
+    pub(crate) fn of(
+        method: &Method,
+        status: StatusCode,
+        target: &Target,
+        before: Option<&Value>,
+        answer: &Value,
+    ) -> Option<Self> {
         if status == StatusCode::CREATED {
             return Some(Self::Made);
         }
@@ -32,9 +39,23 @@ impl Effect {
         if *method == Method::DELETE {
             return Some(Self::Deleted);
         }
-        let after = answer.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-        (before != after).then_some(Self::Changed)
+        let is_told = target.subresource.is_some() && before.and_then(|it| it.get("status")) != answer.get("status");
+        let is_changed = before.map(stated) != Some(stated(answer));
+        (is_changed || is_told).then_some(Self::Changed)
     }
+}
+
+/// What of an object only those write who state what it is to be.
+fn stated(object: &Value) -> Value {
+    let mut stated = object.clone();
+    if let Some(fields) = stated.as_object_mut() {
+        fields.remove("status");
+    }
+    if let Some(metadata) = stated.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+        metadata.remove("managedFields");
+    }
+    stated
 }
 
 /// A write that had an effect.

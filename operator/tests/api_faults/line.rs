@@ -241,12 +241,12 @@ async fn write(shared: &Arc<Shared>, target: &Target, request: Request<ClientBod
     }
     let method = request.method().clone();
     let before = if method == Method::PATCH {
-        shared.version(target).await
+        shared.object(target).await
     } else {
         None
     };
     let (answer, said) = shared.ask(request).await?;
-    let Some(effect) = Effect::of(&method, answer.status(), before.as_deref(), &said) else {
+    let Some(effect) = Effect::of(&method, answer.status(), target, before.as_ref(), &said) else {
         shared.ledger.wrote_in_vain(target);
         return Ok(answer);
     };
@@ -291,17 +291,11 @@ impl Shared {
         Ok((answer, said))
     }
 
-    /// The version of what is about to be written.
-    async fn version(&self, target: &Target) -> Option<String> {
-        let request = Request::get(target.object()?)
-            .header(
-                header::ACCEPT,
-                "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
-            )
-            .body(ClientBody::empty())
-            .ok()?;
-        let (_, said) = self.ask(request).await.ok()?;
-        Some(said.pointer("/metadata/resourceVersion")?.as_str()?.to_owned())
+    /// What is about to be written, if it is there.
+    async fn object(&self, target: &Target) -> Option<Value> {
+        let request = Request::get(target.object()?).body(ClientBody::empty()).ok()?;
+        let (answer, said) = self.ask(request).await.ok()?;
+        answer.status().is_success().then_some(said)
     }
 }
 
