@@ -13,14 +13,14 @@ use k8s_openapi::{
 use kite_api::labels;
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::{
     build::{Desired, Running, rbac::Rbac},
-    gather::{Surroundings, wants_pods},
+    gather::{Surroundings, by_name, wants_pods},
     pair::Pair,
     removal::Writer,
     steady::Verdict,
@@ -286,9 +286,7 @@ impl Writer<'_> {
             Verdict::Stands => true,
             Verdict::Differs => false,
             Verdict::MayStand => {
-                // As a list: of some kinds the operator may read no other way.
-                let named = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
-                let found = api.list(&named).await;
+                let found = api.list(&by_name(&object.name_any())).await;
                 let there = found.as_ref().ok().and_then(|found| found.items.first());
                 there.is_some_and(|there| fits(there) && self.steady.is_as_desired(there, object, Instant::now()))
             }
@@ -356,8 +354,8 @@ async fn intruder(
     api: &Api<ControllerRevision>,
     record: &ControllerRevision,
 ) -> Result<Option<Preconditions>, ApplyError> {
-    let named = ListParams::default().fields(&format!("metadata.name={}", record.name_any()));
-    let there = api.list(&named).await.map_err(|source| failed(record, source))?;
+    let there = api.list(&by_name(&record.name_any())).await;
+    let there = there.map_err(|source| failed(record, source))?;
     let is_record = |it: &ControllerRevision| {
         let mut keys = [labels::PLUGIN, labels::MANAGED_BY].into_iter();
         it.revision == record.revision && keys.all(|key| it.labels().get(key) == record.labels().get(key))

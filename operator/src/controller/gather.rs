@@ -200,6 +200,11 @@ pub async fn gather(
     })
 }
 
+/// What has this name, as a list: of some kinds the operator may read no other way.
+pub(super) fn by_name(name: &str) -> ListParams {
+    ListParams::default().fields(&format!("metadata.name={name}"))
+}
+
 /// All pods of the plugin, of whatever revision.
 pub async fn pods(client: &Client, namespace: &str, plugin: &ValidatedPlugin) -> Result<Vec<Pod>, GatherError> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
@@ -396,8 +401,7 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let base = object_names::base(&plugin.name);
-    let named = ListParams::default().fields(&format!("metadata.name={base}"));
-    let found = known_or_listed(&Api::<K>::all(client.clone()), steady, plugin, named).await;
+    let found = known_or_listed(&Api::<K>::all(client.clone()), steady, plugin, by_name(&base)).await;
     let found = found.map_err(|error| GatherError::Grants(K::kind(&()).into_owned(), error.into()))?;
     let ours = found.into_iter().filter(|(_, name)| *name == base);
     Ok(ours

@@ -201,20 +201,15 @@ impl State {
     /// What makes the clusters that it knows those that there are. What of them has changed is not known: it is told of each.
     fn difference(&self, clusters: &Clusters) -> VecDeque<ClusterEvent> {
         let present: BTreeSet<&ClusterName> = clusters.present().collect();
-        let gone = self.known.iter().filter(|cluster| !present.contains(cluster));
-        let gone = gone.map(|cluster| ClusterEvent::new(Change::Removed, cluster.clone()));
+        let gone = self.known.iter().filter(|cluster| !present.contains(cluster)).collect();
+        let (known, new) = present.iter().partition(|cluster| self.known.contains(**cluster));
         // New ones come first: of the others it knows something.
-        let (known, new): (Vec<&ClusterName>, Vec<&ClusterName>) =
-            clusters.present().partition(|cluster| self.known.contains(*cluster));
-        let new = new
-            .into_iter()
-            .map(|cluster| ClusterEvent::new(Change::Added, cluster.clone()));
-        let known = known
-            .into_iter()
-            .map(|cluster| ClusterEvent::new(Change::Updated, cluster.clone()));
-        let mut events: VecDeque<ClusterEvent> = gone.chain(new).chain(known).collect();
+        let told = all(Change::Removed, gone)
+            .chain(all(Change::Added, new))
+            .chain(all(Change::Updated, known));
+        let mut events: VecDeque<ClusterEvent> = told.collect();
         if let Some(last) = events.back_mut() {
-            last.present = clusters.present().cloned().collect();
+            last.present = present.into_iter().cloned().collect();
         }
         events
     }
@@ -258,4 +253,10 @@ impl State {
             (None, None) => taken.waiting += 1,
         }
     }
+}
+
+/// The same change of each of these.
+fn all(change: Change, clusters: Vec<&ClusterName>) -> impl Iterator<Item = ClusterEvent> {
+    let clusters = clusters.into_iter().cloned();
+    clusters.map(move |cluster| ClusterEvent::new(change, cluster))
 }
